@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: MIT OR Apache-2.0
+# The whole build. Out of tree under build/. `make help` lists the targets.
+# A module is a folder; what goes into which program stands in the tables below.
+
+MAKEFLAGS += --no-builtin-rules
+.DELETE_ON_ERROR:
+.SECONDARY:
+
+CC := gcc
+LD := ld
+AR := ar
+BUILD ?= build
+PYTHON := /usr/bin/python3
+# `make V=1` shows the whole commands.
+Q := $(if $(V),,@)
+say = $(if $(V),,@printf '  %-8s %s\n' $(1) $(2))
+
+# ---- What goes into what --------------------------------------------------------------------
+
+# Cells: every one also links runtime and lib/base.
+CELLS :=
+
+KERNEL_DIRS := kernel kernel/object kernel/boot kernel/arch/x86_64
+# Part of the kernel that also runs on the host, against kernel/arch/host.
+KERNEL_CORE_DIRS := kernel kernel/object kernel/arch/host
+
+# Folders whose code is also built for the host, with their *_test.c and *_fake.c.
+HOST_DIRS := lib/base lib/net
+
+# ---- Flags ----------------------------------------------------------------------------------
+
+WARN := -Wall -Wextra -Werror -Wshadow -Wconversion -Wmissing-prototypes -Wstrict-prototypes \
+        -Wvla -Wundef
+COMMON := -std=gnu11 -g $(WARN) -I. -Iinclude -fno-omit-frame-pointer -MMD -MP \
+          -ffile-prefix-map=$(CURDIR)/=
+FREESTANDING := -ffreestanding -fno-pic -fno-pie -fno-stack-protector -fno-asynchronous-unwind-tables \
+                -ffunction-sections -fdata-sections
+KERNEL_FLAGS := $(COMMON) $(FREESTANDING) -O2 -mgeneral-regs-only -mno-red-zone -mcmodel=kernel \
+                -DHALLOWS_KERNEL $(if $(CHECKED),-DHALLOWS_DEBUG)
+CELL_FLAGS := $(COMMON) $(FREESTANDING) -O2 -msse4.2 -mno-red-zone -fcf-protection=none \
+              $(if $(CHECKED),-DHALLOWS_DEBUG)
+HOST_FLAGS := $(COMMON) -O1 -msse4.2 -DHALLOWS_HOST -DHALLOWS_DEBUG -D_GNU_SOURCE \
+              -fsanitize=address,undefined -fno-sanitize-recover=all
+
+# ---- Rules ----------------------------------------------------------------------------------
+
+not_in_programs = %_test.c %_fuzz.c %_fake.c %_host.c %_bench.c
+sources = $(filter-out $(not_in_programs),$(foreach d,$(1),$(wildcard $(d)/*.c))) \
+          $(foreach d,$(1),$(wildcard $(d)/*.S))
+objects = $(patsubst %,$(BUILD)/$(2)/%.o,$(call sources,$(1)))
+
+.PHONY: all help host-tests clean
+all: $(if $(wildcard kernel/arch/x86_64/kernel.ld),$(BUILD)/kernel/hallows.elf) $(CELLS:%=$(BUILD)/cells/%.elf)
+
+help:
+	@echo "make all         the kernel and every cell, under $(BUILD)/"
+	@echo "make host-tests  build and run every *_test.c under ASan and UBSan"
+	@echo "make clean       remove $(BUILD)/"
+	@echo "variables: CHECKED=1 builds kernel and cells with assertions and invariant checks"
+
+define compile_rules # $(1) name of the object tree, $(2) flags
+$(BUILD)/$(1)/%.c.o: %.c
+	@mkdir -p $$(@D)
+	$$(call say,CC,$$<)
+	$$(Q)$$(CC) $(2) -c $$< -o $$@
+$(BUILD)/$(1)/%.S.o: %.S
+	@mkdir -p $$(@D)
+	$$(call say,CC,$$<)
+	$$(Q)$$(CC) $(2) -c $$< -o $$@
+endef
+$(eval $(call compile_rules,kernel-obj,$(KERNEL_FLAGS)))
+$(eval $(call compile_rules,cell-obj,$(CELL_FLAGS)))
+$(eval $(call compile_rules,host-obj,$(HOST_FLAGS)))
+# These define the very functions that the compiler would call in their place.
+$(BUILD)/kernel-obj/lib/base/bytes.c.o $(BUILD)/cell-obj/lib/base/bytes.c.o: \
+    override CC += -fno-builtin -fno-tree-loop-distribute-patterns
+
+# ---- Kernel ---------------------------------------------------------------------------------
+
+KERNEL_OBJECTS := $(call objects,$(KERNEL_DIRS) lib/base,kernel-obj)
+$(BUILD)/kernel/hallows.elf: kernel/arch/x86_64/kernel.ld $(KERNEL_OBJECTS)
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$(Q)$(LD) -nostdlib -static --gc-sections -z max-page-size=4096 -T $< -o $@ $(KERNEL_OBJECTS)
+
+# ---- Cells ----------------------------------------------------------------------------------
+
+define cell_rules
+$(BUILD)/cells/$(1).elf: runtime/cell.ld $(call objects,$($(1)_DIRS) runtime lib/base,cell-obj)
+	@mkdir -p $$(@D)
+	$$(call say,LD,$$@)
+	$$(Q)$(LD) -nostdlib -static --gc-sections -z max-page-size=4096 -T $$< -o $$@ $$(filter %.o,$$^)
+endef
+$(foreach c,$(CELLS),$(eval $(call cell_rules,$(c))))
+
+# ---- Host tests -----------------------------------------------------------------------------
+
+# The host takes its memory functions from the C library, which the sanitizers watch.
+HOST_SOURCES := $(filter-out lib/base/bytes.c, \
+    $(foreach d,$(HOST_DIRS),$(filter-out %_test.c %_fuzz.c %_host.c %_bench.c,$(wildcard $(d)/*.c))))
+HOST_TESTS := $(patsubst %.c,$(BUILD)/host/%,$(foreach d,$(HOST_DIRS),$(wildcard $(d)/*_test.c)))
+
+$(BUILD)/host/libhost.a: $(HOST_SOURCES:%=$(BUILD)/host-obj/%.o)
+	@mkdir -p $(@D)
+	@rm -f $@
+	$(Q)$(AR) rcs $@ $^
+$(BUILD)/host/%_test: $(BUILD)/host-obj/%_test.c.o $(BUILD)/host-obj/tests/check.c.o $(BUILD)/host/libhost.a
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(HOST_FLAGS) $^ -lm -o $@
+
+host-tests: $(HOST_TESTS)
+	@fail=0; for t in $(HOST_TESTS); do printf '%-52s ' "$${t#$(BUILD)/host/}"; \
+	    out=$$($$t 2>&1) || { fail=1; echo FAILED; echo "$$out"; continue; }; \
+	    echo "$$out" | tail -n 1; done; exit $$fail
+
+clean:
+	rm -rf $(BUILD)
+
+-include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+/*
+ * What a cell finds when it starts: one read-only page, struct cell_info, whose address the first
+ * thread gets in rdi. The supervisor fills it; the cell may believe it.
+ */
+#ifndef HALLOWS_CELL_H
+#define HALLOWS_CELL_H
+
+#include <hallows/boot.h>
+#include <hallows/system.h>
+#include <hallows/types.h>
+
+#define CELL_INFO_MAGIC 0x4f464e494c4c4543ull /* "CELLINFO" */
+#define CELL_INFO_VERSION 1u
+#define CELL_IRQS_MAX 8u
+#define CELL_DMA_EXTENTS_MAX 16u
+
+/* Addresses in a cell. Programs are linked at CELL_PROGRAM_ADDRESS and stay below 1 GiB. */
+#define CELL_PROGRAM_ADDRESS 0x400000ull
+#define CELL_STACK_TOP 0x40000000ull
+#define CELL_INFO_ADDRESS 0x50000000ull
+#define CELL_DEVICE_ADDRESS 0x80000000ull
+#define CELL_DMA_ADDRESS 0x100000000ull
+#define CELL_RING_ADDRESS 0x200000000ull
+#define CELL_HEAP_ADDRESS 0x400000000ull
+
+/* Slots of a new cell's capability table. */
+enum cell_slot {
+    CELL_SLOT_CONSOLE = 1,
+    CELL_SLOT_SUPERVISOR = 2,   /* endpoint, badge = cell index + 1 (hallows/supervisor.h) */
+    CELL_SLOT_NOTIFICATION = 3, /* the cell's one wake-up word: irqs, rings, shutdown */
+    CELL_SLOT_FIRST_DYNAMIC = 8
+};
+
+/* Bits of the notification word. */
+#define CELL_EVENT_DEVICE(device_index) (1ull << (device_index)) /* any irq of that device */
+#define CELL_EVENT_RING(ring_index) (1ull << (16u + (ring_index)))
+#define CELL_EVENT_SHUTDOWN (1ull << 63)
+
+/* One PCI function, ready for its driver: bus mastering and MSI-X are enabled, the MSI-X table is
+ * the driver's to fill from `msi`. */
+struct cell_device {
+    char name[SYSTEM_NAME_BYTES];
+    uint32_t kind; /* enum system_device_kind */
+    uint16_t pci_vendor;
+    uint16_t pci_device;
+    uint32_t pci_address; /* bus << 8 | device << 3 | function */
+    uint32_t irq_count;
+    const volatile void *config; /* the function's 4 KiB configuration space, read-only */
+    volatile void *bar[6];       /* mapped memory BARs, uncached; NULL if absent or I/O */
+    uint64_t bar_bytes[6];
+    struct {
+        uint64_t address; /* for the MSI-X table entry */
+        uint32_t data;
+        uint32_t irq_slot; /* the handler's capability */
+    } msi[CELL_IRQS_MAX];
+};
+
+enum cell_ring_role { CELL_RING_CLIENT = 1, CELL_RING_SERVER = 2 };
+
+struct cell_ring {
+    char name[SYSTEM_NAME_BYTES];
+    uint32_t role;
+    uint32_t entries;
+    uint32_t buffer_count;
+    uint32_t buffer_bytes;
+    void *address; /* struct ring_shared, then the pool at pool_offset */
+    uint64_t bytes;
+    uint64_t pool_offset;
+    /* Device addresses of the pool's pages, in order; NULL unless the cell drives a device. */
+    const uint64_t *pool_page_device_address;
+    uint32_t doorbell_slot; /* notification capability that wakes the peer */
+    uint32_t reserved;
+};
+
+struct cell_info {
+    uint64_t magic;
+    uint32_t version;
+    uint32_t cell_index;
+    char name[SYSTEM_NAME_BYTES];
+    uint32_t generation; /* 0 at first start, +1 a restart */
+    uint32_t flags;
+    struct time_calibration time;
+    void *heap;
+    uint64_t heap_bytes;
+    void *dma;
+    uint64_t dma_bytes;
+    const uint64_t *dma_page_device_address; /* dma_bytes / PAGE_BYTES of them */
+    const char *config;                      /* "key=value\0" strings */
+    uint64_t config_bytes;
+    uint32_t device_count;
+    uint32_t ring_count;
+    struct cell_device devices[CELL_DEVICES_MAX];
+    struct cell_ring rings[CELL_RINGS_MAX];
+    /* Only with CELL_FLAG_PCI: */
+    volatile void *ecam;
+    uint32_t ecam_first_bus;
+    uint32_t ecam_last_bus;
+    uint64_t pci_window_base[2]; /* physical: below and above 4 GiB; bytes 0 if there is none */
+    uint64_t pci_window_bytes[2];
+};
+
+_Static_assert(sizeof(struct cell_info) <= PAGE_BYTES, "cell_info fits its page");
+
+#endif

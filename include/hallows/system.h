@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+/*
+ * The compiled system description: what tools/image makes from system.toml and the cell manifests
+ * and the supervisor reads (bundle entry BUNDLE_SYSTEM). Little-endian, no padding beyond what is
+ * written here; all arrays follow the header at the offsets that it gives.
+ */
+#ifndef HALLOWS_SYSTEM_H
+#define HALLOWS_SYSTEM_H
+
+#include <hallows/types.h>
+
+#define SYSTEM_MAGIC 0x4d54535953484c48ull /* "HLHSYSTM" */
+#define SYSTEM_VERSION 1u
+#define SYSTEM_NAME_BYTES 24u
+#define SYSTEM_CELLS_MAX 32u
+#define SYSTEM_DEVICES_MAX 16u
+#define SYSTEM_RINGS_MAX 32u
+#define CELL_DEVICES_MAX 4u
+#define CELL_RINGS_MAX 8u
+#define SYSTEM_NONE 0xffffffffu
+
+enum system_device_kind { SYSTEM_DEVICE_NET = 1, SYSTEM_DEVICE_NVME = 2 };
+
+/* Which PCI function a name in the system stands for: the index-th (0-based, in bus order) of its
+ * kind, narrowed by vendor and device id where they are not 0. */
+struct system_device {
+    char name[SYSTEM_NAME_BYTES];
+    uint32_t kind;
+    uint16_t pci_vendor;
+    uint16_t pci_device;
+    uint32_t index;
+    uint32_t irq_count; /* MSI-X vectors to prepare, 1..8 */
+};
+
+/* A ring pair between two cells (hallows/ring.h), with its buffer pool. */
+struct system_ring {
+    char name[SYSTEM_NAME_BYTES];
+    uint32_t client_cell; /* index */
+    uint32_t server_cell;
+    uint32_t entries;      /* of each of submission and completion ring, power of two */
+    uint32_t buffer_count; /* buffers of the pool */
+    uint32_t buffer_bytes; /* of each, power of two, <= PAGE_BYTES */
+    uint32_t reserved;
+};
+
+enum system_restart { SYSTEM_RESTART_NEVER = 0, SYSTEM_RESTART_ON_FAULT = 1 };
+enum system_cell_flags {
+    CELL_FLAG_PCI = 1u << 0,        /* gets ECAM and the PCI memory windows: the pci service */
+    CELL_FLAG_START_READY = 1u << 1 /* later cells start only once this one reports ready */
+};
+
+struct system_cell {
+    char name[SYSTEM_NAME_BYTES];
+    char program[40];     /* bundle entry of kind BUNDLE_CELL */
+    uint64_t heap_bytes;  /* multiple of SEGMENT_BYTES */
+    uint64_t dma_bytes;   /* multiple of SEGMENT_BYTES; memory with known device addresses */
+    uint64_t stack_bytes; /* multiple of PAGE_BYTES */
+    uint32_t priority;
+    uint32_t flags;
+    uint32_t restart;      /* enum system_restart */
+    uint32_t restarts_max; /* within restart_window_s, then the cell stays down */
+    uint32_t restart_window_s;
+    uint32_t device_count;
+    uint32_t devices[CELL_DEVICES_MAX]; /* indices into the devices */
+    uint32_t config_offset; /* from the start of the description: "key=value\0" strings */
+    uint32_t config_bytes;
+};
+
+struct system_header {
+    uint64_t magic;
+    uint32_t version;
+    uint32_t total_bytes;
+    char name[SYSTEM_NAME_BYTES];
+    uint32_t cell_count; /* cells start in this order */
+    uint32_t cells_offset;
+    uint32_t device_count;
+    uint32_t devices_offset;
+    uint32_t ring_count;
+    uint32_t rings_offset;
+};
+
+_Static_assert(sizeof(struct system_device) == 40, "tools/image writes this layout");
+_Static_assert(sizeof(struct system_ring) == 48, "tools/image writes this layout");
+_Static_assert(sizeof(struct system_cell) == 136, "tools/image writes this layout");
+_Static_assert(sizeof(struct system_header) == 64, "tools/image writes this layout");
+
+#endif

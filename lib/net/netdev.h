@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+/*
+ * What the network stack needs of a NIC, whoever provides it: a driver in the same cell (direct)
+ * or a ring to a driver cell (shared). One indirect call a burst, none a frame.
+ *
+ * Buffers. All frames live in one netbuf_pool of equal buffers, named by index and counted by
+ * reference; a buffer is free when its count is 0. The pool's bookkeeping is private to the cell;
+ * only the bytes may be shared with a device or a peer.
+ *
+ * Thread rule: one owner; nothing here locks.
+ */
+#ifndef LIB_NET_NETDEV_H
+#define LIB_NET_NETDEV_H
+
+#include <hallows/status.h>
+#include <hallows/types.h>
+
+#define NETBUF_NONE 0xffffffffu
+#define NETDEV_BURST_MAX 32u
+
+struct netbuf_pool {
+    uint8_t *base;         /* [const] buffer i lies at base + i * buffer_bytes */
+    uint32_t buffer_bytes; /* [const] power of two, <= PAGE_BYTES */
+    uint32_t buffer_count; /* [const] */
+    const uint64_t
+        *page_device_address; /* [const] of base's pages; NULL where no device is driven */
+    uint16_t *references;     /* [buffer_count] */
+    uint32_t *free_stack;     /* [buffer_count] */
+    uint32_t free_count;
+};
+
+/* Bytes of bookkeeping that netbuf_pool_init needs for buffer_count buffers. */
+size_t netbuf_pool_bookkeeping_bytes(uint32_t buffer_count);
+/* All buffers free. `base` is page-aligned, `bookkeeping` 8-byte aligned; both stay the caller's.
+ */
+status_t netbuf_pool_init(struct netbuf_pool *pool, void *base, uint32_t buffer_count,
+                          uint32_t buffer_bytes, const uint64_t *page_device_address,
+                          void *bookkeeping) HALLOWS_MUST_CHECK;
+
+static inline uint8_t *netbuf_data(const struct netbuf_pool *pool, uint32_t buffer)
+{
+    return pool->base + (size_t)buffer * pool->buffer_bytes;
+}
+
+/* The device's address of a buffer; only where page_device_address is known. */
+static inline uint64_t netbuf_device_address(const struct netbuf_pool *pool, uint32_t buffer)
+{
+    size_t offset = (size_t)buffer * pool->buffer_bytes;
+    return pool->page_device_address[offset >> PAGE_SHIFT] + (offset & (PAGE_BYTES - 1u));
+}
+
+/* Takes a buffer with one reference; NETBUF_NONE when none is free. */
+static inline uint32_t netbuf_take(struct netbuf_pool *pool)
+{
+    if (pool->free_count == 0) {
+        return NETBUF_NONE;
+    }
+    uint32_t buffer = pool->free_stack[--pool->free_count];
+    pool->references[buffer] = 1;
+    return buffer;
+}
+
+static inline void netbuf_hold(struct netbuf_pool *pool, uint32_t buffer)
+{
+    pool->references[buffer]++;
+}
+
+/* Drops one reference; the last one frees the buffer. */
+static inline void netbuf_drop(struct netbuf_pool *pool, uint32_t buffer)
+{
+    if (--pool->references[buffer] == 0) {
+        pool->free_stack[pool->free_count++] = buffer;
+    }
+}
+
+/* One Ethernet frame: `length` bytes at `offset` in `buffer`, without FCS. */
+struct netframe {
+    uint32_t buffer;
+    uint16_t offset;
+    uint16_t length;
+};
+
+struct netdev_counters {
+    uint64_t rx_frames, rx_bytes, rx_dropped, rx_errors;
+    uint64_t tx_frames, tx_bytes, tx_dropped, tx_errors;
+    uint64_t doorbells, interrupts, resets;
+};
+
+struct netdev;
+
+struct netdev_ops {
+    /* Fills frames[0..max) with received frames, in order; returns how many. Each carries one
+     * reference that is now the caller's. Also reaps finished transmissions. */
+    uint32_t (*receive)(struct netdev *dev, struct netframe *frames, uint32_t max);
+    /* Queues frames for sending and rings the device once; returns how many were taken (fewer when
+     * the queue is full). A taken frame's reference belongs to the device until it is sent; a
+     * sender that wants to keep the buffer holds a second one. */
+    uint32_t (*transmit)(struct netdev *dev, const struct netframe *frames, uint32_t count);
+    /* Turns wake-ups on before sleeping. Returns false, wake-ups off, if work is there already. */
+    bool (*arm)(struct netdev *dev);
+    /* Turns wake-ups off again after waking. */
+    void (*disarm)(struct netdev *dev);
+    /* Whether the link is up now. */
+    bool (*link_up)(struct netdev *dev);
+    /* Housekeeping with deadlines (link watch, reset, peer restart); call when due, returns the
+     * next due time in ns. */
+    time_ns_t (*tick)(struct netdev *dev, time_ns_t now_ns);
+};
+
+struct netdev {
+    const struct netdev_ops *ops;
+    struct netbuf_pool *pool;
+    uint8_t mac[6];
+    uint16_t mtu_bytes; /* IP bytes in a frame */
+    struct netdev_counters counters;
+};
+
+#endif
