@@ -114,6 +114,15 @@ host-tests: $(HOST_TESTS)
 	    out=$$($$t 2>&1) || { fail=1; echo FAILED; echo "$$out"; continue; }; \
 	    echo "$$out" | tail -n 1; done; exit $$fail
 
+# ---- Benchmarks: host side ------------------------------------------------------------------
+
+HOST_TOOL_FLAGS := $(COMMON) -O2 -msse4.2 -DHALLOWS_HOST -D_GNU_SOURCE -pthread
+# Left unresolved on purpose: QEMU provides the plugin interface when it loads the object.
+$(BUILD)/bench/count.so: bench/plugin/count_host.c
+	@mkdir -p $(@D)
+	$(call say,PLUGIN,$@)
+	$(Q)$(CC) $(HOST_TOOL_FLAGS) -shared -fPIC -fvisibility=hidden $< -o $@
+
 clean:
 	rm -rf $(BUILD)
 
