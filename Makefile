@@ -25,7 +25,7 @@ KERNEL_DIRS := kernel kernel/object kernel/boot kernel/arch/x86_64
 KERNEL_CORE_DIRS := kernel kernel/object kernel/arch/host
 
 # Folders whose code is also built for the host, with their *_test.c and *_fake.c.
-HOST_DIRS := lib/base lib/net
+HOST_DIRS := lib/base lib/net drivers
 
 # ---- Flags ----------------------------------------------------------------------------------
 
