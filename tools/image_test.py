@@ -1,0 +1,234 @@
+# SPDX-License-Identifier: MIT OR Apache-2.0
+"""Unit tests of the image tool: layouts against the headers, manifests good and bad, bundles."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import bundle
+import image
+import layout
+import pytest
+from system_description import ManifestError, compile_system, load_system
+from toml_source import key_lines
+
+ROOT = Path(__file__).resolve().parent.parent
+SYSTEMS = sorted(path.parent.name for path in (ROOT / "systems").glob("*/system.toml"))
+
+
+def test_layout_is_that_of_the_headers(tmp_path):
+    lines = ["#include <hallows/cell.h>", "#include <hallows/ring.h>", "#include <stdio.h>"]
+    lines += ["int main(void) {"]
+    for name in layout.CONSTANTS:
+        lines.append(f'printf("{name} %llu\\n", (unsigned long long){name});')
+    for kind, fields in layout.STRUCTS.items():
+        lines.append(f'printf("{kind} %zu\\n", sizeof(struct {kind}));')
+        for field, _, _ in fields:
+            lines.append(f'printf("{kind}.{field} %zu\\n", offsetof(struct {kind}, {field}));')
+    source = tmp_path / "layout.c"
+    source.write_text("\n".join(lines + ["return 0; }"]))
+    program = tmp_path / "layout"
+    subprocess.run(["gcc", f"-I{ROOT}/include", str(source), "-o", str(program)], check=True)
+    output = subprocess.run([str(program)], check=True, capture_output=True, text=True).stdout
+    ours = {name: getattr(layout, name) for name in layout.CONSTANTS}
+    for kind, fields in layout.STRUCTS.items():
+        ours[kind] = layout.size(kind)
+        for field, _, _ in fields:
+            ours[f"{kind}.{field}"] = layout.offset(kind, field)
+    theirs = {line.split()[0]: int(line.split()[1]) for line in output.splitlines()}
+    assert theirs == ours
+
+
+def test_crc32c_check_value():
+    # RFC 3720, appendix B.4: 32 bytes of zeros, of ones, and 0..31.
+    assert bundle.crc32c(bytes(32)) == 0x8A9136AA
+    assert bundle.crc32c(b"\xff" * 32) == 0x62A8AB43
+    assert bundle.crc32c(bytes(range(32))) == 0x46DD794E
+
+
+def test_key_lines_see_through_strings_and_arrays():
+    text = 'a = 1\n[t]\nb = [\n "x", # ] no\n "y = 3",\n]\nc = """\nd = 4\n"""\n[t.u]\ne.f = 2\n'
+    assert key_lines(text) == {
+        ("a",): 1, ("t",): 2, ("t", "b"): 3, ("t", "c"): 7, ("t", "u"): 10, ("t", "u", "e", "f"): 11,
+    }
+
+
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_provided_system_compiles(name):
+    system = load_system(ROOT / f"systems/{name}/system.toml", ROOT)
+    data = compile_system(system)
+    header = layout.unpack("system_header", data)
+    assert header["total_bytes"] == len(data) and header["name"] == name
+    assert header["cell_count"] == len(system.cells)
+    for index, cell in enumerate(system.cells):
+        packed = layout.unpack(
+            "system_cell", data, header["cells_offset"] + index * layout.size("system_cell")
+        )
+        assert packed["name"] == cell.name and packed["heap_bytes"] == cell.heap
+        config = data[packed["config_offset"] :][: packed["config_bytes"]]
+        pairs = dict(item.split(b"=", 1) for item in config.split(b"\0") if item)
+        assert pairs == {k.encode(): v.encode() for k, v in cell.config.items()}
+
+
+@pytest.fixture(name="shared")
+def shared_system(tmp_path):
+    """A copy of the shared system that a test may spoil."""
+    shutil.copytree(ROOT / "systems", tmp_path / "systems")
+    return tmp_path / "systems/shared"
+
+
+def spoil(folder, file, old, new):
+    """Replaces `old` by `new` in one file and returns the message and the line of `new`."""
+    path = folder / file
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+    with pytest.raises(ManifestError) as caught:
+        load_system(folder / "system.toml", folder.parent.parent)
+    for problem in caught.value.problems:
+        assert "; fix: " in problem
+    return caught.value.problems
+
+
+BAD = [
+    # file, old text, new text, place and words of the message
+    ("system.toml", 'memory = "512M"', 'memroy = "512M"', ":7: ", "did you mean 'memory'?"),
+    ("system.toml", "[device.net0]", "[devise.net0]", ":10: ", "did you mean 'device'?"),
+    ("system.toml", 'kind = "net"', 'kind = "nett"', ":11: ", "did you mean 'net'?"),
+    ("system.toml", "irqs = 2", "irqs = 9", ":12: ", "outside 1 to 8"),
+    ("system.toml", "irqs = 2", 'irqs = "2"', ":12: ", "is text, not a whole number"),
+    ("system.toml", "irqs = 2", "irqs = true", ":12: ", "is a boolean, not a whole number"),
+    ("system.toml", 'server = "nic"', 'server = "nik"', ":20: ", "no cell of this system (did you mean 'nic'?)"),
+    ("system.toml", 'server = "nic"', 'server = "kvstore"', ":20: ", "same cell at both ends"),
+    ("system.toml", 'server = "nic"\n', "", ":18: ", "missing key 'server'"),
+    ("system.toml", "entries = 256", "entries = 200", ":21: ", "not a power of two"),
+    ("system.toml", "buffer_bytes = 2048", "buffer_bytes = 8192", ":23: ", "outside 64 to 4096"),
+    ("system.toml", '"nic", ', '"nid", ', ":8: ", "cell 'nid' has no manifest (did you mean 'nic'?)"),
+    ("system.toml", '"nic", ', '"nic", "nic", ', ":8: ", "stands twice"),
+    ("system.toml", '"pci", "nic", ', '"nic", "pci", ', ":8: ", "no PCI service starts before it"),
+    ("system.toml", 'name = "shared"', 'name = "' + "s" * 24 + '"', ":6: ", "24 characters, more than 23"),
+    ("system.toml", 'name = "shared"', 'name = "Shared!"', ":6: ", "is not a name"),
+    ("system.toml", 'memory = "512M"', 'memory = "128M"', ":7: ", "more than memory = 128M"),
+    ("system.toml", 'memory = "512M"', 'memory = "lots"', ":7: ", "'lots' is no size"),
+    ("system.toml", "[ring.net]", "[device.net1]\nkind = 'net'\nindex = 1\n[ring.net]", ":18: ", "belongs to no cell"),
+    ("system.toml", "[ring.net]", "[ring.net", ":18: ", "not TOML"),
+    ("cells/nic.toml", 'devices = ["net0"]', 'devices = ["net1"]', ":9: ", "device 'net1' is not in"),
+    ("cells/nic.toml", 'devices = ["net0"]', 'devices = ["net0", "nvme0"]', "kvstore.toml:10: ", "already belongs to cell 'nic'"),
+    ("cells/nic.toml", 'heap = "2M"', 'heap = "3M"', ":6: ", 'heap = "4M"'),
+    ("cells/nic.toml", "priority = 110", "priority = 255", ":8: ", "outside 1 to 254"),
+    ("cells/nic.toml", 'policy = "on-fault"', 'policy = "always"', ":12: ", "use one of: on-fault, never"),
+    ("cells/nic.toml", 'program = "nic"', "program = 3", ":5: ", "is a number, not a name"),
+    ("cells/nic.toml", "[cell]", "[cel]", ":4: ", "did you mean 'cell'?"),
+    ("cells/kvstore.toml", "port = 6379", "port = [6379]", ":14: ", "neither text, number nor boolean"),
+    ("cells/kvstore.toml", "[config]", "[config]\nBAD = 1", ":13: ", "no config key"),
+]
+
+
+@pytest.mark.parametrize("file,old,new,place,words", BAD, ids=[f"{row[0]}:{row[4]}" for row in BAD])
+def test_bad_manifest_is_named_by_line(shared, file, old, new, place, words):
+    problems = spoil(shared, file, old, new)
+    named = place if not place.startswith(":") else Path(file).name + place
+    assert any(named in problem and words in problem for problem in problems), problems
+
+
+def test_all_mistakes_are_shown_at_once(shared):
+    text = (shared / "system.toml").read_text()
+    (shared / "system.toml").write_text(text.replace("irqs = 2", "irqs = 0"))
+    problems = spoil(shared, "cells/nic.toml", "priority = 110", "priority = 0")
+    assert len(problems) == 3
+
+
+def test_missing_file_is_one_line(tmp_path):
+    with pytest.raises(ManifestError) as caught:
+        load_system(tmp_path / "none.toml", ROOT)
+    assert "none.toml:1: cannot read the file" in str(caught.value)
+
+
+def test_same_function_twice(shared):
+    problems = spoil(
+        shared, "system.toml", "[device.nvme0]\nkind = \"nvme\"", "[device.nvme0]\nkind = \"net\""
+    )
+    assert any("name the same PCI function" in problem for problem in problems)
+
+
+def test_settings_override_config():
+    path = ROOT / "systems/reference/system.toml"
+    system = load_system(path, ROOT, [("kvstore", "port", "1234")])
+    assert b"port=1234\0" in compile_system(system)
+    with pytest.raises(ManifestError, match="did you mean 'kvstore'"):
+        load_system(path, ROOT, [("kvstor", "port", "1")])
+
+
+def build_program(folder, name):
+    """A tiny static ELF of two functions."""
+    source = folder / f"{name}.c"
+    source.write_text("int helper(void) { return 3; } void _start(void) { helper(); for (;;); }")
+    program = folder / f"{name}.elf"
+    subprocess.run(
+        ["gcc", "-O0", "-g", "-ffreestanding", "-nostdlib", "-static", "-no-pie", str(source),
+         "-o", str(program)],
+        check=True,
+    )
+    return program
+
+
+@pytest.fixture(name="cells")
+def cell_programs(tmp_path):
+    """Programs for the reference system."""
+    folder = tmp_path / "cells"
+    folder.mkdir()
+    for name in ("supervisor", "pci", "kvstore"):
+        build_program(folder, name)
+    return folder
+
+
+def test_bundle_holds_everything(tmp_path, cells):
+    output = tmp_path / "out/reference.bundle"
+    assert image.main(["--cells", str(cells), "-o", str(output), "--kernel", "none"]) == 0
+    data = output.read_bytes()
+    entries = bundle.unpack_bundle(data)
+    kinds = [(kind, name) for kind, name, _ in entries]
+    assert kinds == [
+        (layout.BUNDLE_INITIAL_CELL, "supervisor"), (layout.BUNDLE_SYSTEM, "reference"),
+        (layout.BUNDLE_CELL, "pci"), (layout.BUNDLE_CELL, "kvstore"),
+        (layout.BUNDLE_SYMBOLS, "supervisor"), (layout.BUNDLE_SYMBOLS, "pci"),
+        (layout.BUNDLE_SYMBOLS, "kvstore"),
+    ]
+    assert b".debug" not in entries[0][2]
+    symbols = entries[-1][2]
+    head = layout.unpack("symbol_table", symbols)
+    at, names = layout.size("symbol_table"), []
+    start = at + head["count"] * layout.size("symbol_entry")
+    addresses = []
+    for index in range(head["count"]):
+        entry = layout.unpack("symbol_entry", symbols, at + index * layout.size("symbol_entry"))
+        addresses.append(entry["address"])
+        text = symbols[start + entry["name_offset"] :]
+        names.append(text[: text.index(b"\0")].decode())
+    assert "helper" in names and "_start" in names and addresses == sorted(addresses)
+    assert len(symbols) == start + head["names_bytes"]
+
+
+@pytest.mark.parametrize("at,words", [(0, "wrong magic"), (8, "version"), (40, "entries"), (-1, "")])
+def test_damaged_bundle_is_refused(cells, at, words):
+    system = load_system(ROOT / "systems/reference/system.toml", ROOT)
+    data = bytearray(image.build_bundle(system, cells))
+    data[at] ^= 1
+    with pytest.raises(bundle.BundleError, match=words):
+        bundle.unpack_bundle(bytes(data))
+    with pytest.raises(bundle.BundleError):
+        bundle.unpack_bundle(bytes(data[:100]))
+
+
+def test_missing_program_names_the_manifest(cells, capsys):
+    (cells / "kvstore.elf").unlink()
+    assert image.main(["--cells", str(cells)]) == 1
+    error = capsys.readouterr().err
+    assert "systems/reference/cells/kvstore.toml:5: program" in error and "fix: run make" in error
+
+
+def test_wrong_elf_is_refused(cells):
+    (cells / "kvstore.elf").write_bytes(b"\x7fELF\x01\x01" + bytes(60))
+    system = load_system(ROOT / "systems/reference/system.toml", ROOT)
+    with pytest.raises(ManifestError, match="no x86-64 ELF"):
+        image.build_bundle(system, cells)
