@@ -17,15 +17,25 @@ say = $(if $(V),,@printf '  %-8s %s\n' $(1) $(2))
 
 # ---- What goes into what --------------------------------------------------------------------
 
-# Cells: every one also links runtime and lib/base.
-CELLS :=
+# Cells: every one also links RUNTIME_DIRS and lib/base.
+RUNTIME_DIRS := runtime lib/config
+CELLS := hello
+hello_DIRS := services/hello
 
 KERNEL_DIRS := kernel kernel/object kernel/boot kernel/arch/x86_64
 # Part of the kernel that also runs on the host, against kernel/arch/host.
 KERNEL_CORE_DIRS := kernel kernel/object kernel/arch/host
 
 # Folders whose code is also built for the host, with their *_test.c and *_fake.c.
-HOST_DIRS := lib/base lib/net drivers
+# One a line, sorted, so that two changes seldom meet.
+HOST_DIRS := \
+    drivers \
+    lib/base \
+    lib/bundle \
+    lib/config \
+    lib/elf \
+    lib/net \
+    lib/system
 
 # ---- Flags ----------------------------------------------------------------------------------
 
@@ -86,7 +96,7 @@ $(BUILD)/kernel/hallows.elf: kernel/arch/x86_64/kernel.ld $(KERNEL_OBJECTS)
 # ---- Cells ----------------------------------------------------------------------------------
 
 define cell_rules
-$(BUILD)/cells/$(1).elf: runtime/cell.ld $(call objects,$($(1)_DIRS) runtime lib/base,cell-obj)
+$(BUILD)/cells/$(1).elf: runtime/cell.ld $(call objects,$($(1)_DIRS) $(RUNTIME_DIRS) lib/base,cell-obj)
 	@mkdir -p $$(@D)
 	$$(call say,LD,$$@)
 	$$(Q)$(LD) -nostdlib -static --gc-sections -z max-page-size=4096 -T $$< -o $$@ $$(filter %.o,$$^)

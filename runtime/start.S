@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+// First instruction of every cell. rdi: the information page, rsp: 16-byte aligned stack top.
+// A zero frame pointer ends backtraces.
+
+    .section .text.start, "ax", @progbits
+    .globl program_start
+    .type program_start, @function
+program_start:
+    xorl %ebp, %ebp
+    call program_entry
+    ud2
+    .size program_start, . - program_start
+    .section .note.GNU-stack, "", @progbits
