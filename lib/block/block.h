@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+/*
+ * What storage code needs of a drive, plain or zoned, whoever provides it (drivers/nvme, a file on
+ * the host, a fake in tests). Asynchronous: requests go down in batches, completions come up in
+ * batches; one indirect call a batch.
+ *
+ * A *block* is the drive's logical block (LBA), block_bytes long. Requests may be executed and may
+ * complete in any order; only FLUSH and FUA say what survives power loss:
+ *   - a completed WRITE or ZONE_APPEND with BLOCK_FUA is durable;
+ *   - a completed FLUSH makes every write durable that had completed before it was submitted.
+ *
+ * Thread rule: one owner; nothing here locks.
+ */
+#ifndef LIB_BLOCK_BLOCK_H
+#define LIB_BLOCK_BLOCK_H
+
+#include <hallows/status.h>
+#include <hallows/types.h>
+
+enum block_operation {
+    BLOCK_READ = 1,
+    BLOCK_WRITE,
+    BLOCK_WRITE_ZEROES, /* no data */
+    BLOCK_DISCARD,      /* no data; the content is undefined afterwards */
+    BLOCK_FLUSH,        /* no data, no range */
+    BLOCK_ZONE_APPEND,  /* `block` is the zone's first; the completion tells where it went */
+    BLOCK_ZONE_RESET,   /* `block` is the zone's first, here and below */
+    BLOCK_ZONE_FINISH,
+    BLOCK_ZONE_OPEN,
+    BLOCK_ZONE_CLOSE,
+    BLOCK_ZONE_REPORT /* fills `data` with struct block_zone of zones from `block` on; `blocks` is
+                         their number, at most BLOCK_ZONE_REPORT_MAX */
+};
+
+#define BLOCK_FUA 1u
+#define BLOCK_ZONE_REPORT_MAX 63u
+/* `data` of a zone report: this much, whatever the number of zones. */
+#define BLOCK_ZONE_REPORT_BYTES 4096u
+#define BLOCK_RANGE_MAX 65536u /* blocks in one DISCARD or WRITE_ZEROES */
+
+struct block_request {
+    uint64_t cookie;   /* comes back in the completion */
+    uint64_t block;    /* first block */
+    uint32_t blocks;   /* > 0 where the operation has a range */
+    uint8_t operation; /* enum block_operation */
+    uint8_t flags;     /* BLOCK_FUA, on WRITE, WRITE_ZEROES and ZONE_APPEND */
+    uint16_t reserved; /* 0 */
+    void *data; /* in the drive's data memory, 4-byte aligned; the drive's until completion */
+};
+
+struct block_completion {
+    uint64_t cookie;
+    uint64_t block; /* ZONE_APPEND: first block written. ZONE_REPORT: zones reported. Else 0. */
+    status_t status;
+    uint32_t device_status; /* the drive's own code (NVMe status field: SCT << 8 | SC), 0 if good */
+};
+
+enum block_zone_state {
+    BLOCK_ZONE_EMPTY = 1,
+    BLOCK_ZONE_OPEN_STATE,
+    BLOCK_ZONE_CLOSED,
+    BLOCK_ZONE_FULL,
+    BLOCK_ZONE_DEAD /* read-only or offline */
+};
+
+struct block_zone {
+    uint64_t block;          /* first */
+    uint64_t capacity;       /* writable blocks, <= zone_blocks */
+    uint64_t written_blocks; /* write pointer, relative to `block`; capacity when full */
+    uint64_t state;          /* enum block_zone_state */
+};
+
+enum block_device_flags {
+    BLOCK_DEVICE_ZONED = 1u << 0,
+    BLOCK_DEVICE_VOLATILE_CACHE = 1u << 1, /* without it FLUSH and FUA cost nothing */
+    BLOCK_DEVICE_DISCARD = 1u << 2,
+    BLOCK_DEVICE_WRITE_ZEROES = 1u << 3
+};
+
+struct block_device;
+
+struct block_device_ops {
+    /* Checks and queues requests[0..count) in order and rings the drive once. Returns how many were
+     * taken: fewer when the queue is full. A request that is wrong in itself (range, alignment,
+     * memory) is taken and completes with INVALID_ARGUMENT, having changed nothing. */
+    uint32_t (*submit)(struct block_device *dev, const struct block_request *requests,
+                       uint32_t count, time_ns_t now_ns);
+    /* Takes up to max completions; returns how many. Also runs the drive's deadlines. */
+    uint32_t (*poll)(struct block_device *dev, struct block_completion *completions, uint32_t max,
+                     time_ns_t now_ns);
+    /* Turns wake-ups on before sleeping. Returns false, wake-ups off, if completions are there. */
+    bool (*arm)(struct block_device *dev);
+    /* Turns wake-ups off again after waking. */
+    void (*disarm)(struct block_device *dev);
+    /* When poll is due at the latest, for deadlines; DEADLINE_NEVER when nothing is outstanding. */
+    time_ns_t (*next_due)(struct block_device *dev);
+};
+
+struct block_device {
+    const struct block_device_ops *ops;
+    uint64_t block_count;
+    uint32_t block_bytes; /* power of two, 512..4096 (the drives this system supports) */
+    uint32_t block_shift;
+    uint32_t flags; /* enum block_device_flags */
+    uint32_t max_transfer_blocks;
+    uint32_t max_append_blocks; /* zoned only */
+    uint32_t queue_depth;       /* requests that can be outstanding */
+    uint64_t zone_blocks;       /* zoned only: distance of zones */
+    uint32_t zone_count;
+    uint32_t max_open_zones;   /* 0: no limit */
+    uint32_t max_active_zones; /* 0: no limit */
+    uint32_t reserved;
+};
+
+#endif

@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+/*
+ * Loglets: named append-only logs on one drive, over zone append on zoned drives and over extents
+ * under the same sequential rule on plain ones. The format is docs/storage-format.md.
+ *
+ * A log is a sequence of records (0 to loglet_record_bytes_max bytes) with growing positions.
+ * Appended records lie in memory until loglet_commit closes the batch; a batch becomes one or more
+ * frames, each one write to the drive. When every frame up to and including a record's last one is
+ * durable, loglet_durable passes the record's position: then, and only then, may it be
+ * acknowledged. After power loss at any instant the log holds a prefix of what was appended that
+ * includes everything acknowledged; a record is there whole or not at all.
+ *
+ * Space is given out in extents (a zone each, on zoned drives). loglet_trim frees the extents that
+ * lie wholly before a position, once that is on the drive. A log never gets more than its capacity
+ * and is never promised more than the drive has.
+ *
+ * Life cycle: loglet_device_open -> loglet_device_poll until loglet_device_state is not AGAIN ->
+ * loglet_open (by name, found or made) until loglet_state is not AGAIN -> append, read, trim ->
+ * loglet_device_close -> poll until loglet_device_state is CLOSED. Nothing blocks; every progress
+ * is made in loglet_device_poll. The drive's completions belong to the device while it is open.
+ *
+ * Thread rule: one owner; nothing here locks.
+ */
+#ifndef LIB_LOGLET_LOGLET_H
+#define LIB_LOGLET_LOGLET_H
+
+#include <hallows/status.h>
+#include <hallows/types.h>
+
+#include "lib/block/block.h"
+
+#define LOGLET_LOGS_MAX 16u
+#define LOGLET_NAME_BYTES 32u      /* with the final NUL */
+#define LOGLET_EXTENTS_MAX 4096u   /* zones beyond are not used */
+#define LOGLET_FRAMES_MAX 512u     /* frame buffers */
+#define LOGLET_FRAME_BYTES 131072u /* of a frame buffer, and the largest frame on a drive */
+#define LOGLET_READ_BYTES (2u * LOGLET_FRAME_BYTES) /* a reader's buffer */
+
+/* Smallest buffer memory: what recovery needs, and room for records up to 16 MiB is
+ * LOGLET_BUFFER_BYTES(16 MiB). More memory, more writes in flight. */
+#define LOGLET_BUFFER_BYTES_MIN (LOGLET_READ_BYTES + 4u * LOGLET_FRAME_BYTES)
+#define LOGLET_BUFFER_BYTES(record_bytes)                                                          \
+    (LOGLET_READ_BYTES +                                                                           \
+     ((uint64_t)(record_bytes) / (LOGLET_FRAME_BYTES - 4096u) + 4u) * LOGLET_FRAME_BYTES)
+
+/* Where a record lies in its log. Grows from record to record, not by the record's length; 0 is
+ * before every record. Keep it only with the log's name. */
+typedef uint64_t log_position_t;
+
+enum loglet_flags {
+    LOGLET_FORMAT = 1u << 0 /* write a new, empty format whatever the drive holds */
+};
+
+struct loglet_config {
+    struct block_device *block;
+    void *buffers;         /* in the drive's data memory, page-aligned */
+    uint64_t buffer_bytes; /* >= LOGLET_BUFFER_BYTES_MIN */
+    uint64_t random[2];    /* unpredictable, used when formatting and creating */
+    uint32_t flags;
+};
+
+struct loglet_piece {
+    const void *data;
+    size_t bytes;
+};
+
+struct loglet_counters {
+    uint64_t appends, append_bytes, frames, frame_bytes, padding_bytes;
+    uint64_t extents_opened, extents_freed, trims, superblocks;
+    uint64_t reads, read_bytes, retries, full_refusals;
+};
+
+struct loglet_device;
+struct loglet;
+
+/* Bytes of memory that a device needs (8-byte aligned), about 200 KiB. */
+size_t loglet_device_bytes(void);
+
+/* Begins to open the drive, in `memory` (loglet_device_bytes of it, the device's until it is
+ * closed). An all-zero drive, as a fresh backing file is, is formatted; a drive that holds anything
+ * else is refused unless LOGLET_FORMAT is set. Returns INVALID_ARGUMENT (memory, geometry) or
+ * TOO_LARGE/UNSUPPORTED for a drive that cannot hold the format; further refusals come through
+ * loglet_device_state. */
+status_t loglet_device_open(void *memory, const struct loglet_config *config, time_ns_t now_ns,
+                            struct loglet_device **device) HALLOWS_MUST_CHECK;
+
+/* AGAIN while opening or closing, OK when open, CLOSED after closing, else why it failed for good:
+ *   FOREIGN        the drive holds other data: loglet_device_seen says what; nothing was written
+ *   WRONG_VERSION  a Hallows log of another format version; nothing was written
+ *   CORRUPT        both superblocks, or acknowledged data, are damaged; nothing was written
+ *   FULL           the drive is too small
+ *   DEVICE_ERROR, DEVICE_TIMEOUT  the drive failed */
+status_t loglet_device_state(const struct loglet_device *device);
+
+/* What was found on the drive, one line for people, e.g. "GPT partition table". Never NULL. */
+const char *loglet_device_seen(const struct loglet_device *device);
+/* Whether this open wrote a new format. */
+bool loglet_device_formatted(const struct loglet_device *device);
+
+/* Takes the drive's completions and makes all progress. Returns how many completions there were. */
+uint32_t loglet_device_poll(struct loglet_device *device, time_ns_t now_ns);
+
+/* Whether requests are outstanding or could be started: if not, nothing will change by itself. */
+bool loglet_device_busy(const struct loglet_device *device);
+
+/* Begins a clean close: what was appended is committed and made durable, the end of every log is
+ * recorded. Poll until the state is CLOSED (or an error). */
+void loglet_device_close(struct loglet_device *device);
+
+/* Finds the log of that name or creates it with a guaranteed capacity of `capacity_bytes` (rounded
+ * up to extents; 0: all that is not promised yet; ignored if it exists). Returns INVALID_ARGUMENT
+ * (name), FULL (capacity or LOGLET_LOGS_MAX), BUSY while another creation is under way, or the
+ * device's state when it is not open. loglet_state is AGAIN until a new log is durable. */
+status_t loglet_open(struct loglet_device *device, const char *name, uint64_t capacity_bytes,
+                     struct loglet **log) HALLOWS_MUST_CHECK;
+status_t loglet_state(const struct loglet *log);
+
+/* Copies a record of the pieces' bytes to the end of the log; the memory is the caller's again.
+ * All or nothing:
+ *   WOULD_BLOCK   buffers are in flight: poll, then try again
+ *   FULL          the log has no room until it is trimmed
+ *   TOO_LARGE     more than loglet_record_bytes_max
+ *   AGAIN, CLOSED, DEVICE_ERROR, DEVICE_TIMEOUT  the log's state
+ * The record is acknowledged when *position < loglet_durable(log). */
+status_t loglet_append(struct loglet *log, const struct loglet_piece *pieces, uint32_t count,
+                       log_position_t *position) HALLOWS_MUST_CHECK;
+
+/* Sends what was appended so far to the drive, as one batch. Call once an event-loop turn. */
+void loglet_commit(struct loglet *log, time_ns_t now_ns);
+
+/* Every record before this position is durable. */
+log_position_t loglet_durable(const struct loglet *log);
+/* First record that is kept, and where the next record goes (positions of records are in
+ * [tail, head)). */
+log_position_t loglet_tail(const struct loglet *log);
+log_position_t loglet_head(const struct loglet *log);
+uint64_t loglet_record_bytes_max(const struct loglet *log);
+
+/* Space, in bytes on the drive: promised to this log, occupied, and what an append can still get.
+ * An append of n bytes with n + n / 1024 + 8192 <= free never returns FULL. */
+uint64_t loglet_capacity_bytes(const struct loglet *log);
+uint64_t loglet_used_bytes(const struct loglet *log);
+uint64_t loglet_free_bytes(const struct loglet *log);
+
+/* Gives up all records before `position` (a record's, or loglet_durable for all). Asynchronous: the
+ * space is free once loglet_tail has reached it on the drive. Returns INVALID_ARGUMENT for a
+ * position beyond loglet_durable; a position before the tail is no error and does nothing. */
+status_t loglet_trim(struct loglet *log, log_position_t position) HALLOWS_MUST_CHECK;
+
+const struct loglet_counters *loglet_counters(const struct loglet *log);
+
+/* ---- Reading ---- */
+
+/* A piece of a record, in order. A record's bytes are offset, offset + bytes, .. to total_bytes;
+ * the last piece has offset + bytes == total_bytes. `data` is valid until the next call. */
+struct loglet_fragment {
+    log_position_t position; /* of the record */
+    const uint8_t *data;
+    uint32_t bytes;
+    uint32_t offset;
+    uint32_t total_bytes;
+};
+
+/* Reads durable records in order from a position on. Caller's memory, opaque. */
+struct loglet_reader {
+    struct loglet *log;
+    struct loglet_reader *next;
+    uint8_t *buffer;
+    log_position_t start;  /* first record wanted */
+    log_position_t record; /* the one being read */
+    log_position_t frame;  /* next frame's */
+    uint64_t sequence;     /* its number; 0: not known yet */
+    uint32_t epoch;        /* least epoch that it may have */
+    uint32_t filled;       /* bytes in the buffer */
+    uint32_t at;           /* next unread byte in it */
+    uint32_t left;         /* bytes of the frame after `at` */
+    uint32_t index;        /* of the next record in the frame */
+    uint32_t total;        /* bytes of the record being read */
+    uint32_t offset;       /* of them delivered */
+    uint32_t skip;         /* continued bytes of a record that is not wanted */
+    status_t status;       /* of the last read; AGAIN: under way */
+    bool in_record;
+    bool wanted;
+};
+
+/* `buffer` is LOGLET_READ_BYTES of the drive's data memory, page-aligned, the reader's until
+ * loglet_reader_stop or the end. Returns INVALID_ARGUMENT for a position outside [tail, durable].
+ */
+status_t loglet_reader_start(struct loglet_reader *reader, struct loglet *log,
+                             log_position_t position, void *buffer) HALLOWS_MUST_CHECK;
+
+/* The next piece: OK; AGAIN (poll the device, then call again); NOT_FOUND after the last durable
+ * record; CORRUPT when stored data fails its checks; or a device status. A record whose last piece
+ * was not delivered does not exist. */
+status_t loglet_reader_next(struct loglet_reader *reader,
+                            struct loglet_fragment *fragment) HALLOWS_MUST_CHECK;
+
+/* Lets the reader go. Returns AGAIN while the drive still writes into the buffer: poll, repeat. */
+status_t loglet_reader_stop(struct loglet_reader *reader) HALLOWS_MUST_CHECK;
+
+#endif
