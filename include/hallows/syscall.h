@@ -94,7 +94,7 @@ enum page_attribute {
     X(range_derive, 7, "ref dst, ref src, base, length, rights", "",                               \
       "derive a sub-range of ports (ports) or device memory (bytes, page-aligned)")                \
     X(untyped_retype, 10, "slot untyped, type, size, ref first, count", "",                        \
-      "create `count` objects in consecutive slots")                                               \
+      "create `count` objects in consecutive slots; AGAIN while it clears memory")                 \
     X(untyped_reset, 11, "slot untyped", "", "make childless untyped memory whole again")          \
     X(untyped_info, 12, "slot untyped", "bytes, free bytes", "size and what is left")              \
     X(thread_configure, 20, "slot thread, slot table, slot aspace, slot fault endpoint or 0", "",  \
@@ -123,7 +123,7 @@ enum page_attribute {
       "enter an intermediate table at the highest level that misses one")                          \
     X(aspace_unmap_table, 51, "slot page_table", "", "remove an empty intermediate table")         \
     X(segment_populate, 52, "slot segment, first page, count, slot untyped, rights", "",           \
-      "back empty pages with zeroed frames of the untyped memory the segment came from")           \
+      "back empty pages with zeroed frames of the segment's untyped memory; AGAIN as retype")      \
     X(segment_populate_device, 53,                                                                 \
       "slot segment, first page, count, slot devmem, byte offset, "                                \
       "rights|attributes (r12)",                                                                   \
@@ -158,10 +158,11 @@ enum irq_flags { IRQ_LEVEL = 1u << 0, IRQ_ACTIVE_LOW = 1u << 1 };
 
 /* Message info: bits 0..3 words in use, flags, bits 16..63 label. */
 #define MESSAGE_WORDS_MASK 0xfu
-#define MESSAGE_CAP (1u << 4)      /* in: send rbx[31:0]; out: one arrived in the accept slot */
-#define MESSAGE_ACCEPT (1u << 5)   /* in, receiving calls: accept one in slot rbx[63:32] */
-#define MESSAGE_DEADLINE (1u << 6) /* in: word 7 (r15) is the deadline in ns, not a message word   \
-                                    */
+#define MESSAGE_CAP (1u << 4)    /* in: send rbx[31:0]; out: one arrived in the accept slot */
+#define MESSAGE_ACCEPT (1u << 5) /* in, receiving calls: accept one in slot rbx[63:32] */
+#define MESSAGE_DEADLINE                                                                           \
+    (1u << 6) /* in: word 7 (r15) is the deadline in ns, not a message word                        \
+               */
 #define MESSAGE_LABEL_SHIFT 16u
 
 static inline uint64_t message_info(uint64_t label, uint32_t words)

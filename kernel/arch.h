@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+/*
+ * The machine contract: everything the core of the kernel asks of the machine. kernel/arch/x86_64
+ * implements it on hardware, kernel/arch/host on Linux for tests. The calls in the other direction
+ * (entry points of the core) stand in kernel/entry.h.
+ *
+ * Context: interrupts off. None of these functions blocks; each is bounded.
+ */
+#ifndef KERNEL_ARCH_H
+#define KERNEL_ARCH_H
+
+#include <hallows/status.h>
+#include <hallows/syscall.h>
+#include <hallows/types.h>
+
+/* ---- A thread's registers --------------------------------------------------------------------
+ * The user-visible register set of hallows/syscall.h. Entry code saves the current thread's here
+ * before it calls the core, and restores whatever thread is current afterwards. Offsets are part of
+ * the contract with assembly. */
+struct registers {
+    uint64_t word[8]; /* rdx r10 r8 r9 r12 r13 r14 r15: message words, arguments 2.. */
+    uint64_t result;  /* rax: in: call number and aux slot, out: status */
+    uint64_t arg0;    /* rdi: argument 0, out: badge */
+    uint64_t arg1;    /* rsi: argument 1, out: message info */
+    uint64_t caps;    /* rbx: slots of a capability transfer */
+    uint64_t rbp;
+    uint64_t rcx;
+    uint64_t r11;
+    uint64_t ip;
+    uint64_t flags;
+    uint64_t sp;
+    uint64_t fs_base;
+    uint64_t gs_base;
+    uint64_t entry; /* the machine's own: how the thread entered, e.g. return by sysret or iret */
+    uint64_t machine[3]; /* the machine's own, e.g. what it keeps of the FPU's state */
+};
+_Static_assert(sizeof(struct registers) == 192, "offsets are known to assembly");
+
+/* The machine's part of a thread: FXSAVE image (Intel SDM vol. 1, 10.5.1). All zero at creation,
+ * then arch_thread_init. */
+struct arch_thread {
+    uint8_t fpu[512] __attribute__((aligned(16)));
+};
+
+struct kernel;
+struct thread;
+
+/* Makes the machine's part and the registers of a fresh (all-zero) thread fit to run. */
+void arch_thread_init(struct thread *thread);
+/* The thread dies or its registers were rewritten from outside while the machine may hold part of
+ * its state (lazily switched FPU): write it back or drop it. */
+void arch_thread_forget(struct thread *thread);
+/* flags with every bit removed or set that user code may not choose (IF on, IOPL 0, ...). */
+uint64_t arch_flags_sanitize(uint64_t flags);
+/* True if the address lies in the user half and may be returned to or used as a base. */
+bool arch_user_address_ok(uint64_t address);
+
+/* ---- Memory ---------------------------------------------------------------------------------- */
+
+#ifdef HALLOWS_HOST
+#include "kernel/arch/host/memory.h"
+#else
+#include "kernel/arch/x86_64/memory.h"
+#endif
+/* memory.h gives, inline: void *arch_memory(uint64_t physical): the kernel's view of RAM. */
+
+/* First address past what an address space offers; segments attach below. */
+#define USER_ADDRESS_END ((uint64_t)1 << 47)
+/* Entries of the top-level table that belong to user space: 0..USER_TOP_ENTRIES-1. */
+#define USER_TOP_ENTRIES 256u
+#define PAGING_LEVEL_TOP 3u /* of the aspace's own table; page tables are of level 2 or 1 */
+#define PAGING_ENTRIES 512u
+
+static inline uint32_t paging_index(uint64_t address, uint32_t level)
+{
+    return (uint32_t)(address >> (PAGE_SHIFT + 9u * level)) & (PAGING_ENTRIES - 1u);
+}
+
+/* The entry of a leaf table: page at `physical` with RIGHT_READ/WRITE/EXECUTE and PAGE_*
+ * attributes. The core never asks for WRITE with EXECUTE. */
+uint64_t arch_leaf_encode(uint64_t physical, uint32_t rights);
+/* Inverse: 0 if the entry maps nothing. */
+uint32_t arch_leaf_rights(uint64_t entry);
+uint64_t arch_leaf_physical(uint64_t entry);
+/* The entry that points to an intermediate table: all rights. */
+uint64_t arch_table_encode(uint64_t physical);
+/* The level-1 entry that attaches a segment's leaf table with at most these rights. */
+uint64_t arch_attach_encode(uint64_t physical, uint32_t rights);
+/* Rights of such an entry: RIGHT_READ, WRITE, EXECUTE. */
+uint32_t arch_attach_rights(uint64_t entry);
+/* One aligned 64-bit store to a table that the MMU may be walking. */
+void arch_entry_store(uint64_t *entry, uint64_t value);
+/* After it returns no CPU uses a translation of the address space with this root that is no longer
+ * in its tables; root 0: of any address space. */
+void arch_tlb_flush(uint64_t root);
+/* Fills the kernel's half of a zeroed top-level table. */
+void arch_aspace_init(uint64_t root);
+/* The address space dies: no CPU may keep using this root as its own. */
+void arch_aspace_forget(uint64_t root);
+
+/* ---- Time ------------------------------------------------------------------------------------ */
+
+/* Now, in ns since the kernel started counting; never goes back. */
+uint64_t arch_time_ns(void);
+/* Calls kernel_timer at or soon after that time (at once if it is past); replaces the last setting;
+ * DEADLINE_NEVER: off. */
+void arch_timer_set(uint64_t deadline_ns);
+
+/* ---- Interrupts, ports, console ---------------------------------------------------------------
+ */
+
+/* What a device writes where, to raise `vector`. UNSUPPORTED if there is no local APIC. */
+status_t arch_irq_msi(uint32_t vector, uint64_t *address, uint64_t *data);
+/* Routes a pin to a vector, masked. irq_flags. NOT_FOUND: no such pin; IN_USE: the kernel's own. */
+status_t arch_irq_pin(uint32_t gsi, uint32_t vector, uint32_t flags);
+void arch_irq_pin_mask(uint32_t gsi, bool masked);
+
+/* width 1, 2 or 4 */
+uint32_t arch_port_in(uint16_t port, uint32_t width);
+void arch_port_out(uint16_t port, uint32_t width, uint32_t value);
+
+void arch_console_write(const char *text, uint32_t bytes);
+
+#endif

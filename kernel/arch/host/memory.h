@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+/* Physical memory of the host's machine: one arena. Part of kernel/arch.h. */
+#ifndef KERNEL_ARCH_HOST_MEMORY_H
+#define KERNEL_ARCH_HOST_MEMORY_H
+
+#include <stdint.h>
+
+/* Physical address 0; switched by a test that drives several kernels. */
+extern uint8_t *host_memory;
+
+static inline void *arch_memory(uint64_t physical)
+{
+    return host_memory + physical;
+}
+
+#endif

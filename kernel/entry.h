@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+/*
+ * How the machine enters the core of the kernel, and how boot code builds the initial cell.
+ *
+ * Each entry: interrupts off, the current thread's registers saved in its struct registers (if
+ * k->current is not NIL; NIL means that the CPU was idle). On return k->current says what to run:
+ *   NIL       nothing: load no user state, wait with interrupts on;
+ *   a thread  thread_at(k, k->current): make sure aspace_at(k, thread->aspace)->paging.physical is
+ *             the MMU's root (always set for a current thread), then restore its registers.
+ * The hardware timer has been set by the core already. End-of-interrupt is the machine's business.
+ */
+#ifndef KERNEL_ENTRY_H
+#define KERNEL_ENTRY_H
+
+#include "kernel/state.h"
+
+/* The current thread made a system call (hallows/syscall.h). Precondition: k->current not NIL. */
+void kernel_syscall(struct kernel *k);
+/* The current thread raised a CPU exception in user mode: it stops, and its fault endpoint gets a
+ * message. Without a usable one it becomes inactive and the core calls arch_report_fault. */
+void kernel_fault(struct kernel *k, const struct fault *fault);
+/* A device interrupt on `vector`; vectors without a handler are ignored. */
+void kernel_interrupt(struct kernel *k, uint32_t vector);
+/* The hardware timer fired (or may have; early and spurious calls do no harm). */
+void kernel_timer(struct kernel *k);
+
+/* The machine's: a thread without a usable fault endpoint has faulted and was stopped. Print a
+ * report (registers, fault); return. */
+void arch_report_fault(struct kernel *k, thread_ix thread, const struct fault *fault);
+
+/* ---- Boot ------------------------------------------------------------------------------------
+ * Order: kernel_init; page kinds of the bundle by start_bundle; start_memory; start_cell;
+ * start_root, start_untyped, start_device_memory...; start_page / start_bundle_page; start_thread.
+ * After that k->current is the initial thread: enter user mode. All VERIFY that boot code keeps the
+ * rules; statuses are for machines that are too small. */
+
+/* k all zero. pages: page_count zeroed entries (all PAGE_RESERVED), page_count * PAGE_BYTES at most
+ * PHYSICAL_BYTES_MAX. */
+void kernel_init(struct kernel *k, struct page *pages, uint32_t page_count);
+/* RAM for the initial cell's own objects and pages (4 MiB will do for a cell of 1 MiB).
+ * Page-aligned; not to be handed to start_untyped too. Once. */
+void start_memory(struct kernel *k, uint64_t base, uint64_t bytes);
+/* Marks pages of the boot module. */
+void start_bundle(struct kernel *k, uint64_t base, uint64_t bytes);
+/* Table, address space and thread of the initial cell, and BOOT_SLOT_TABLE, _ASPACE, _THREAD. */
+status_t start_cell(struct kernel *k, uint32_t table_slots, uint8_t priority);
+/* A root capability in slot `slot` of the initial cell's table: IRQ_CONTROL, IOSPACE, CONSOLE,
+ * SCHED_CONTROL (badge: highest priority), IO_PORTS (base, length in ports). */
+struct start_capability {
+    uint32_t slot;
+    enum object_type type;
+    uint64_t badge;
+    uint64_t base;
+    uint64_t length;
+};
+status_t start_root(struct kernel *k, const struct start_capability *capability);
+/* All RAM of [base, base + bytes) as untyped memory: page-aligned, reserved so far. */
+status_t start_untyped(struct kernel *k, uint32_t slot, uint64_t base, uint64_t bytes);
+/* Physical addresses that are not RAM; page-aligned. */
+status_t start_device_memory(struct kernel *k, uint32_t slot, uint64_t base, uint64_t bytes);
+/* A zeroed page of the initial cell at `address` (page-aligned) with rights READ|WRITE or
+ * READ|EXECUTE or READ; *memory is where the kernel fills it. ALREADY_MAPPED: it was asked for
+ * before (then *memory is that page, if the rights are the same or fewer were given). */
+status_t start_page(struct kernel *k, uint64_t address, uint32_t rights, void **memory);
+/* Shows a page marked by start_bundle, read-only. */
+status_t start_bundle_page(struct kernel *k, uint64_t address, uint64_t physical);
+/* Makes the initial thread current: entry point, stack pointer, value of its first argument (rdi).
+ */
+void start_thread(struct kernel *k, uint64_t ip, uint64_t sp, uint64_t argument);
+
+#endif

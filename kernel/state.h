@@ -1,0 +1,393 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+/*
+ * All of the kernel's state: struct kernel, the objects, the table of pages, and the accessors.
+ *
+ * Model. Objects live in memory retyped from untyped memory and name each other by index: the
+ * number of the 64-byte granule in which the object starts (physical address / 64). Index 0 is NIL,
+ * since physical page 0 is never handed out. An accessor turns an index into a reference; a debug
+ * build checks it there, a proof assumes the invariants there. What a page is stands apart from
+ * the page, in struct kernel's `pages`, so that retyped memory can never forge it.
+ *
+ * Context: every function of the core runs with interrupts off, one call at a time, on one CPU.
+ * Invariants: kernel/invariants.h.
+ */
+#ifndef KERNEL_STATE_H
+#define KERNEL_STATE_H
+
+#include <hallows/status.h>
+#include <hallows/syscall.h>
+#include <hallows/types.h>
+
+#include "kernel/arch.h"
+#include "lib/base/assert.h"
+
+#define GRANULE_SHIFT 6u
+#define GRANULE_BYTES 64u
+#define GRANULES_PER_PAGE (PAGE_BYTES / GRANULE_BYTES)
+/* Reach of a 32-bit granule number; RAM above it is left unused. */
+#define PHYSICAL_BYTES_MAX ((uint64_t)1 << (32u + GRANULE_SHIFT))
+#define NIL 0u
+
+typedef struct {
+    uint32_t n;
+} slot_ix;
+typedef struct {
+    uint32_t n;
+} table_ix;
+typedef struct {
+    uint32_t n;
+} untyped_ix;
+typedef struct {
+    uint32_t n;
+} thread_ix;
+typedef struct {
+    uint32_t n;
+} endpoint_ix;
+typedef struct {
+    uint32_t n;
+} reply_ix;
+typedef struct {
+    uint32_t n;
+} notification_ix;
+typedef struct {
+    uint32_t n;
+} aspace_ix;
+typedef struct {
+    uint32_t n;
+} page_table_ix;
+typedef struct {
+    uint32_t n;
+} segment_ix;
+typedef struct {
+    uint32_t n;
+} irq_ix; /* interrupt vector; NIL = 0, which is never a device's */
+
+/* ---- Pages -------------------------------------------------------------------------------- */
+
+enum page_kind {
+    PAGE_RESERVED = 0, /* kernel, firmware, no RAM */
+    PAGE_FREE = 1,     /* untyped memory, unused */
+    PAGE_FRAME = 2,    /* frame of a segment; owner: the segment */
+    PAGE_PAGING = 3,   /* table that the MMU walks; owner: aspace, page table or segment */
+    PAGE_RECORDS = 4,  /* attachment records; owner: the page table */
+    PAGE_BUNDLE = 5,   /* boot module: may be shown read-only */
+    PAGE_OBJECT = 16   /* + object type: objects of that type; owner: the table, else NIL */
+};
+
+struct page {
+    uint8_t kind;
+    uint8_t reserved[3];
+    uint32_t owner; /* index of an object */
+};
+
+/* ---- Capabilities --------------------------------------------------------------------------- */
+
+/* One capability, in a table or embedded in a thread. All zero when empty. */
+struct slot {
+    uint8_t type; /* enum object_type */
+    uint8_t rights;
+    uint8_t depth;    /* parent's + 1; 0 for roots */
+    uint8_t original; /* 1: the object dies with this capability */
+    uint32_t object;  /* index of the object, NIL for types without one */
+    uint64_t badge;
+    slot_ix parent;
+    slot_ix child; /* first child */
+    slot_ix next;  /* siblings, newest first */
+    slot_ix previous;
+    uint64_t base; /* IO_PORTS: port; DEVICE_MEMORY: physical address */
+    uint64_t length;
+    uint64_t reserved[2];
+};
+_Static_assert(sizeof(struct slot) == GRANULE_BYTES, "a slot is a granule");
+
+/* A capability table: this header in place of slot 0, slot n is granule table.n + n. */
+struct table {
+    uint32_t slots; /* usable, header included; teardown shrinks it past empty slots */
+    uint32_t slots_made;
+    slot_ix original;
+    uint32_t level; /* nesting, see kernel/object/cap.h */
+    uint64_t reserved[6];
+};
+_Static_assert(sizeof(struct table) == GRANULE_BYTES, "a table's header takes the place of slot 0");
+
+struct untyped {
+    uint64_t base;      /* physical, page-aligned, as the next three */
+    uint64_t watermark; /* memory below is in use */
+    uint64_t prepared;  /* memory from watermark to here is zero */
+    uint64_t end;
+    uint32_t fill_page; /* page that takes small objects of type fill_type; 0: none */
+    uint16_t fill_type; /* enum object_type */
+    uint16_t fill_next; /* next free granule in it */
+    slot_ix original;
+    uint32_t level;
+    uint64_t reserved[2];
+};
+_Static_assert(sizeof(struct untyped) == GRANULE_BYTES, "one granule");
+
+/* ---- Threads and what they wait on ------------------------------------------------------------
+ */
+
+enum thread_state {
+    THREAD_INACTIVE = 0,
+    THREAD_READY = 1,         /* current, or in the ready queue of its priority */
+    THREAD_SENDING = 2,       /* in an endpoint's queue, by ipc_send */
+    THREAD_CALLING = 3,       /* in an endpoint's queue, by ipc_call or a fault */
+    THREAD_RECEIVING = 4,     /* in an endpoint's queue; holds a reply object */
+    THREAD_REPLY_WAITING = 5, /* called or faulted; a reply object holds it */
+    THREAD_WAITING = 6,       /* the waiter of a notification */
+    THREAD_STATE_COUNT = 7
+};
+
+enum thread_flags {
+    THREAD_FAULTED = 1u << 0, /* stopped by a fault: `fault` is valid, a reply resumes as it was */
+    THREAD_GRANT = 1u << 1,   /* the queued message may carry a capability */
+    THREAD_TIMED = 1u << 2    /* in the timer wheel */
+};
+
+struct fault {
+    uint64_t vector;
+    uint64_t error;
+    uint64_t address;
+};
+
+struct thread {
+    /* -- first granule: scheduling -- */
+    uint8_t state; /* enum thread_state */
+    uint8_t priority;
+    uint8_t flags; /* enum thread_flags */
+    uint8_t unused;
+    thread_ix next; /* ready queue or endpoint queue */
+    thread_ix previous;
+    uint32_t blocked_on; /* endpoint or notification */
+    table_ix table;      /* the object of its embedded slot, or NIL, as the next two */
+    aspace_ix aspace;
+    reply_ix reply; /* RECEIVING: to hold the caller; REPLY_WAITING: what holds this thread */
+    notification_ix bound;
+    uint64_t badge;    /* of the capability used to send */
+    uint64_t deadline; /* while THREAD_TIMED */
+    thread_ix timer_next;
+    thread_ix timer_previous;
+    uint16_t timer_bucket;
+    uint16_t unused2[3];
+    /* -- second granule -- */
+    slot_ix original;
+    uint32_t unused3;
+    struct fault fault;
+    uint64_t quantum_left_ns;
+    uint64_t reserved[3];
+    struct registers registers;
+    struct slot table_slot; /* derived capabilities: revocation reaches them */
+    struct slot aspace_slot;
+    struct slot fault_slot;
+    struct arch_thread arch;
+};
+#define THREAD_BYTES 1024u
+_Static_assert(sizeof(struct thread) == THREAD_BYTES, "four threads a page");
+_Static_assert(offsetof(struct thread, table_slot) % GRANULE_BYTES == 0, "slots lie on granules");
+
+/* Threads that wait, all senders or all receivers, oldest first. */
+struct endpoint {
+    thread_ix head;
+    thread_ix tail;
+    slot_ix original;
+    uint32_t reserved[13];
+};
+_Static_assert(sizeof(struct endpoint) == GRANULE_BYTES, "one granule");
+
+struct reply {
+    thread_ix thread; /* RECEIVING: claimed by it; REPLY_WAITING: the caller to answer; or NIL */
+    slot_ix original;
+    uint32_t reserved[14];
+};
+_Static_assert(sizeof(struct reply) == GRANULE_BYTES, "one granule");
+
+struct notification {
+    uint64_t word;
+    thread_ix waiter;
+    thread_ix bound; /* the thread whose `bound` this is */
+    irq_ix irqs;     /* first irq that signals this */
+    slot_ix original;
+    uint64_t reserved[5];
+};
+_Static_assert(sizeof(struct notification) == GRANULE_BYTES, "one granule");
+
+/* ---- Memory -------------------------------------------------------------------------------- */
+
+/* A table that the MMU walks and which of its entries are in use. */
+struct paging {
+    uint64_t used[8];  /* bit i: entry i is present */
+    uint64_t physical; /* of the table */
+};
+
+struct aspace {
+    struct paging paging; /* top level; physical is what the MMU's root register takes */
+    slot_ix original;
+    uint32_t reserved[13];
+};
+_Static_assert(sizeof(struct aspace) == 2 * GRANULE_BYTES, "two granules");
+
+/* Where a segment is attached: entry `entry` of page table `table`; table NIL: nowhere. */
+struct attachment {
+    page_table_ix table;
+    uint32_t entry;
+};
+
+/* One for each entry of a page table of level 1, on PAGE_RECORDS pages. */
+struct attachment_record {
+    segment_ix segment; /* NIL: nothing is attached here */
+    page_table_ix next_table;
+    page_table_ix previous_table;
+    uint16_t next_entry;
+    uint16_t previous_entry;
+};
+_Static_assert(sizeof(struct attachment_record) == 16, "512 of them take two pages");
+#define RECORD_PAGES 2u
+
+struct page_table {
+    struct paging paging;
+    slot_ix original;
+    uint32_t level;   /* 2: of tables, 1: of segments; 0: not mapped */
+    uint32_t parent;  /* level 2: aspace; level 1: page table */
+    uint32_t entry;   /* in the parent */
+    aspace_ix aspace; /* it is mapped in */
+    uint32_t reserved;
+    uint64_t address; /* first user address it covers */
+    uint64_t records; /* physical address of its attachment records */
+    uint64_t reserved2[2];
+};
+_Static_assert(sizeof(struct page_table) == 2 * GRANULE_BYTES, "two granules");
+
+struct segment {
+    uint64_t physical; /* of the leaf page table */
+    slot_ix original;
+    untyped_ix source;             /* frames come from here only */
+    struct attachment attachments; /* first of the list */
+    uint64_t reserved[5];
+};
+_Static_assert(sizeof(struct segment) == GRANULE_BYTES, "one granule");
+
+/* ---- Static tables --------------------------------------------------------------------------- */
+
+#define IRQ_VECTOR_COUNT 256u
+#define IRQ_VECTOR_FIRST 48u /* device interrupts take vectors FIRST..LAST */
+#define IRQ_VECTOR_LAST 239u
+
+enum irq_kind { IRQ_NONE = 0, IRQ_MSI = 1, IRQ_PIN = 2 };
+
+struct irq {
+    uint8_t kind;  /* enum irq_kind */
+    uint8_t level; /* level-triggered: masked when it fires until irq_ack */
+    uint16_t gsi;
+    slot_ix original;
+    notification_ix notification;
+    irq_ix next; /* others of the same notification */
+    irq_ix previous;
+    uint32_t reserved;
+    uint64_t badge;
+};
+
+struct thread_queue {
+    thread_ix head;
+    thread_ix tail;
+};
+
+/* Timer wheel: level l, bucket b holds deadlines that agree with `base` above digit l (6 bits a
+ * digit) and have b as digit l. See kernel/timer.h. */
+#define TIMER_LEVELS 11u
+#define TIMER_BUCKETS 64u
+
+struct timer_wheel {
+    uint64_t base; /* all deadlines up to here have fired */
+    uint64_t used[TIMER_LEVELS];
+    thread_ix bucket[TIMER_LEVELS * TIMER_BUCKETS];
+};
+
+struct kernel {
+    struct page *pages; /* [const] one for each page of physical memory below page_count */
+    uint32_t page_count;
+    thread_ix current;                         /* what runs after the kernel returns; NIL: idle */
+    uint64_t ready_used[PRIORITY_COUNT / 64u]; /* bit p: ready[p] holds threads */
+    struct thread_queue ready[PRIORITY_COUNT]; /* all READY threads but the current one */
+    thread_ix quantum_thread;                  /* whose quantum ends at quantum_end */
+    uint64_t quantum_end; /* DEADLINE_NEVER: nobody shares the current priority */
+    uint64_t timer_armed; /* what the hardware timer is set to, DEADLINE_NEVER: off */
+    struct timer_wheel wheel;
+    struct irq irqs[IRQ_VECTOR_COUNT];
+    table_ix boot_table; /* originals of the initial cell's objects */
+    untyped_ix boot_untyped;
+    uint32_t boot_table_next;
+    uint32_t irq_next; /* where the search for a free vector starts */
+};
+
+/* ---- Accessors ------------------------------------------------------------------------------- */
+
+static inline uint64_t granule_address(uint32_t n)
+{
+    return (uint64_t)n << GRANULE_SHIFT;
+}
+
+static inline uint32_t address_granule(uint64_t physical)
+{
+    return (uint32_t)(physical >> GRANULE_SHIFT);
+}
+
+static inline struct page *page_at(struct kernel *k, uint64_t physical)
+{
+    ASSERT((physical >> PAGE_SHIFT) < k->page_count);
+    return &k->pages[physical >> PAGE_SHIFT];
+}
+
+static inline bool object_index_ok(const struct kernel *k, uint32_t n, uint32_t type,
+                                   uint32_t granules)
+{
+    uint32_t page = n / GRANULES_PER_PAGE;
+
+    return n != NIL && page < k->page_count && k->pages[page].kind == PAGE_OBJECT + type &&
+           n % granules == 0;
+}
+
+static inline bool slot_index_ok(const struct kernel *k, uint32_t n)
+{
+    uint32_t page = n / GRANULES_PER_PAGE;
+    uint32_t in_thread = n % (THREAD_BYTES / GRANULE_BYTES);
+    uint32_t first = offsetof(struct thread, table_slot) / GRANULE_BYTES;
+
+    if (n == NIL || page >= k->page_count) {
+        return false;
+    }
+    if (k->pages[page].kind == PAGE_OBJECT + OBJECT_THREAD) {
+        return in_thread >= first && in_thread < first + 3;
+    }
+    return k->pages[page].kind == PAGE_OBJECT + OBJECT_TABLE && k->pages[page].owner != n;
+}
+
+static inline struct slot *slot_at(struct kernel *k, slot_ix i)
+{
+    ASSERT(slot_index_ok(k, i.n));
+    return arch_memory(granule_address(i.n));
+}
+
+#define DEFINE_ACCESSOR(name, TYPE)                                                                \
+    static inline struct name *name##_at(struct kernel *k, name##_ix i)                            \
+    {                                                                                              \
+        ASSERT(object_index_ok(k, i.n, TYPE, sizeof(struct name) / GRANULE_BYTES));                \
+        return arch_memory(granule_address(i.n));                                                  \
+    }
+DEFINE_ACCESSOR(table, OBJECT_TABLE)
+DEFINE_ACCESSOR(untyped, OBJECT_UNTYPED)
+DEFINE_ACCESSOR(thread, OBJECT_THREAD)
+DEFINE_ACCESSOR(endpoint, OBJECT_ENDPOINT)
+DEFINE_ACCESSOR(reply, OBJECT_REPLY)
+DEFINE_ACCESSOR(notification, OBJECT_NOTIFICATION)
+DEFINE_ACCESSOR(aspace, OBJECT_ASPACE)
+DEFINE_ACCESSOR(page_table, OBJECT_PAGE_TABLE)
+DEFINE_ACCESSOR(segment, OBJECT_SEGMENT)
+#undef DEFINE_ACCESSOR
+
+static inline struct irq *irq_at(struct kernel *k, irq_ix i)
+{
+    ASSERT(i.n >= IRQ_VECTOR_FIRST && i.n <= IRQ_VECTOR_LAST);
+    return &k->irqs[i.n];
+}
+
+#endif
