@@ -30,6 +30,9 @@ KERNEL_CORE_DIRS := kernel kernel/object kernel/arch/host
 # One a line, sorted, so that two changes seldom meet.
 HOST_DIRS := \
     drivers \
+    drivers/net \
+    drivers/net/virtio \
+    drivers/pci \
     lib/base \
     lib/bundle \
     lib/config \

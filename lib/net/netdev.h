@@ -73,7 +73,9 @@ static inline void netbuf_drop(struct netbuf_pool *pool, uint32_t buffer)
     }
 }
 
-/* One Ethernet frame: `length` bytes at `offset` in `buffer`, without FCS. */
+/* One Ethernet frame: `length` bytes at `offset` in `buffer`, without FCS. The offset of a received
+ * frame is the device's choice; a frame to send may lie anywhere in its buffer, and the device
+ * never changes the buffer's bytes. */
 struct netframe {
     uint32_t buffer;
     uint16_t offset;
@@ -105,6 +107,9 @@ struct netdev_ops {
     /* Housekeeping with deadlines (link watch, reset, peer restart); call when due, returns the
      * next due time in ns. */
     time_ns_t (*tick)(struct netdev *dev, time_ns_t now_ns);
+    /* Stops the device for good. OK: it no longer touches memory and all lent buffers are back in
+     * the pool; AGAIN: not yet, call again. */
+    status_t (*stop)(struct netdev *dev);
 };
 
 struct netdev {

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+/*
+ * virtio-net 1.x over PCI with split queues: one receive and one transmit queue, no offloads.
+ * Interface and life cycle: drivers/net/driver.h. Source: virtio 1.2 §3.1 (start-up), §4.1 (PCI),
+ * §5.1 (network device).
+ *
+ * Needed of the device: VERSION_1. Used when offered: MAC, STATUS, MTU, EVENT_IDX, ACCESS_PLATFORM,
+ * ORDER_PLATFORM.
+ *
+ * Invariants, outside the functions of the driver:
+ *   V1 rx_buffer[i] is a buffer that the device may write, or NETBUF_NONE and i is in rx_empty.
+ *   V2 tx_buffer[i] is a buffer that the device may read, or NETBUF_NONE and i is in tx_free.
+ *   V3 rx_lent = the buffers of V1 <= rx_limit <= half of the pool.
+ */
+#ifndef DRIVERS_NET_VIRTIO_VIRTIO_NET_H
+#define DRIVERS_NET_VIRTIO_VIRTIO_NET_H
+
+#include "drivers/net/driver.h"
+#include "drivers/net/virtio/virtio_queue.h"
+#include "drivers/pci/pci.h"
+
+/* Where in a buffer a received frame lies: the device's header goes before it, the IP header of an
+ * untagged frame behind it is 16-byte aligned. */
+#define VIRTIO_NET_RX_OFFSET 66u
+/* A transmission takes two descriptors, the constant header and the frame. */
+#define VIRTIO_NET_TX_SLOTS_MAX (VIRTIO_QUEUE_SIZE_MAX / 2u)
+
+enum virtio_net_state {
+    VIRTIO_NET_RUNNING = 1,
+    VIRTIO_NET_BROKEN = 2,    /* to be reset at restart_at_ns */
+    VIRTIO_NET_RESETTING = 3, /* status 0 written, not yet read back */
+    VIRTIO_NET_STOPPED = 4,
+};
+
+struct virtio_net {
+    struct netdev netdev; /* first: the ops get this */
+    enum virtio_net_state state;
+    bool link; /* as last seen by tick */
+    bool tx_refused;
+    uint16_t rx_lent;
+    uint16_t rx_limit;
+    uint16_t rx_empty_count;
+    uint16_t tx_slots;
+    uint16_t tx_free_count;
+    uint32_t frame_bytes_max;
+    struct virtio_queue rx;
+    struct virtio_queue tx;
+    uint32_t rx_buffer[VIRTIO_QUEUE_SIZE_MAX];
+    uint32_t tx_buffer[VIRTIO_NET_TX_SLOTS_MAX];
+    uint16_t rx_empty[VIRTIO_QUEUE_SIZE_MAX];
+    uint16_t tx_free[VIRTIO_NET_TX_SLOTS_MAX];
+
+    /* Cold. */
+    const struct cell_device *device;
+    struct dma_region dma;
+    struct pci_window common;
+    struct pci_window notify;
+    struct pci_window config; /* bytes 0 if there is none */
+    uint32_t notify_multiplier;
+    uint64_t features;
+    time_ns_t restart_at_ns; /* BROKEN: earliest reset; 0: tick has to choose it */
+    time_ns_t deadline_ns;   /* RESETTING */
+    time_ns_t running_since_ns;
+    time_ns_t pause_ns; /* before the next reset */
+};
+
+_Static_assert(sizeof(struct virtio_net) <= NETDEV_STATE_BYTES, "the caller's memory");
+
+bool virtio_net_supported(const struct cell_device *device);
+/* As netdev_attach, for a device that virtio_net_supported knows. */
+status_t virtio_net_attach(const struct netdev_attach_request *request,
+                           struct netdev **dev) HALLOWS_MUST_CHECK;
+
+/* ---- Between the driver's files ------------------------------------------------------------- */
+
+/* The hot operations (virtio_net_data.c). */
+uint32_t virtio_net_receive(struct netdev *dev, struct netframe *frames, uint32_t max);
+uint32_t virtio_net_transmit(struct netdev *dev, const struct netframe *frames, uint32_t count);
+bool virtio_net_arm(struct netdev *dev);
+void virtio_net_disarm(struct netdev *dev);
+/* Lends buffers to the empty receive slots and tells the device. */
+void virtio_net_refill(struct virtio_net *nic);
+
+#endif

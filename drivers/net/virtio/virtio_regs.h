@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+/*
+ * Layouts and numbers of virtio 1.2 that the driver and its fake device share.
+ */
+#ifndef DRIVERS_NET_VIRTIO_VIRTIO_REGS_H
+#define DRIVERS_NET_VIRTIO_VIRTIO_REGS_H
+
+#include <hallows/types.h>
+
+/* PCI ids (§4.1.2): vendor, modern and transitional network device. */
+#define VIRTIO_PCI_VENDOR 0x1af4u
+#define VIRTIO_PCI_NET 0x1041u
+#define VIRTIO_PCI_NET_TRANSITIONAL 0x1000u
+
+/* struct virtio_pci_common_cfg (§4.1.4.3). */
+enum virtio_common {
+    VIRTIO_COMMON_DEVICE_FEATURE_SELECT = 0,
+    VIRTIO_COMMON_DEVICE_FEATURE = 4,
+    VIRTIO_COMMON_DRIVER_FEATURE_SELECT = 8,
+    VIRTIO_COMMON_DRIVER_FEATURE = 12,
+    VIRTIO_COMMON_CONFIG_VECTOR = 16, /* 16 bits, as those below down to QUEUE_NOTIFY_OFF */
+    VIRTIO_COMMON_NUM_QUEUES = 18,
+    VIRTIO_COMMON_DEVICE_STATUS = 20,     /* 8 bits */
+    VIRTIO_COMMON_CONFIG_GENERATION = 21, /* 8 bits */
+    VIRTIO_COMMON_QUEUE_SELECT = 22,
+    VIRTIO_COMMON_QUEUE_SIZE = 24,
+    VIRTIO_COMMON_QUEUE_VECTOR = 26,
+    VIRTIO_COMMON_QUEUE_ENABLE = 28,
+    VIRTIO_COMMON_QUEUE_NOTIFY_OFF = 30,
+    VIRTIO_COMMON_QUEUE_DESCRIPTORS = 32, /* 64 bits, written as two halves */
+    VIRTIO_COMMON_QUEUE_DRIVER = 40,
+    VIRTIO_COMMON_QUEUE_DEVICE = 48,
+    VIRTIO_COMMON_BYTES = 56
+};
+
+#define VIRTIO_NO_VECTOR 0xffffu
+
+/* Device status (§2.1). */
+enum virtio_status {
+    VIRTIO_STATUS_ACKNOWLEDGE = 1,
+    VIRTIO_STATUS_DRIVER = 2,
+    VIRTIO_STATUS_DRIVER_OK = 4,
+    VIRTIO_STATUS_FEATURES_OK = 8,
+    VIRTIO_STATUS_NEEDS_RESET = 64,
+    VIRTIO_STATUS_FAILED = 128
+};
+
+/* Feature bits (§5.1.3, §6). */
+#define VIRTIO_NET_F_MTU (1ull << 3)
+#define VIRTIO_NET_F_MAC (1ull << 5)
+#define VIRTIO_NET_F_STATUS (1ull << 16)
+#define VIRTIO_F_EVENT_IDX (1ull << 29)
+#define VIRTIO_F_VERSION_1 (1ull << 32)
+#define VIRTIO_F_ACCESS_PLATFORM (1ull << 33)
+#define VIRTIO_F_ORDER_PLATFORM (1ull << 36)
+
+/* struct virtio_net_config (§5.1.4). */
+enum virtio_net_config {
+    VIRTIO_NET_CONFIG_MAC = 0,
+    VIRTIO_NET_CONFIG_STATUS = 6,
+    VIRTIO_NET_CONFIG_MTU = 10,
+    VIRTIO_NET_CONFIG_BYTES = 12
+};
+#define VIRTIO_NET_STATUS_LINK_UP 1u
+
+/* struct virtio_net_hdr with num_buffers, always present under VERSION_1 (§5.1.6). */
+#define VIRTIO_NET_HEADER_BYTES 12u
+
+enum virtio_net_queue { VIRTIO_NET_RX = 0, VIRTIO_NET_TX = 1, VIRTIO_NET_QUEUES = 2 };
+
+/* Split virtqueues (§2.7). */
+#define VIRTIO_DESCRIPTOR_NEXT 1u
+#define VIRTIO_DESCRIPTOR_WRITE 2u
+#define VIRTIO_AVAIL_NO_INTERRUPT 1u
+#define VIRTIO_USED_NO_NOTIFY 1u
+
+struct virtio_descriptor {
+    uint64_t address;
+    uint32_t length;
+    uint16_t flags;
+    uint16_t next;
+};
+
+struct virtio_used_element {
+    uint32_t id;
+    uint32_t length;
+};
+
+struct virtio_avail {
+    uint16_t flags;
+    uint16_t index;
+    uint16_t ring[]; /* size entries, then used_event */
+};
+
+struct virtio_used {
+    uint16_t flags; /* [dma] as all below: written by the device */
+    uint16_t index;
+    struct virtio_used_element ring[]; /* size entries, then avail_event */
+};
+
+_Static_assert(sizeof(struct virtio_descriptor) == 16, "virtio 1.2 §2.7.5");
+_Static_assert(sizeof(struct virtio_used_element) == 8, "virtio 1.2 §2.7.8");
+
+#endif
