@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 /*
- * Device registers and DMA memory, as every driver sees them.
+ * Device registers, as every driver sees them (DMA memory: lib/base/dma.h).
  *
  * A register is read and written by exactly one access of its width, in program order with other
  * registers (they are mapped uncached). In a cell these are single moves. On the host each access
@@ -13,6 +13,8 @@
 
 #include <hallows/status.h>
 #include <hallows/types.h>
+
+#include "lib/base/dma.h"
 
 #ifdef HALLOWS_HOST
 
@@ -73,29 +75,6 @@ static inline void mmio_write64(volatile void *at, uint64_t value)
 static inline void mmio_fence(void)
 {
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
-}
-
-/* Page-aligned memory that a device reaches, mapped cached. Pages that follow each other here need
- * not do so for the device: nothing that a device reads as one piece may cross a page. */
-struct dma_region {
-    uint8_t *base;
-    size_t bytes;                        /* multiple of PAGE_BYTES */
-    const uint64_t *page_device_address; /* bytes / PAGE_BYTES of them */
-};
-
-/* The device's address of the byte at `offset`. */
-static inline uint64_t dma_device_address(const struct dma_region *region, size_t offset)
-{
-    return region->page_device_address[offset >> PAGE_SHIFT] + (offset & (PAGE_BYTES - 1u));
-}
-
-/* The part of `region` that starts at `offset` and has `bytes` (both multiples of PAGE_BYTES and
- * within it). */
-static inline struct dma_region dma_part(const struct dma_region *region, size_t offset,
-                                         size_t bytes)
-{
-    return (struct dma_region){region->base + offset, bytes,
-                               region->page_device_address + (offset >> PAGE_SHIFT)};
 }
 
 #endif
