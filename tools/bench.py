@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: MIT OR Apache-2.0
+"""`./hallows bench`: guest instructions for each operation, beside the targets of
+bench/targets.toml. A benchmark prints lines `BENCH NAME VALUE UNIT`, on the console of a bench
+kernel or on the load generator's output; this module starts them, and makes the table.
+"""
+
+import json
+import re
+import sys
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+import build
+
+ROOT = build.ROOT
+LINE = re.compile(r"^BENCH (\S+) (-?\d+(?:\.\d+)?) (\S+)\s*$", re.MULTILINE)
+
+
+class BenchError(Exception):
+    """Nothing could be measured; str() is for the user."""
+
+
+@dataclass
+class Figure:
+    """One measured value with its target, if it has one."""
+
+    name: str
+    value: float
+    unit: str
+    target: float | None = None
+    what: str = ""
+
+    @property
+    def met(self):
+        """Whether the target is reached; None without a target."""
+        return None if self.target is None else self.value <= self.target
+
+    def as_json(self):
+        """What --json writes."""
+        return {
+            "name": self.name,
+            "value": self.value,
+            "unit": self.unit,
+            "target": self.target,
+            "met": self.met,
+        }
+
+
+def load_targets(path=ROOT / "bench/targets.toml"):
+    """Maps GROUP/NAME to (target, what)."""
+    data = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    return {
+        f"{group}/{name}": (row["target"], row["what"])
+        for group, rows in data.items()
+        for name, row in rows.items()
+    }
+
+
+def parse(text, targets):
+    """The figures in a benchmark's output."""
+    out = []
+    for name, value, unit in LINE.findall(text):
+        number = float(value)
+        target, what = targets.get(name, (None, ""))
+        out.append(Figure(name, int(number) if number.is_integer() else number, unit, target, what))
+    return out
+
+
+def table(figures, unmeasured=()):
+    """The figures as lines of text."""
+    rows = [("benchmark", "value", "unit", "target", "")]
+    for figure in figures:
+        target = "-" if figure.target is None else f"{figure.target:,}"
+        verdict = {True: "met", False: "missed", None: ""}[figure.met]
+        rows.append((figure.name, f"{figure.value:,}", figure.unit, target, verdict))
+    rows += [(name, "-", "", f"{target:,}", "not measured") for name, target in unmeasured]
+    widths = [max(len(row[column]) for row in rows) for column in range(5)]
+    lines = []
+    for name, value, unit, target, verdict in rows:
+        lines.append(
+            f"{name:{widths[0]}}  {value:>{widths[1]}}  {unit:{widths[2]}}"
+            f"  {target:>{widths[3]}}  {verdict}".rstrip()
+        )
+    return lines
+
+
+def add_options(parser):
+    """The verb's options."""
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures as JSON")
+    parser.add_argument("filter", nargs="?", default="",
+                        help="only benchmarks whose name contains this (kernel/, net/, kvstore/,"
+                        " storage/ start the names)")
+
+
+def sources():
+    """Functions that run a group of benchmarks and return their output, by group."""
+    return {}
+
+
+def main(options):
+    """The verb: returns the exit status."""
+    targets = load_targets()
+    build.make("all")
+    figures = []
+    for group, run in sources().items():
+        if options.filter and options.filter.split("/")[0] not in group:
+            continue
+        print(f"measuring {group} ...", file=sys.stderr, flush=True)
+        figures += parse(run(), targets)
+    figures = [figure for figure in figures if options.filter in figure.name]
+    measured = {figure.name for figure in figures}
+    missing = [(name, target) for name, (target, _) in targets.items()
+               if name not in measured and options.filter in name]
+    print("\n".join(table(figures, missing)))
+    if options.json:
+        rows = [figure.as_json() for figure in figures]
+        options.json.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
+    if not figures:
+        raise BenchError("nothing was measured")
+    return 0

@@ -1,0 +1,224 @@
+# SPDX-License-Identifier: MIT OR Apache-2.0
+"""`./hallows run`: boots a system in QEMU, says when and how it can be reached, and shuts it down
+cleanly on Ctrl-C.
+"""
+
+import errno
+import fcntl
+import os
+import queue
+import signal
+import socket
+import sys
+import threading
+import time
+from pathlib import Path
+
+import build
+import vm
+from system_description import show_size
+
+ROOT = build.ROOT
+READY_SECONDS = 120
+SHUTDOWN_SECONDS = 30
+
+
+class RunError(Exception):
+    """`./hallows run` cannot go on; str() is one line for the user."""
+
+
+def state_folder():
+    """Where drives lie between runs (XDG Base Directory Specification)."""
+    base = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
+    return Path(base) / "hallows"
+
+
+def add_options(parser):
+    """The verb's options."""
+    parser.add_argument("--nic", choices=sorted(vm.NICS), default="virtio",
+                        help="the emulated network card (%(default)s)")
+    parser.add_argument("--cpus", type=int, default=1, metavar="N",
+                        help="virtual CPUs (%(default)s; the kernel uses one)")
+    parser.add_argument("--memory", metavar="M",
+                        help="memory in MiB, or with M or G (default: what the system asks for)")
+    parser.add_argument("--disk", type=Path, metavar="FILE",
+                        help="the drive's backing file (default: one in the user's state folder,"
+                        " kept from run to run; created when it is missing)")
+    parser.add_argument("--zoned", action="store_true",
+                        help="a zoned namespace; QEMU forgets zone states when it exits, so data"
+                        " does not last to the next run")
+    parser.add_argument("--format", action="store_true",
+                        help="format the drive even if it holds something else (all is lost)")
+    parser.add_argument("--port", type=int, default=6379, metavar="N",
+                        help="port on 127.0.0.1 for the key-value server (%(default)s)")
+    parser.add_argument("--http-port", type=int, default=8080, metavar="N",
+                        help="port on 127.0.0.1 for the status page (%(default)s)")
+    parser.add_argument("--system", type=Path, metavar="FILE",
+                        default=ROOT / "systems/reference/system.toml",
+                        help="the system description (systems/reference/system.toml)")
+    parser.add_argument("--iso", action="store_true", help="boot the ISO instead of the kernel")
+    parser.add_argument("--kvm", action="store_true", help="use KVM instead of emulation (TCG)")
+
+
+def _memory_mib(text, system):
+    if text is None:
+        return system.memory >> 20
+    digits, unit = (text[:-1], text[-1].upper()) if text[-1:].isalpha() else (text, "M")
+    if not digits.isdigit() or unit not in "MG":
+        raise RunError(f"--memory {text}: not a size; write 512, 512M or 1G")
+    mib = int(digits) * (1024 if unit == "G" else 1)
+    if mib << 20 < system.memory:
+        raise RunError(f"--memory {text}: the system '{system.name}' needs"
+                       f" {show_size(system.memory)} ({system.source.name})")
+    return mib
+
+
+def _check_port(option, port):
+    if not 1 <= port <= 65535:
+        raise RunError(f"{option} {port}: not a port; choose 1 to 65535")
+    probe = socket.socket()
+    probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        probe.bind(("127.0.0.1", port))
+        probe.listen(1)
+    except OSError as error:
+        if error.errno == errno.EACCES:
+            raise RunError(f"port {port} needs root; choose one above 1023 with {option}") from error
+        raise RunError(f"port {port} on 127.0.0.1 is in use; choose another with {option}") from error
+    finally:
+        probe.close()
+
+
+def _lock_disk(path):
+    """Creates the drive if need be and locks it for this run; returns the open file."""
+    try:
+        vm.make_disk(path)
+        file = open(path, "r+b")
+    except OSError as error:
+        raise RunError(f"--disk {path}: {error.strerror}") from error
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        file.close()
+        raise RunError(f"the drive {path} is in use by another run; give another --disk") from error
+    return file
+
+
+def _check_kvm():
+    if not os.access("/dev/kvm", os.R_OK | os.W_OK):
+        raise RunError("--kvm: /dev/kvm is missing or not accessible; run without --kvm")
+
+
+class Session:
+    """One run, from the start of the machine to its end."""
+
+    def __init__(self, machine, options):
+        self.machine = machine
+        self.options = options
+        self.events = queue.Queue()
+        self.vm = vm.Vm(machine, on_serial=self._serial)
+
+    def _serial(self, text):
+        sys.stdout.write(text)
+        sys.stdout.flush()
+        self.events.put("serial")
+
+    def _watch_exit(self):
+        def wait():
+            self.vm.wait_end()
+            self.events.put("exit")
+
+        threading.Thread(target=wait, daemon=True).start()
+
+    def run(self):
+        """Runs until the system ends; returns the exit status."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: self.events.put("stop"))
+        self.vm.start()
+        try:
+            self._watch_exit()
+            why = self._until(vm.READY, READY_SECONDS)
+            if why != "seen":
+                return self._not_ready(why)
+            self._announce()
+            while self.events.get() == "serial":
+                pass
+            return self._shut_down()
+        finally:
+            self.vm.close()
+
+    def _until(self, line, seconds):
+        """Waits for a line on the console; "seen", or what came instead: "stop", "exit", "late"."""
+        deadline = time.monotonic() + seconds
+        while line not in self.vm.serial:
+            try:
+                event = self.events.get(timeout=max(0.0, deadline - time.monotonic()))
+            except queue.Empty:
+                return "late"
+            if event != "serial" and line not in self.vm.serial:
+                return event
+        return "seen"
+
+    def _not_ready(self, why):
+        reasons = {
+            "stop": "stopped before the system was ready",
+            "exit": "the machine ended before the system was ready; the console above says why",
+            "late": f"the system was not ready within {READY_SECONDS} s; the console is above",
+        }
+        print(f"\nhallows: {reasons[why]}", file=sys.stderr)
+        return 1
+
+    def _announce(self):
+        print("\nHallows is ready. Reach it with:")
+        print(f"    redis-cli -p {self.options.port}")
+        print(f"    http://127.0.0.1:{self.options.http_port}/")
+        print(f"Data: {self.machine.disk}. Ctrl-C shuts down.\n", flush=True)
+
+    def _shut_down(self):
+        if self.vm.process.poll() is None:
+            print("\nShutting down (Ctrl-C again: at once) ...", flush=True)
+            self.vm.power_button()
+        if self._until(vm.CLEAN, SHUTDOWN_SECONDS) == "seen":
+            self.vm.wait_exit(10)
+            print(f"Shut down cleanly; the data is in {self.machine.disk}.")
+            return 0
+        print("hallows: stopped without a clean shutdown; acknowledged writes are in the log and"
+              " are replayed at the next start", file=sys.stderr)
+        return 1
+
+
+def main(options):
+    """The verb: returns the exit status."""
+    if options.cpus < 1 or options.cpus > 64:
+        raise RunError(f"--cpus {options.cpus}: choose 1 to 64")
+    _check_port("--port", options.port)
+    _check_port("--http-port", options.http_port)
+    if options.port == options.http_port:
+        raise RunError("--port and --http-port must differ")
+    if options.kvm:
+        _check_kvm()
+    settings = [("kvstore", "format", "true")] if options.format else []
+    print("Building ...", flush=True)
+    name = "run" if options.system == ROOT / "systems/reference/system.toml" else "custom"
+    output = build.BUILD / f"image/{name}-{options.port}.bundle"
+    system, bundle_path = build.make_bundle(options.system, settings, output)
+    disk = options.disk or state_folder() / ("zoned.img" if options.zoned else "disk.img")
+    machine = vm.Machine(
+        kernel=build.KERNEL,
+        bundle=bundle_path,
+        nic=options.nic,
+        cpus=options.cpus,
+        memory_mib=_memory_mib(options.memory, system),
+        disk=disk,
+        zoned=options.zoned,
+        port=options.port,
+        http_port=options.http_port,
+        kvm=options.kvm,
+        exit_on_reset=True,
+    )
+    if options.iso:
+        machine.iso = build.make_iso(bundle_path, output.with_suffix(".iso"))
+    with _lock_disk(disk):
+        print(f"Starting '{system.name}' in QEMU ({machine.memory_mib} MiB, {options.cpus} CPU,"
+              f" {options.nic}, drive {disk}) ...\n", flush=True)
+        return Session(machine, options).run()

@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: MIT OR Apache-2.0
+"""`./hallows test`: checks, host unit tests under sanitizers, kernel tests inside QEMU, tests of the
+tools, and system tests with the real clients; ends with what passed, failed and was skipped.
+"""
+
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import xml.etree.ElementTree
+from pathlib import Path
+
+import build
+import check
+import vm
+from results import Results
+
+ROOT = build.ROOT
+KERNEL_TESTS = build.BUILD / "tests/kernel"
+KERNEL_TEST_SECONDS = 180
+
+
+def add_options(parser):
+    """The verb's options."""
+    parser.add_argument("--quick", action="store_true",
+                        help="fewer power cuts and no firmware boots: a few minutes")
+    parser.add_argument("filter", nargs="?", default="",
+                        help="only tests whose name contains this (check/, host/, kernel/, tools/,"
+                        " system/ start the names)")
+
+
+def _reaches(prefix, wanted):
+    """Whether a group of tests can hold what was asked for."""
+    return not wanted or "/" not in wanted or wanted.startswith(prefix)
+
+
+def _within(prefix, wanted):
+    """The filter without the group's name."""
+    return wanted.removeprefix(prefix)
+
+
+def host_tests(results, wanted):
+    """`make host-tests`: a line for each test program."""
+    if not _reaches("host/", wanted):
+        return
+    results.section("host unit tests, under address and undefined-behaviour sanitizers")
+    jobs = str(os.cpu_count() or 1)
+    command = ["make", "-C", str(ROOT), "--no-print-directory", f"-j{jobs}", "host-tests"]
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                          check=False)
+    programs = _programs(done.stdout)
+    for program, verdict, details in programs:
+        name = f"host/{program}"
+        if wanted and wanted not in name:
+            continue
+        count = re.match(r"(\d+) passed", verdict)
+        if count and not verdict.startswith("FAILED"):
+            results.ok(name, verdict, count=int(count.group(1)))
+        else:
+            results.fail(name, details[-30:])
+    if not programs or (done.returncode and not results.failed):
+        results.fail("host/build", done.stdout.splitlines()[-30:])
+
+
+def _programs(output):
+    """(program, verdict, lines that follow) of each line of `make host-tests`."""
+    out = []
+    for line in output.splitlines():
+        match = re.match(r"(\S+_test)\s+(.*)", line)
+        if match:
+            out.append((match.group(1), match.group(2), []))
+        elif out:
+            out[-1][2].append(line)
+    return out
+
+
+def kernel_tests(results, wanted):
+    """Test kernels inside QEMU: each prints `PASS name`, `FAIL name: why`, `SKIP name: why`."""
+    if not _reaches("kernel/", wanted):
+        return
+    images = sorted(KERNEL_TESTS.glob("*.elf"))
+    if not images:
+        return
+    results.section("kernel tests inside QEMU")
+    for path in images:
+        bundle_path = path.with_suffix(".bundle")
+        machine = vm.Machine(
+            kernel=build.KERNEL if bundle_path.exists() else path,
+            bundle=bundle_path if bundle_path.exists() else None,
+            nic=None,
+            memory_mib=256,
+            exit_on_reset=True,
+            extra=["-device", "isa-debug-exit,iobase=0xf4,iosize=4"],
+        )
+        kernel_test(results, f"kernel/{path.stem}", machine, _within("kernel/", wanted))
+
+
+def kernel_test(results, group, machine, wanted):
+    """Runs one test kernel and takes its verdicts from the console."""
+    with vm.Vm(machine) as guest:
+        try:
+            guest.wait_for(r"^TESTS DONE.*$", KERNEL_TEST_SECONDS)
+            ended = None
+        except vm.VmError as error:
+            ended = str(error).splitlines()
+        text = guest.serial
+    for line in text.splitlines():
+        match = re.match(r"(PASS|FAIL|SKIP) ([^:]+)(?:: (.*))?$", line.strip())
+        if not match or (wanted and wanted not in match.group(2)):
+            continue
+        name, why = f"{group}/{match.group(2)}", match.group(3) or ""
+        if match.group(1) == "PASS":
+            results.ok(name)
+        elif match.group(1) == "FAIL":
+            results.fail(name, [why])
+        else:
+            results.skip(name, why)
+    if ended:
+        results.fail(group, ended)
+
+
+def pytest_tests(results, group, folder, options):
+    """Runs pytest on a folder and counts what it reports."""
+    prefix = f"{group}/"
+    if not _reaches(prefix, options.filter):
+        return
+    results.section(f"{group} tests")
+    with tempfile.TemporaryDirectory(prefix="hallows-") as work:
+        report = Path(work) / "report.xml"
+        command = [sys.executable, "-B", "-m", "pytest", str(ROOT / folder), "-v", "--tb=short"]
+        command += ["--no-header", "--no-summary", f"--junitxml={report}"]
+        command += ["--rootdir", str(ROOT), "-c", str(ROOT / "pytest.ini")]
+        environment = dict(os.environ, HALLOWS_QUICK="1" if options.quick else "")
+        keyword = _within(prefix, options.filter)
+        if keyword:
+            command += ["-k", keyword]
+        done = subprocess.run(command, cwd=ROOT, env=environment, check=False)
+        if not report.exists():
+            results.fail(f"{group}/pytest", [f"pytest ended with status {done.returncode}"])
+            return
+        for case in xml.etree.ElementTree.parse(report).iter("testcase"):
+            name = f"{group}/{case.get('classname').split('.')[-1]}::{case.get('name')}"
+            if case.find("failure") is not None or case.find("error") is not None:
+                results.fail(name, show=False)
+            elif case.find("skipped") is not None:
+                results.skip(name, case.find("skipped").get("message", ""), show=False)
+            else:
+                results.ok(name, show=False)
+
+
+def main(options):
+    """The verb: returns the exit status."""
+    results = Results()
+    wanted = options.filter
+    if _reaches("check/", wanted):
+        results.section("checks")
+        check.run_checks(results, wanted)
+    build_needed = any(_reaches(group, wanted) for group in ("kernel/", "system/"))
+    if build_needed:
+        results.section("build")
+        build.make("all")
+    host_tests(results, wanted)
+    kernel_tests(results, wanted)
+    pytest_tests(results, "tools", "tools", options)
+    pytest_tests(results, "system", "tests/system", options)
+    return results.finish()

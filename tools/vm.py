@@ -1,0 +1,360 @@
+# SPDX-License-Identifier: MIT OR Apache-2.0
+"""Starts and drives one QEMU machine: serial console, QMP, deadlines. Used by `./hallows run`, the
+system tests and the benchmarks.
+
+Every wait has a deadline and ends early when QEMU ends. close() ends the process that start()
+started and no other.
+"""
+
+import ctypes
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+QEMU = "qemu-system-x86_64"
+READY = "hallows: system ready"
+CLEAN = "hallows: clean shutdown"
+PANIC = "hallows: kernel panic"
+
+# One raw file for the drive; sparse, so that it takes what was written.
+DISK_BYTES = 1 << 30
+ZONE_BYTES = 8 << 20
+
+NICS = {
+    "virtio": "virtio-net-pci,disable-legacy=on,romfile=",
+    "igb": "igb,romfile=",
+    "e1000e": "e1000e,romfile=",
+}
+
+
+class VmError(Exception):
+    """The machine did not do what was asked; str() is for the user."""
+
+
+def qemu_version():
+    """QEMU's version as (major, minor), or None where there is no QEMU."""
+    path = shutil.which(QEMU)
+    if path is None:
+        return None
+    output = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=30)
+    match = re.search(r"version (\d+)\.(\d+)", output.stdout)
+    return (int(match.group(1)), int(match.group(2))) if match else None
+
+
+def has_device(name):
+    """Whether this QEMU emulates the device."""
+    output = subprocess.run(
+        [QEMU, "-device", "help"], capture_output=True, text=True, timeout=60, check=False
+    )
+    return f'name "{name}"' in output.stdout
+
+
+def make_disk(path, size=DISK_BYTES):
+    """Creates an empty drive unless the file is there."""
+    path = Path(path)
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(path, "wb") as file:
+            file.truncate(size)
+
+
+@dataclass
+class Machine:
+    """What the machine is made of."""
+
+    kernel: Path | None = None
+    bundle: Path | None = None
+    command_line: str = ""
+    iso: Path | None = None
+    firmware: tuple = ()  # OVMF code and variables; () for SeaBIOS
+    nic: str | None = "virtio"
+    cpus: int = 1
+    memory_mib: int = 512
+    disk: Path | None = None
+    zoned: bool = False
+    # Host ports to the guest's 6379 and 80; 0 lets QEMU choose.
+    port: int = 0
+    http_port: int = 0
+    netdev: str | None = None  # replaces user networking
+    kvm: bool = False
+    icount: bool = False
+    exit_on_reset: bool = False
+    extra: list = field(default_factory=list)
+
+    def arguments(self):
+        """QEMU's command line without the consoles."""
+        args = [QEMU, "-nodefaults", "-no-user-config", "-display", "none"]
+        args += ["-machine", "q35", "-smp", str(self.cpus), "-m", str(self.memory_mib)]
+        if self.kvm:
+            args += ["-accel", "kvm", "-cpu", "host"]
+        elif self.icount:
+            args += ["-accel", "tcg", "-icount", "shift=0,sleep=off", "-cpu", "max"]
+        else:
+            args += ["-accel", "tcg,thread=multi", "-cpu", "max"]
+        if self.iso:
+            args += ["-cdrom", str(self.iso), "-boot", "d"]
+        else:
+            args += ["-kernel", str(self.kernel)]
+            args += ["-initrd", str(self.bundle)] if self.bundle else []
+            args += ["-append", self.command_line] if self.command_line else []
+        for unit, (path, writable) in enumerate(zip(self.firmware, (False, True))):
+            readonly = "off" if writable else "on"
+            args += ["-drive", f"if=pflash,unit={unit},format=raw,readonly={readonly},file={path}"]
+        return args + self._nic() + self._disk() + self._rest()
+
+    def _nic(self):
+        if self.nic is None:
+            return []
+        forward = (
+            f"hostfwd=tcp:127.0.0.1:{self.port}-:6379,hostfwd=tcp:127.0.0.1:{self.http_port}-:80"
+        )
+        netdev = self.netdev or f"user,id=net0,{forward}"
+        return ["-netdev", netdev, "-device", f"{NICS[self.nic]},netdev=net0"]
+
+    def _disk(self):
+        if self.disk is None:
+            return []
+        file = str(self.disk).replace(",", ",,")
+        drive = f"if=none,id=disk0,format=raw,discard=unmap,detect-zeroes=off,file={file}"
+        if not self.zoned:
+            return ["-drive", drive, "-device", "nvme,serial=hallows0,drive=disk0"]
+        zones = f"zoned=true,zoned.zone_size={ZONE_BYTES},zoned.max_open=16,zoned.max_active=32"
+        return [
+            *("-drive", drive),
+            *("-device", "nvme,serial=hallows0,id=nvme0"),
+            *("-device", f"nvme-ns,drive=disk0,bus=nvme0,nsid=1,{zones}"),
+        ]
+
+    def _rest(self):
+        reset = ["-no-reboot"] if self.exit_on_reset else []
+        return reset + list(self.extra)
+
+
+def _end_with_parent():
+    """In the child: a signal when the parent ends, so that no machine outlives its owner."""
+    ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG, prctl(2)
+
+
+class Vm:
+    """One running machine."""
+
+    def __init__(self, machine, on_serial=None):
+        self.machine = machine
+        self.on_serial = on_serial
+        self.process = None
+        self.qmp_file = None
+        self._folder = None
+        self._text = ""
+        self._ended = False
+        self._changed = threading.Condition()
+        self._reader = None
+        self._errors = None
+        self.ports = {}
+
+    # ---- Life ------------------------------------------------------------------------------
+
+    def start(self, timeout=30):
+        """Starts QEMU and connects to it."""
+        self._folder = tempfile.TemporaryDirectory(prefix="hallows-vm-")
+        qmp_path = os.path.join(self._folder.name, "qmp")
+        arguments = self.machine.arguments()
+        arguments += ["-chardev", "stdio,id=console0,signal=off", "-serial", "chardev:console0"]
+        arguments += ["-qmp", f"unix:{qmp_path},server=on,wait=off"]
+        self._errors = open(os.path.join(self._folder.name, "stderr"), "w+b")
+        try:
+            self.process = subprocess.Popen(
+                arguments,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=self._errors,
+                start_new_session=True,
+                preexec_fn=_end_with_parent,
+            )
+        except FileNotFoundError as error:
+            raise VmError(f"{QEMU} is missing") from error
+        self._reader = threading.Thread(target=self._read_serial, daemon=True)
+        self._reader.start()
+        try:
+            self._connect(qmp_path, time.monotonic() + timeout)
+        except VmError:
+            self.close()
+            raise
+        return self
+
+    def _connect(self, path, deadline):
+        while True:
+            if self.process.poll() is not None:
+                raise VmError(self._why_ended())
+            connection = socket.socket(socket.AF_UNIX)
+            connection.settimeout(max(0.1, deadline - time.monotonic()))
+            try:
+                connection.connect(path)
+                break
+            except (FileNotFoundError, ConnectionRefusedError):
+                connection.close()
+                if time.monotonic() > deadline:
+                    raise VmError("QEMU did not open its control socket in time") from None
+                with self._changed:
+                    self._changed.wait(0.02)
+        self.qmp_file = connection.makefile("rwb")
+        try:
+            self.qmp_file.readline()
+        except OSError as error:
+            raise VmError("QEMU does not answer on its control socket") from error
+        finally:
+            connection.close()  # the file keeps the socket open
+        self.qmp("qmp_capabilities")
+        if self.machine.nic and not self.machine.netdev:
+            self._find_ports()
+
+    def _find_ports(self):
+        info = self.qmp("human-monitor-command", command_line="info usernet")
+        for host, guest in re.findall(r"HOST_FORWARD\S*\s+\d+\s+\S+\s+(\d+)\s+\S+\s+(\d+)", info):
+            self.ports[int(guest)] = int(host)
+
+    def close(self):
+        """Ends the machine at once, as a power cut would; safe to call twice."""
+        if self.qmp_file:
+            try:
+                self.qmp_file.close()
+            except OSError:
+                pass  # the peer went first
+            self.qmp_file = None
+        if self.process:
+            if self.process.poll() is None:
+                self.process.kill()
+            self.process.wait(timeout=30)
+            self._reader.join(timeout=30)
+            self.process.stdout.close()
+        if self._errors:
+            self._errors.close()
+            self._errors = None
+        if self._folder:
+            self._folder.cleanup()
+            self._folder = None
+
+    def __enter__(self):
+        return self.start()
+
+    def __exit__(self, *_):
+        self.close()
+
+    # ---- Serial console --------------------------------------------------------------------
+
+    def _read_serial(self):
+        pipe = self.process.stdout
+        while True:
+            data = os.read(pipe.fileno(), 65536)
+            with self._changed:
+                if data:
+                    self._text += data.decode("utf-8", "replace").replace("\r", "")
+                else:
+                    self._ended = True
+                self._changed.notify_all()
+            if not data:
+                return
+            if self.on_serial:
+                self.on_serial(data.decode("utf-8", "replace").replace("\r", ""))
+
+    @property
+    def serial(self):
+        """Everything the console has printed."""
+        with self._changed:
+            return self._text
+
+    def mark(self):
+        """A position in the console's output, for wait_for's `since`."""
+        with self._changed:
+            return len(self._text)
+
+    def wait_for(self, pattern, timeout, since=0):
+        """Waits until the console prints `pattern` (a regular expression); returns the match."""
+        deadline = time.monotonic() + timeout
+        wanted = re.compile(pattern, re.MULTILINE)
+        with self._changed:
+            while True:
+                match = wanted.search(self._text, since)
+                if match:
+                    return match
+                left = deadline - time.monotonic()
+                if self._ended:
+                    raise VmError(f"QEMU ended before '{pattern}'{self._tail(since)}")
+                if left <= 0:
+                    raise VmError(f"no '{pattern}' within {timeout} s{self._tail(since)}")
+                self._changed.wait(left)
+
+    def _tail(self, since=0):
+        lines = self._text[since:].rstrip().splitlines()[-25:]
+        return "; the console ends with:\n" + "\n".join("  | " + line for line in lines)
+
+    def wait_exit(self, timeout):
+        """Waits for QEMU to end by itself; returns its exit status."""
+        try:
+            return self.process.wait(timeout)
+        except subprocess.TimeoutExpired as error:
+            with self._changed:
+                raise VmError(f"the machine still runs after {timeout} s{self._tail()}") from error
+
+    def wait_end(self):
+        """Waits, without a deadline, until QEMU has ended and its console is read to the end."""
+        self.process.wait()
+        self._reader.join()
+
+    def _why_ended(self):
+        self.process.wait(timeout=10)
+        self._errors.seek(0)
+        text = self._errors.read().decode("utf-8", "replace").strip()
+        lines = [line for line in text.splitlines() if "warning:" not in line]
+        last = lines[-1] if lines else f"exit status {self.process.returncode}"
+        return "QEMU did not start: " + last.removeprefix(QEMU + ": ")
+
+    # ---- QMP -------------------------------------------------------------------------------
+
+    def qmp(self, command, **arguments):
+        """Sends one QMP command and returns its result."""
+        message = {"execute": command}
+        if arguments:
+            message["arguments"] = {k.replace("_", "-"): v for k, v in arguments.items()}
+        try:
+            self.qmp_file.write(json.dumps(message).encode() + b"\n")
+            self.qmp_file.flush()
+            while True:
+                line = self.qmp_file.readline()
+                if not line:
+                    raise VmError(f"QEMU ended during '{command}'")
+                answer = json.loads(line)
+                if "return" in answer:
+                    return answer["return"]
+                if "error" in answer:
+                    raise VmError(f"QEMU refuses '{command}': {answer['error']['desc']}")
+        except (OSError, ValueError) as error:
+            raise VmError(f"QEMU does not answer '{command}': {error}") from error
+
+    def power_button(self):
+        """Presses the ACPI power button."""
+        self.qmp("system_powerdown")
+
+    def reset(self):
+        """A power cut followed at once by power-on. Zone states of a zoned drive survive it."""
+        self.qmp("system_reset")
+
+
+def ovmf_files(folder):
+    """OVMF's code and a fresh copy of its variables in `folder`, or None where it is missing."""
+    for suffix in ("_4M", ""):
+        code = Path(f"/usr/share/OVMF/OVMF_CODE{suffix}.fd")
+        variables = Path(f"/usr/share/OVMF/OVMF_VARS{suffix}.fd")
+        if code.exists() and variables.exists():
+            copy = Path(folder) / "OVMF_VARS.fd"
+            shutil.copyfile(variables, copy)
+            return code, copy
+    return None
