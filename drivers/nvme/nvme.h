@@ -78,57 +78,65 @@ status_t nvme_config_from_cell(struct nvme_config *config,
 
 struct nvme_command_slot {
     uint64_t cookie;
+    uint64_t block;        /* of a zone append: its zone */
     void *data;            /* zone reports are converted in place */
     time_ns_t deadline_ns; /* of the command */
     uint16_t cid;          /* generation << 6 | slot */
-    uint8_t operation;     /* 0: free */
-    uint8_t aborting;
-    uint32_t zones; /* of a zone report */
+    uint8_t operation;     /* enum block_operation, or an admin purpose; 0: free */
+    bool aborting;
+    uint32_t local_status; /* not 0: completes in the driver with -local_status */
 };
 
 /* A submission and completion queue pair with its command slots. */
 struct nvme_queue {
-    uint8_t *submissions; /* [dma] entries of 64 bytes */
-    uint8_t *completions; /* [dma] entries of 16 bytes */
-    uint64_t *prp_lists;  /* [dma] NULL for the admin queue */
-    volatile void *tail_doorbell;
+    uint8_t *submissions;         /* [dma] 64 bytes each */
+    const uint8_t *completions;   /* [dma] 16 bytes each */
+    volatile void *tail_doorbell; /* [const], so are the entries */
     volatile void *head_doorbell;
-    struct dma_region memory; /* what the three lie in */
-    uint16_t tail;            /* next submission entry */
-    uint16_t sq_head;         /* as last told by the device */
-    uint16_t head;            /* next completion entry */
-    uint16_t phase;           /* of a new completion: 1 or 0 */
-    uint32_t free_count;
+    uint16_t sq_entries;
+    uint16_t cq_entries;
     uint16_t id;
+    uint16_t tail;       /* next submission entry */
+    uint16_t head;       /* next completion entry */
+    uint16_t head_told;  /* completions reaped since the doorbell was last written */
+    uint16_t phase;      /* of a new completion: 1 or 0 */
+    uint16_t head_batch; /* completions that may be held back before telling */
+    uint32_t free_count;
+    uint32_t depth;                         /* slots in all: sq_entries - 1 */
     uint8_t free_slots[NVME_QUEUE_ENTRIES]; /* stack */
     struct nvme_command_slot slots[NVME_QUEUE_ENTRIES];
 };
 
-/* One controller with one namespace. Opaque to users but for `block`, `counters` and the texts. */
+/* One controller with one namespace. Users look at `block`, `counters`, the texts and `last_error`
+ * only. */
 struct nvme {
-    struct block_device block; /* geometry valid once NVME_READY; the same thing as this API */
+    struct block_device block; /* geometry valid once NVME_READY; the same functions as below */
     struct nvme_counters counters;
-    char model[41], serial[21], firmware[9]; /* printable ASCII, trimmed */
+    char model[41], serial[21], firmware[9]; /* printable ASCII, trimmed, NUL-terminated */
     uint32_t namespace_id;
-    uint32_t version; /* VS register */
+    uint32_t version;    /* VS register: major << 16 | minor << 8 | tertiary */
+    status_t last_error; /* why it is dead, or why the last reset was made */
 
     struct nvme_config config;
     uint64_t capabilities; /* CAP register */
     enum nvme_state state;
-    uint32_t step;       /* within NVME_SETTING_UP and NVME_STOPPING */
-    status_t last_error; /* why it is dead, or why the last reset was made */
+    uint32_t step; /* within NVME_SETTING_UP and NVME_STOPPING */
     uint32_t resets_in_row;
-    bool stop_wanted;
-    bool armed;
-    bool geometry_known;  /* a reset must find the same namespace again */
-    uint8_t failed_count; /* slots that complete with `failed_status` now */
-    status_t failed_status;
-    time_ns_t state_deadline_ns;
-    time_ns_t next_check_ns;    /* of command deadlines */
-    uint32_t zone_append_shift; /* ZASL, raw */
+    uint32_t local_count;  /* I/O slots with a local_status */
+    uint32_t command_set;  /* NVME_CSI_* */
+    uint32_t format_index; /* of the namespace's LBA format */
     uint32_t transfer_bytes_max;
-    uint64_t command_set; /* 0 NVM, 2 ZNS */
-    uint32_t outstanding_admin;
+    uint32_t append_bytes_max;
+    bool stop_wanted;
+    bool shut_down;
+    bool armed;
+    bool reset_wanted;
+    bool geometry_known; /* after a reset the same namespace must be found again */
+    time_ns_t state_deadline_ns;
+    time_ns_t next_check_ns; /* of command deadlines */
+    uint16_t setup_cid;      /* of the admin command that the current step waits for */
+    uint8_t *identify;       /* [dma] one page */
+    uint8_t *prp_lists;      /* [dma] 1 KiB for each I/O slot */
     struct nvme_queue admin;
     struct nvme_queue io;
 };

@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+/* What the driver's files share; not for users. */
+#ifndef DRIVERS_NVME_INTERNAL_H
+#define DRIVERS_NVME_INTERNAL_H
+
+#include "drivers/nvme/nvme.h"
+#include "drivers/nvme/nvme_spec.h"
+
+#define NVME_ADMIN_ENTRIES 16u
+#define NVME_COMPLETION_ENTRIES 256u /* one page */
+#define NVME_PRP_LIST_BYTES 1024u    /* 128 entries: a transfer of NVME_TRANSFER_BYTES_MAX */
+#define NVME_SLOT_MASK 63u
+#define NVME_GENERATION_END 0x3ffu /* so that a cid is never 0xffff (Base 4.2) */
+
+/* Pages of config.dma. */
+enum nvme_page {
+    NVME_PAGE_ADMIN_SQ,
+    NVME_PAGE_ADMIN_CQ,
+    NVME_PAGE_IO_SQ,
+    NVME_PAGE_IO_CQ,
+    NVME_PAGE_IDENTIFY,
+    NVME_PAGE_PRP_LISTS, /* and the 15 after it */
+    NVME_PAGES = NVME_PAGE_PRP_LISTS + 16
+};
+
+_Static_assert(NVME_PAGES *PAGE_BYTES <= NVME_QUEUE_MEMORY_BYTES, "queue memory suffices");
+_Static_assert(NVME_QUEUE_ENTRIES *NVME_PRP_LIST_BYTES == 16u * PAGE_BYTES, "a list a slot");
+
+/* What an admin slot is for. */
+enum nvme_admin_purpose { NVME_FOR_SETUP = 1, NVME_FOR_ABORT = 2 };
+
+/* A submission entry as 16 words of 32 bits (Base 4.2). */
+struct nvme_command {
+    uint32_t word[16];
+};
+
+struct nvme_result {
+    uint32_t status; /* SCT << 8 | SC */
+    uint16_t cid;
+    uint32_t value; /* DW0 */
+};
+
+static inline uint32_t nvme_register(const struct nvme *nvme, uint32_t offset)
+{
+    return mmio_read32((const volatile uint8_t *)nvme->config.registers + offset);
+}
+
+static inline void nvme_set_register(struct nvme *nvme, uint32_t offset, uint32_t value)
+{
+    mmio_write32((volatile uint8_t *)nvme->config.registers + offset, value);
+}
+
+/* nvme_queue.c */
+void nvme_queue_init(struct nvme *nvme, struct nvme_queue *queue, uint16_t id);
+/* Takes a slot and writes the command with its cid filled in; the caller has seen free_count > 0
+ * and rings later. */
+struct nvme_command_slot *nvme_queue_push(struct nvme_queue *queue, struct nvme_command *command);
+void nvme_queue_ring(struct nvme *nvme, struct nvme_queue *queue);
+/* Next admin completion; false when there is none. Sets reset_wanted on a violation. */
+bool nvme_admin_reap(struct nvme *nvme, struct nvme_result *result, uint8_t *purpose);
+/* Marks all I/O slots in use to complete locally with `status`, and forgets admin commands. */
+void nvme_fail_outstanding(struct nvme *nvme, status_t status);
+/* Takes completions from the I/O queue, or those that the driver itself made. */
+uint32_t nvme_reap(struct nvme *nvme, struct block_completion *completions, uint32_t max);
+uint32_t nvme_reap_local(struct nvme *nvme, struct block_completion *completions, uint32_t max);
+/* Writes the I/O completion queue's doorbell if completions were held back. */
+void nvme_tell_head(struct nvme *nvme);
+bool nvme_completion_waits(const struct nvme_queue *queue);
+status_t nvme_status(uint32_t device_status);
+
+/* nvme_setup.c: one step each; AGAIN while waiting, OK when done. */
+status_t nvme_setup_step(struct nvme *nvme, const struct nvme_result *result, time_ns_t now_ns);
+status_t nvme_teardown_step(struct nvme *nvme, const struct nvme_result *result, time_ns_t now_ns);
+
+/* nvme.c */
+extern const struct block_device_ops nvme_block_ops;
+void nvme_admin_submit(struct nvme *nvme, struct nvme_command *command, uint8_t purpose,
+                       time_ns_t now_ns);
+
+#endif
