@@ -32,11 +32,14 @@ HOST_DIRS := \
     drivers \
     drivers/net \
     drivers/net/virtio \
+    drivers/nvme \
     drivers/pci \
     lib/base \
+    lib/block \
     lib/bundle \
     lib/config \
     lib/elf \
+    lib/loglet \
     lib/net \
     lib/system
 

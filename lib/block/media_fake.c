@@ -1,0 +1,248 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+#include "lib/block/media_fake.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/base/assert.h"
+
+void media_fake_init(struct media_fake *media, uint64_t block_count, uint32_t block_bytes,
+                     uint32_t zone_blocks, uint32_t zone_capacity)
+{
+    memset(media, 0, sizeof *media);
+    media->block_count = block_count;
+    media->block_bytes = block_bytes;
+    media->current = calloc(block_count, block_bytes);
+    media->durable = calloc(block_count, block_bytes);
+    media->dirty = calloc(block_count, 1);
+    media->dirty_list = calloc(block_count, sizeof *media->dirty_list);
+    media->random = 88172645463325252ull;
+    VERIFY(media->current && media->durable && media->dirty && media->dirty_list);
+    if (zone_blocks != 0) {
+        media->zone_blocks = zone_blocks;
+        media->zone_count = (uint32_t)(block_count / zone_blocks);
+        media->zones = calloc(media->zone_count, sizeof *media->zones);
+        VERIFY(media->zones != NULL);
+        for (uint32_t i = 0; i < media->zone_count; i++) {
+            media->zones[i].capacity = zone_capacity;
+        }
+    }
+}
+
+void media_fake_free(struct media_fake *media)
+{
+    free(media->current);
+    free(media->durable);
+    free(media->dirty);
+    free(media->dirty_list);
+    free(media->zones);
+    memset(media, 0, sizeof *media);
+}
+
+uint64_t media_random(struct media_fake *media)
+{
+    uint64_t x = media->random; /* xorshift64, Marsaglia 2003 */
+    x ^= x << 13;
+    x ^= x >> 7;
+    x ^= x << 17;
+    media->random = x;
+    return x * 2685821657736338717ull;
+}
+
+static bool in_range(const struct media_fake *media, uint64_t block, uint32_t blocks)
+{
+    return blocks != 0 && block < media->block_count && blocks <= media->block_count - block;
+}
+
+static struct media_zone *zone_of(struct media_fake *media, uint64_t block)
+{
+    uint64_t index = block / media->zone_blocks;
+    return index < media->zone_count ? &media->zones[index] : NULL;
+}
+
+static void mark_dirty(struct media_fake *media, uint64_t block)
+{
+    if (!media->dirty[block]) {
+        media->dirty[block] = 1;
+        media->dirty_list[media->dirty_count++] = block;
+    }
+}
+
+static void settle(struct media_fake *media, uint64_t block)
+{
+    size_t at = (size_t)block * media->block_bytes;
+    memcpy(media->durable + at, media->current + at, media->block_bytes);
+}
+
+static void store(struct media_fake *media, uint64_t block, uint32_t blocks, const void *data,
+                  bool fua)
+{
+    size_t at = (size_t)block * media->block_bytes;
+    size_t bytes = (size_t)blocks * media->block_bytes;
+
+    if (data == NULL) {
+        memset(media->current + at, 0, bytes);
+    } else {
+        memcpy(media->current + at, data, bytes);
+    }
+    for (uint32_t i = 0; i < blocks; i++) {
+        mark_dirty(media, block + i);
+        if (fua) {
+            settle(media, block + i);
+        }
+    }
+}
+
+enum media_error media_read(struct media_fake *media, uint64_t block, uint32_t blocks, void *data)
+{
+    if (!in_range(media, block, blocks)) {
+        return MEDIA_RANGE;
+    }
+    memcpy(data, media->current + (size_t)block * media->block_bytes,
+           (size_t)blocks * media->block_bytes);
+    return MEDIA_OK;
+}
+
+enum media_error media_write(struct media_fake *media, uint64_t block, uint32_t blocks,
+                             const void *data, bool fua)
+{
+    if (!in_range(media, block, blocks)) {
+        return MEDIA_RANGE;
+    }
+    if (media->zones != NULL) {
+        struct media_zone *zone = zone_of(media, block);
+        uint64_t offset = block % media->zone_blocks;
+        if (zone == NULL) {
+            return MEDIA_INVALID;
+        }
+        if (zone->finished || zone->written == zone->capacity) {
+            return MEDIA_FULL;
+        }
+        if (offset != zone->written) {
+            return MEDIA_INVALID;
+        }
+        if (blocks > zone->capacity - offset) {
+            return MEDIA_BOUNDARY;
+        }
+        zone->written += blocks;
+        zone->open = zone->written != zone->capacity;
+        if (fua && zone->durable_written < zone->written) {
+            /* A durable block implies those before it in the zone: the pointer only grows. */
+            for (uint64_t i = zone->durable_written; i < zone->written - blocks; i++) {
+                settle(media, block - offset + i);
+            }
+            zone->durable_written = zone->written;
+        }
+    }
+    store(media, block, blocks, data, fua);
+    return MEDIA_OK;
+}
+
+enum media_error media_append(struct media_fake *media, uint64_t zone_block, uint32_t blocks,
+                              const void *data, bool fua, uint64_t *where)
+{
+    if (media->zones == NULL || zone_block % media->zone_blocks != 0 ||
+        zone_block >= media->block_count) {
+        return MEDIA_INVALID;
+    }
+    struct media_zone *zone = zone_of(media, zone_block);
+    if (zone == NULL) {
+        return MEDIA_INVALID;
+    }
+    *where = zone_block + zone->written;
+    return media_write(media, *where, blocks, data, fua);
+}
+
+enum media_error media_zone_reset(struct media_fake *media, uint64_t zone_block)
+{
+    if (media->zones == NULL || zone_block % media->zone_blocks != 0 ||
+        zone_of(media, zone_block) == NULL) {
+        return MEDIA_INVALID;
+    }
+    struct media_zone *zone = zone_of(media, zone_block);
+    zone->written = 0;
+    zone->durable_written = 0;
+    zone->open = false;
+    zone->finished = false;
+    memset(media->current + (size_t)zone_block * media->block_bytes, 0,
+           (size_t)media->zone_blocks * media->block_bytes);
+    memset(media->durable + (size_t)zone_block * media->block_bytes, 0,
+           (size_t)media->zone_blocks * media->block_bytes);
+    return MEDIA_OK;
+}
+
+enum media_error media_zone_finish(struct media_fake *media, uint64_t zone_block)
+{
+    if (media->zones == NULL || zone_block % media->zone_blocks != 0 ||
+        zone_of(media, zone_block) == NULL) {
+        return MEDIA_INVALID;
+    }
+    struct media_zone *zone = zone_of(media, zone_block);
+    zone->finished = true;
+    zone->open = false;
+    return MEDIA_OK;
+}
+
+void media_flush(struct media_fake *media)
+{
+    for (uint64_t i = 0; i < media->dirty_count; i++) {
+        settle(media, media->dirty_list[i]);
+        media->dirty[media->dirty_list[i]] = 0;
+    }
+    media->dirty_count = 0;
+    for (uint32_t i = 0; i < media->zone_count; i++) {
+        media->zones[i].durable_written = media->zones[i].written;
+    }
+}
+
+void media_cut(struct media_fake *media)
+{
+    uint64_t mode = media_random(media) % 4u; /* all lost, all kept, or a mixture */
+
+    for (uint64_t i = 0; i < media->dirty_count; i++) {
+        uint64_t block = media->dirty_list[i];
+        size_t at = (size_t)block * media->block_bytes;
+        bool keep = mode == 0 ? false : mode == 1 ? true : (media_random(media) & 1u) != 0;
+        if (keep) {
+            memcpy(media->durable + at, media->current + at, media->block_bytes);
+        } else {
+            memcpy(media->current + at, media->durable + at, media->block_bytes);
+        }
+        media->dirty[block] = 0;
+    }
+    media->dirty_count = 0;
+    for (uint32_t i = 0; i < media->zone_count; i++) {
+        struct media_zone *zone = &media->zones[i];
+        uint64_t loose = zone->written - zone->durable_written;
+        if (loose != 0) {
+            zone->written = zone->durable_written + media_random(media) % (loose + 1u);
+        }
+        zone->durable_written = zone->written;
+        zone->open = false;
+    }
+}
+
+void media_tear(struct media_fake *media, uint64_t block, uint32_t blocks, const void *data)
+{
+    if (media->zones != NULL) {
+        uint32_t some = (uint32_t)(media_random(media) % (blocks + 1u));
+        if (some != 0) {
+            (void)media_write(media, block, some, data, false);
+        }
+        return;
+    }
+    for (uint32_t i = 0; in_range(media, block, blocks) && i < blocks; i++) {
+        if ((media_random(media) & 1u) != 0) {
+            store(media, block + i, 1,
+                  data == NULL ? NULL : (const uint8_t *)data + (size_t)i * media->block_bytes,
+                  false);
+        }
+    }
+}
+
+void media_forget_zones(struct media_fake *media)
+{
+    for (uint32_t i = 0; i < media->zone_count; i++) {
+        media->zones[i] = (struct media_zone){.capacity = media->zones[i].capacity};
+    }
+}
