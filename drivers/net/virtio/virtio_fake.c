@@ -1,0 +1,420 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+#include "drivers/net/virtio/virtio_fake.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "drivers/dma_fake.h"
+#include "lib/base/endian.h"
+
+#define BAR 4u
+#define BAR_BYTES 16384u
+#define COMMON_AT 0u
+#define DEVICE_AT 0x1000u
+#define NOTIFY_AT 0x2000u
+#define NOTIFY_BYTES 0x100u
+#define NOTIFY_MULTIPLIER 4u
+#define MSIX_AT 0x3000u
+#define MSIX_ENTRIES 4u
+
+/* ---- Registers ------------------------------------------------------------------------------- */
+
+static struct virtio_fake_queue *selected(struct virtio_fake *fake)
+{
+    return fake->queue_select < VIRTIO_NET_QUEUES ? &fake->queues[fake->queue_select] : NULL;
+}
+
+static uint64_t read_queue(struct virtio_fake *fake, size_t offset)
+{
+    struct virtio_fake_queue *queue = selected(fake);
+
+    if (queue == NULL) {
+        return 0;
+    }
+    switch (offset) {
+    case VIRTIO_COMMON_QUEUE_SIZE:
+        return queue->size != 0 ? queue->size : fake->size_max;
+    case VIRTIO_COMMON_QUEUE_VECTOR:
+        return fake->refuse_vectors ? VIRTIO_NO_VECTOR : queue->vector;
+    case VIRTIO_COMMON_QUEUE_ENABLE:
+        return queue->enabled;
+    case VIRTIO_COMMON_QUEUE_NOTIFY_OFF:
+        return fake->notify_offset_max != 0 ? fake->notify_offset_max : fake->queue_select;
+    default:
+        return 0;
+    }
+}
+
+static uint64_t read_status(struct virtio_fake *fake)
+{
+    if (fake->reset_left > 0 && --fake->reset_left > 0) {
+        return VIRTIO_STATUS_DRIVER_OK;
+    }
+    return fake->status;
+}
+
+static uint64_t read_common(struct virtio_fake *fake, size_t offset)
+{
+    switch (offset) {
+    case VIRTIO_COMMON_DEVICE_FEATURE:
+        return fake->device_select < 2 ? (uint32_t)(fake->offered >> (32u * fake->device_select))
+                                       : 0;
+    case VIRTIO_COMMON_NUM_QUEUES:
+        return VIRTIO_NET_QUEUES;
+    case VIRTIO_COMMON_DEVICE_STATUS:
+        return read_status(fake);
+    case VIRTIO_COMMON_CONFIG_GENERATION:
+        return 7;
+    default:
+        return read_queue(fake, offset);
+    }
+}
+
+static uint64_t fake_read(void *context, size_t offset, unsigned width)
+{
+    struct virtio_fake *fake = context;
+    uint8_t net[VIRTIO_NET_CONFIG_BYTES];
+    uint64_t value = 0;
+
+    if (offset < VIRTIO_COMMON_BYTES) {
+        return read_common(fake, offset);
+    }
+    if (offset >= DEVICE_AT && offset + width <= DEVICE_AT + sizeof net) {
+        memcpy(net, fake->mac, 6);
+        store_le16(net + VIRTIO_NET_CONFIG_STATUS, fake->link);
+        store_le16(net + 8, 1);
+        store_le16(net + VIRTIO_NET_CONFIG_MTU, fake->mtu);
+        memcpy(&value, net + (offset - DEVICE_AT), width);
+        return value;
+    }
+    memcpy(&value, fake->bar + offset, width);
+    return value;
+}
+
+static void reset(struct virtio_fake *fake)
+{
+    fake->status = 0;
+    fake->resets++;
+    fake->reset_left = fake->reset_reads;
+    fake->accepted = 0;
+    for (unsigned i = 0; i < VIRTIO_NET_QUEUES; i++) {
+        unsigned notified = fake->queues[i].notified;
+        fake->queues[i] = (struct virtio_fake_queue){.notified = notified};
+    }
+}
+
+static void write_status(struct virtio_fake *fake, uint8_t value)
+{
+    if (value == 0) {
+        reset(fake);
+        return;
+    }
+    if ((value & VIRTIO_STATUS_FEATURES_OK) != 0 && fake->refuse_features) {
+        value &= (uint8_t)~VIRTIO_STATUS_FEATURES_OK;
+    }
+    fake->status = value;
+}
+
+static void write_queue(struct virtio_fake *fake, size_t offset, uint64_t value)
+{
+    struct virtio_fake_queue *queue = selected(fake);
+    uint64_t *halves[3];
+
+    if (queue == NULL) {
+        return;
+    }
+    halves[0] = &queue->descriptors;
+    halves[1] = &queue->driver;
+    halves[2] = &queue->device;
+    switch (offset) {
+    case VIRTIO_COMMON_QUEUE_SIZE:
+        queue->size = (uint16_t)value;
+        return;
+    case VIRTIO_COMMON_QUEUE_VECTOR:
+        queue->vector = (uint16_t)value;
+        return;
+    case VIRTIO_COMMON_QUEUE_ENABLE:
+        queue->enabled = (uint16_t)value;
+        return;
+    default:
+        break;
+    }
+    if (offset >= VIRTIO_COMMON_QUEUE_DESCRIPTORS && offset < VIRTIO_COMMON_BYTES) {
+        size_t at = offset - VIRTIO_COMMON_QUEUE_DESCRIPTORS;
+        unsigned shift = at % 8 != 0 ? 32 : 0;
+        *halves[at / 8] &= ~(0xffffffffull << shift);
+        *halves[at / 8] |= value << shift;
+    }
+}
+
+static void write_common(struct virtio_fake *fake, size_t offset, uint64_t value)
+{
+    switch (offset) {
+    case VIRTIO_COMMON_DEVICE_FEATURE_SELECT:
+        fake->device_select = (uint32_t)value;
+        return;
+    case VIRTIO_COMMON_DRIVER_FEATURE_SELECT:
+        fake->driver_select = (uint32_t)value;
+        return;
+    case VIRTIO_COMMON_DRIVER_FEATURE:
+        if (fake->driver_select < 2) {
+            fake->accepted |= value << (32u * fake->driver_select);
+        }
+        return;
+    case VIRTIO_COMMON_DEVICE_STATUS:
+        write_status(fake, (uint8_t)value);
+        return;
+    case VIRTIO_COMMON_QUEUE_SELECT:
+        fake->queue_select = (uint16_t)value;
+        return;
+    default:
+        write_queue(fake, offset, value);
+        return;
+    }
+}
+
+static void fake_write(void *context, size_t offset, unsigned width, uint64_t value)
+{
+    struct virtio_fake *fake = context;
+
+    if (offset < VIRTIO_COMMON_BYTES) {
+        write_common(fake, offset, value);
+    } else if (offset >= NOTIFY_AT && offset < NOTIFY_AT + NOTIFY_BYTES) {
+        if (value < VIRTIO_NET_QUEUES && offset == NOTIFY_AT + value * NOTIFY_MULTIPLIER) {
+            fake->queues[value].notified++;
+        } else {
+            fake->faults++;
+        }
+    } else {
+        memcpy(fake->bar + offset, &value, width);
+    }
+}
+
+/* ---- Life ------------------------------------------------------------------------------------ */
+
+static void put_capability(uint8_t *at, uint8_t type, uint32_t offset, uint32_t bytes)
+{
+    at[0] = 0x09; /* vendor */
+    at[2] = type == 2 ? 20 : 16;
+    at[3] = type;
+    at[4] = BAR;
+    store_le32(at + 8, offset);
+    store_le32(at + 12, bytes);
+    store_le32(at + 16, NOTIFY_MULTIPLIER);
+}
+
+void virtio_fake_init(struct virtio_fake *fake)
+{
+    static const uint8_t mac[6] = {0x52, 0x54, 0, 0x12, 0x34, 0x56};
+
+    memset(fake, 0, sizeof *fake);
+    fake->config = aligned_alloc(PAGE_BYTES, PAGE_BYTES);
+    fake->bar = aligned_alloc(PAGE_BYTES, BAR_BYTES);
+    memset(fake->config, 0, PAGE_BYTES);
+    memset(fake->bar, 0, BAR_BYTES);
+    fake->offered = VIRTIO_F_VERSION_1 | VIRTIO_NET_F_MAC | VIRTIO_NET_F_STATUS |
+                    VIRTIO_F_EVENT_IDX | 1u /* CSUM: not wanted */;
+    memcpy(fake->mac, mac, sizeof mac);
+    fake->link = VIRTIO_NET_STATUS_LINK_UP;
+    fake->size_max = 256;
+
+    store_le16(fake->config + 6, 0x10);
+    fake->config[0x34] = 0x98;
+    fake->config[0x98] = 0x11; /* MSI-X */
+    fake->config[0x99] = 0x40;
+    store_le16(fake->config + 0x9a, MSIX_ENTRIES - 1u);
+    store_le32(fake->config + 0x9c, MSIX_AT | BAR);
+    put_capability(fake->config + 0x40, 1, COMMON_AT, VIRTIO_COMMON_BYTES);
+    fake->config[0x41] = 0x54;
+    put_capability(fake->config + 0x54, 2, NOTIFY_AT, NOTIFY_BYTES);
+    fake->config[0x55] = 0x68;
+    put_capability(fake->config + 0x68, 4, DEVICE_AT, 0x40);
+
+    fake->device.kind = SYSTEM_DEVICE_NET;
+    fake->device.pci_vendor = VIRTIO_PCI_VENDOR;
+    fake->device.pci_device = VIRTIO_PCI_NET;
+    fake->device.irq_count = 2;
+    fake->device.config = fake->config;
+    fake->device.bar[BAR] = fake->bar;
+    fake->device.bar_bytes[BAR] = BAR_BYTES;
+    fake->device.msi[0].address = 0xfee00000;
+    fake->device.msi[0].data = 0x31;
+    fake->device.msi[1].address = 0xfee01000;
+    fake->device.msi[1].data = 0x32;
+    fake->window = (struct mmio_fake){
+        .base = fake->bar,
+        .bytes = BAR_BYTES,
+        .read = fake_read,
+        .write = fake_write,
+        .context = fake,
+    };
+    mmio_fake_add(&fake->window);
+}
+
+void virtio_fake_destroy(struct virtio_fake *fake)
+{
+    mmio_fake_remove(&fake->window);
+    free(fake->config);
+    free(fake->bar);
+}
+
+/* ---- Queues ---------------------------------------------------------------------------------- */
+
+static void *reach(struct virtio_fake *fake, uint64_t address, size_t bytes)
+{
+    void *at = dma_fake_reach(address, bytes);
+
+    if (at == NULL) {
+        fake->faults++;
+    }
+    return at;
+}
+
+int virtio_fake_take(struct virtio_fake *fake, unsigned number)
+{
+    struct virtio_fake_queue *queue = &fake->queues[number];
+
+    if (!queue->enabled || (fake->status & VIRTIO_STATUS_DRIVER_OK) == 0) {
+        return -1;
+    }
+    const struct virtio_avail *avail = reach(fake, queue->driver, 4u + 2u * queue->size + 2u);
+    if (avail == NULL || avail->index == queue->avail_index) {
+        return -1;
+    }
+    return avail->ring[queue->avail_index++ % queue->size];
+}
+
+/* Interrupts when the driver wants it (virtio 1.2 §2.7.7). */
+static void interrupt(struct virtio_fake *fake, struct virtio_fake_queue *queue, uint16_t old)
+{
+    const struct virtio_avail *avail = reach(fake, queue->driver, 4u + 2u * queue->size + 2u);
+
+    if (avail == NULL) {
+        return;
+    }
+    if ((fake->accepted & VIRTIO_F_EVENT_IDX) != 0) {
+        uint16_t event = avail->ring[queue->size];
+        if ((uint16_t)(queue->used_index - event - 1u) < (uint16_t)(queue->used_index - old)) {
+            queue->interrupts++;
+        }
+    } else if ((avail->flags & VIRTIO_AVAIL_NO_INTERRUPT) == 0) {
+        queue->interrupts++;
+    }
+}
+
+static struct virtio_used *used_of(struct virtio_fake *fake, struct virtio_fake_queue *queue)
+{
+    return reach(fake, queue->device, 4u + 8u * queue->size + 2u);
+}
+
+void virtio_fake_set_used(struct virtio_fake *fake, unsigned number, uint16_t index)
+{
+    struct virtio_fake_queue *queue = &fake->queues[number];
+
+    if (!queue->enabled) {
+        return;
+    }
+    struct virtio_used *used = used_of(fake, queue);
+    queue->used_index = index;
+    if (used != NULL) {
+        used->index = index;
+    }
+}
+
+void virtio_fake_finish(struct virtio_fake *fake, unsigned number, uint32_t id, uint32_t length)
+{
+    struct virtio_fake_queue *queue = &fake->queues[number];
+
+    if (!queue->enabled) {
+        return;
+    }
+    struct virtio_used *used = used_of(fake, queue);
+    if (used == NULL) {
+        return;
+    }
+    uint16_t old = queue->used_index++;
+    used->ring[old % queue->size] = (struct virtio_used_element){id, length};
+    used->index = queue->used_index;
+    if ((fake->accepted & VIRTIO_F_EVENT_IDX) != 0) {
+        /* Notify me of the next one that I have not taken. */
+        uint16_t *avail_event = (uint16_t *)&used->ring[queue->size];
+        *avail_event = queue->avail_index;
+    }
+    interrupt(fake, queue, old);
+}
+
+bool virtio_fake_deliver(struct virtio_fake *fake, const void *frame, size_t bytes)
+{
+    struct virtio_fake_queue *queue = &fake->queues[VIRTIO_NET_RX];
+    int id = virtio_fake_take(fake, VIRTIO_NET_RX);
+
+    if (id < 0) {
+        return false;
+    }
+    const struct virtio_descriptor *table =
+        reach(fake, queue->descriptors, queue->size * sizeof *table);
+    if (table == NULL || id >= queue->size || (table[id].flags & VIRTIO_DESCRIPTOR_WRITE) == 0 ||
+        table[id].length < bytes + VIRTIO_NET_HEADER_BYTES) {
+        fake->faults++;
+        return false;
+    }
+    uint8_t *to = reach(fake, table[id].address, table[id].length);
+    if (to == NULL) {
+        return false;
+    }
+    memset(to, 0, VIRTIO_NET_HEADER_BYTES);
+    to[10] = 1; /* num_buffers */
+    memcpy(to + VIRTIO_NET_HEADER_BYTES, frame, bytes);
+    virtio_fake_finish(fake, VIRTIO_NET_RX, (uint32_t)id,
+                       (uint32_t)bytes + VIRTIO_NET_HEADER_BYTES);
+    return true;
+}
+
+/* Reads the chain header + frame that starts at `id`. */
+static void gather(struct virtio_fake *fake, uint16_t id)
+{
+    struct virtio_fake_queue *queue = &fake->queues[VIRTIO_NET_TX];
+    const struct virtio_descriptor *table =
+        reach(fake, queue->descriptors, queue->size * sizeof *table);
+    uint8_t bytes[VIRTIO_NET_HEADER_BYTES + sizeof fake->sent];
+    size_t count = 0;
+
+    for (unsigned i = 0; table != NULL && i < 2 && id < queue->size; i++) {
+        const struct virtio_descriptor *descriptor = &table[id];
+        const void *from = reach(fake, descriptor->address, descriptor->length);
+        if (from == NULL || count + descriptor->length > sizeof bytes ||
+            (descriptor->flags & VIRTIO_DESCRIPTOR_WRITE) != 0) {
+            fake->faults++;
+            return;
+        }
+        memcpy(bytes + count, from, descriptor->length);
+        count += descriptor->length;
+        if ((descriptor->flags & VIRTIO_DESCRIPTOR_NEXT) == 0) {
+            break;
+        }
+        id = descriptor->next;
+    }
+    if (count < VIRTIO_NET_HEADER_BYTES) {
+        fake->faults++;
+        return;
+    }
+    fake->sent_bytes = count - VIRTIO_NET_HEADER_BYTES;
+    memcpy(fake->sent, bytes + VIRTIO_NET_HEADER_BYTES, fake->sent_bytes);
+    fake->sent_count++;
+}
+
+unsigned virtio_fake_send(struct virtio_fake *fake, unsigned max)
+{
+    unsigned count = 0;
+
+    while (count < max) {
+        int id = virtio_fake_take(fake, VIRTIO_NET_TX);
+        if (id < 0) {
+            break;
+        }
+        gather(fake, (uint16_t)id);
+        virtio_fake_finish(fake, VIRTIO_NET_TX, (uint32_t)id, 0);
+        count++;
+    }
+    return count;
+}

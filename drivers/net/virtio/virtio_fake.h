@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+/*
+ * Host only: a virtio-net device (modern, split queues) that works when it is told to, by the
+ * rules or against them.
+ */
+#ifndef DRIVERS_NET_VIRTIO_VIRTIO_FAKE_H
+#define DRIVERS_NET_VIRTIO_VIRTIO_FAKE_H
+
+#include <hallows/cell.h>
+
+#include "drivers/mmio_fake.h"
+#include "drivers/net/virtio/virtio_regs.h"
+
+struct virtio_fake_queue {
+    uint16_t size;
+    uint16_t vector;
+    uint16_t enabled;
+    uint64_t descriptors;
+    uint64_t driver;
+    uint64_t device;
+    uint16_t avail_index; /* next to take */
+    uint16_t used_index;  /* next to fill */
+    unsigned notified;
+    unsigned interrupts;
+};
+
+struct virtio_fake {
+    struct cell_device device; /* what the driver gets */
+    /* Set after init, before the driver attaches. */
+    uint64_t offered;
+    uint8_t mac[6];
+    uint16_t link;
+    uint16_t mtu;
+    uint16_t size_max;
+    unsigned reset_reads; /* reads of status after a reset until it is 0 */
+    bool refuse_features;
+    bool refuse_vectors;
+    uint32_t notify_offset_max; /* 0: as it should be */
+
+    /* What the driver did. */
+    uint64_t accepted;
+    uint8_t status;
+    unsigned resets;
+    struct virtio_fake_queue queues[VIRTIO_NET_QUEUES];
+    uint8_t sent[2048]; /* the last frame */
+    size_t sent_bytes;
+    unsigned sent_count;
+    unsigned faults; /* accesses to memory that is not there */
+
+    uint8_t *config; /* 4 KiB configuration space */
+    uint8_t *bar;
+    uint32_t device_select, driver_select;
+    uint16_t queue_select;
+    unsigned reset_left;
+    struct mmio_fake window;
+};
+
+void virtio_fake_init(struct virtio_fake *fake);
+void virtio_fake_destroy(struct virtio_fake *fake);
+
+/* Receives a frame from the wire; false: no buffer was lent. */
+bool virtio_fake_deliver(struct virtio_fake *fake, const void *frame, size_t bytes);
+/* Sends at most `max` of what the driver made available; returns how many. */
+unsigned virtio_fake_send(struct virtio_fake *fake, unsigned max);
+/* Next available descriptor of a queue without finishing it; -1: none. */
+int virtio_fake_take(struct virtio_fake *fake, unsigned queue);
+/* Finishes anything, true or not. */
+void virtio_fake_finish(struct virtio_fake *fake, unsigned queue, uint32_t id, uint32_t length);
+/* Sets the used index to any value. */
+void virtio_fake_set_used(struct virtio_fake *fake, unsigned queue, uint16_t index);
+
+#endif
