@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+/*
+ * Local APIC: interrupt acknowledge and the one-shot timer, as x2APIC where the CPU has it, else
+ * through its page (SDM vol. 3, chapter 11). The old PICs are masked for good.
+ *
+ * Vectors: 0..31 CPU exceptions; VECTOR_PIC_* the masked PICs' spurious ones; VECTOR_DEVICE_* given
+ * out to interrupt handlers; VECTOR_TIMER; VECTOR_SPURIOUS.
+ */
+#ifndef KERNEL_ARCH_X86_64_APIC_H
+#define KERNEL_ARCH_X86_64_APIC_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define VECTOR_PIC_FIRST 0x20u
+#define VECTOR_PIC_LAST 0x2fu
+#define VECTOR_DEVICE_FIRST 0x30u
+#define VECTOR_DEVICE_LAST 0xeeu
+#define VECTOR_TIMER 0xefu
+#define VECTOR_SPURIOUS 0xffu
+
+/* Masks the PICs and turns the local APIC on, its timer stopped. `lapic_address` is used when there
+ * is no x2APIC, and while the timer is calibrated. Context: start only. */
+void apic_init(uint64_t lapic_address);
+/* Starts the timer without an interrupt from its largest count, and reads what is left of it: for
+ * calibration only. */
+void apic_timer_count_start(void);
+uint32_t apic_timer_count(void);
+/* Changes to x2APIC where there is one, and remembers how to arm the timer: counts = TSC ticks *
+ * count_per_tick >> 32. Context: start only, after calibration. */
+void apic_timer_init(uint64_t count_per_tick);
+
+/* Makes VECTOR_TIMER fire when the TSC reaches `tsc` (at once if it has; UINT64_MAX: never).
+ * A far time may fire early; the caller then arms again. */
+void apic_timer_arm(uint64_t tsc);
+void apic_end_of_interrupt(void);
+uint32_t apic_id(void);
+bool apic_is_x2apic(void);
+
+#endif

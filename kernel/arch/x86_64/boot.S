@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+/*
+ * From the loader's 32-bit protected mode to long mode in the upper half.
+ *
+ * Two doors: the PVH note (Xen's "x86/HVM direct boot ABI": EBX = start_info) and the Multiboot2
+ * header (Multiboot2 specification 2.0, 3.1 and 3.3: EAX = magic, EBX = information). Both come
+ * with paging off, interrupts off, flat segments and no stack. The early tables map the first
+ * 4 GiB at 0 and at PHYSICAL_WINDOW, and the first GiB at KERNEL_VIRTUAL; paging.c replaces them.
+ */
+#include "kernel/arch/x86_64/layout.h"
+
+#define PHYSICAL(symbol) ((symbol) - KERNEL_VIRTUAL)
+#define PTE_PRESENT_WRITE 0x3
+#define PTE_LARGE_PRESENT_WRITE 0x83
+
+    .section .boot.header, "a"
+    .balign 8
+multiboot2_header:
+    .long 0xe85250d6                       # magic
+    .long 0                                # i386, protected mode
+    .long multiboot2_end - multiboot2_header
+    .long -(0xe85250d6 + 0 + (multiboot2_end - multiboot2_header))
+    .balign 8
+    .word 3, 0                             # entry address
+    .long 12
+    .long multiboot2_start
+    .balign 8
+    .word 6, 0                             # modules are aligned to pages
+    .long 8
+    .balign 8
+    .word 0, 0
+    .long 8
+multiboot2_end:
+
+    .section .note.pvh, "a", @note
+    .balign 4
+    .long 4, 8, 18                         # name bytes, descriptor bytes, PHYS32_ENTRY
+    .asciz "Xen"
+    .quad pvh_start
+
+    .section .boot.text, "ax"
+    .code32
+    .global pvh_start
+pvh_start:
+    movl $PVH_START_MAGIC, %eax
+    .global multiboot2_start
+multiboot2_start:
+    cli
+    cld
+    movl %eax, %edi                        # argument 0 of x86_64_start: which loader
+    movl %ebx, %esi                        # argument 1: its information
+    movl $PHYSICAL(kernel_stack_top), %esp
+
+    movl $0x80000000, %eax
+    cpuid
+    cmpl $0x80000001, %eax
+    jb no_long_mode
+    movl $0x80000001, %eax
+    cpuid
+    andl $0x20100000, %edx                 # long mode (29) and execute-disable (20)
+    cmpl $0x20100000, %edx
+    jne no_long_mode
+
+    movl $PHYSICAL(early_pml4), %eax
+    movl $(PHYSICAL(early_pdpt) + PTE_PRESENT_WRITE), %ecx
+    movl %ecx, (%eax)
+    movl %ecx, (256 * 8)(%eax)
+    movl $(PHYSICAL(early_kernel_pdpt) + PTE_PRESENT_WRITE), 511 * 8(%eax)
+    movl $(PHYSICAL(early_directories) + PTE_PRESENT_WRITE), %ecx
+    movl %ecx, PHYSICAL(early_kernel_pdpt) + 510 * 8
+    movl $PHYSICAL(early_pdpt), %eax
+1:  movl %ecx, (%eax)
+    addl $8, %eax
+    addl $4096, %ecx
+    cmpl $(PHYSICAL(early_pdpt) + 4 * 8), %eax
+    jne 1b
+
+    movl $PHYSICAL(early_directories), %eax
+    movl $PTE_LARGE_PRESENT_WRITE, %ecx
+1:  movl %ecx, (%eax)
+    addl $8, %eax
+    addl $0x200000, %ecx
+    cmpl $(PHYSICAL(early_directories) + 4 * 4096), %eax
+    jne 1b
+
+    movl $0xa0, %eax                       # CR4: PAE, PGE
+    movl %eax, %cr4
+    movl $PHYSICAL(early_pml4), %eax
+    movl %eax, %cr3
+    movl $0xc0000080, %ecx                 # EFER: system calls, long mode, execute-disable
+    rdmsr
+    orl $0x901, %eax
+    wrmsr
+    movl $0x80010033, %eax                 # CR0: paging, write protect, NE, ET, MP, PE
+    movl %eax, %cr0
+    lgdt early_gdt_pointer
+    ljmp $SELECTOR_KERNEL_CODE, $long_mode
+
+no_long_mode:
+    movl $refusal, %esi
+1:  movw $0x3fd, %dx                       # COM1 line status
+2:  inb %dx, %al
+    testb $0x20, %al
+    jz 2b
+    movb (%esi), %al
+    testb %al, %al
+    jz 3f
+    movw $0x3f8, %dx
+    outb %al, %dx
+    incl %esi
+    jmp 1b
+3:  hlt
+    jmp 3b
+
+refusal:
+    .asciz "hallows: this CPU has no 64-bit mode with execute-disable; stopped\r\n"
+
+    .balign 8
+early_gdt:
+    .quad 0
+    .quad 0x00af9b000000ffff               # 64-bit code
+    .quad 0x00cf93000000ffff               # data
+early_gdt_pointer:
+    .word early_gdt_pointer - early_gdt - 1
+    .long early_gdt
+
+    .code64
+long_mode:
+    movl $SELECTOR_KERNEL_DATA, %eax
+    movl %eax, %ds
+    movl %eax, %es
+    movl %eax, %ss
+    xorl %eax, %eax
+    movl %eax, %fs
+    movl %eax, %gs
+    movq $kernel_stack_top, %rsp
+    xorl %ebp, %ebp
+    pushq $0                               # a backtrace ends here
+    movq $x86_64_start, %rax
+    jmp *%rax
+
+/* ---- Stacks, each above a page that is never mapped ----------------------------------------- */
+    .section .stacks, "aw", @nobits
+    .balign 4096
+    .global stack_guards, kernel_stack_top, ist_stack_tops_end
+stack_guards:
+    .skip STACK_GUARD_BYTES
+    .skip KERNEL_STACK_BYTES
+kernel_stack_top:
+    .rept 3                                # double fault, NMI, machine check
+    .skip STACK_GUARD_BYTES
+    .skip IST_STACK_BYTES
+    .endr
+ist_stack_tops_end:
+
+    .section .bss.early, "aw", @nobits
+    .balign 4096
+early_pml4:
+    .skip 4096
+early_pdpt:
+    .skip 4096
+early_kernel_pdpt:
+    .skip 4096
+early_directories:
+    .skip 4 * 4096
+
+    .section .note.GNU-stack, "", @progbits

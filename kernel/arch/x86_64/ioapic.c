@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+#include "kernel/arch/x86_64/ioapic.h"
+
+#include "kernel/arch/x86_64/apic.h"
+#include "kernel/arch/x86_64/paging.h"
+
+#define IOAPIC_VERSION 0x01u
+#define IOAPIC_REDIRECTION 0x10u /* two 32-bit registers a pin */
+#define PINS_MAX 240u
+#define REDIRECTION_ACTIVE_LOW (1u << 13)
+#define REDIRECTION_LEVEL (1u << 15)
+#define REDIRECTION_MASKED (1u << 16)
+
+struct ioapic {
+    volatile uint32_t *select;
+    uint32_t gsi_base;
+    uint32_t pins;
+};
+
+static struct ioapic ioapics[ACPI_IOAPICS_MAX];
+static uint32_t ioapic_count;
+
+static uint32_t reg_read(const struct ioapic *io, uint32_t reg)
+{
+    io->select[0] = reg;
+    return io->select[4]; /* IOWIN, byte offset 0x10 */
+}
+
+static void reg_write(const struct ioapic *io, uint32_t reg, uint32_t value)
+{
+    io->select[0] = reg;
+    io->select[4] = value;
+}
+
+void ioapic_init(const struct acpi_facts *facts)
+{
+    for (uint32_t i = 0; i < facts->ioapic_count && i < ACPI_IOAPICS_MAX; i++) {
+        struct ioapic *io = &ioapics[ioapic_count++];
+        io->select = paging_map_device(facts->ioapics[i].address);
+        io->gsi_base = facts->ioapics[i].gsi_base;
+        io->pins = (reg_read(io, IOAPIC_VERSION) >> 16 & 0xff) + 1;
+        if (io->pins > PINS_MAX)
+            io->pins = PINS_MAX;
+        for (uint32_t pin = 0; pin < io->pins; pin++)
+            reg_write(io, IOAPIC_REDIRECTION + 2 * pin, REDIRECTION_MASKED);
+    }
+}
+
+static const struct ioapic *find(uint32_t gsi)
+{
+    for (uint32_t i = 0; i < ioapic_count; i++)
+        if (gsi >= ioapics[i].gsi_base && gsi - ioapics[i].gsi_base < ioapics[i].pins)
+            return &ioapics[i];
+    return NULL;
+}
+
+bool ioapic_has(uint32_t gsi)
+{
+    return find(gsi) != NULL;
+}
+
+status_t ioapic_route(uint32_t gsi, uint32_t vector, bool level, bool active_low)
+{
+    const struct ioapic *io = find(gsi);
+    if (io == NULL)
+        return STATUS_NOT_FOUND;
+    uint32_t reg = IOAPIC_REDIRECTION + 2 * (gsi - io->gsi_base);
+    reg_write(io, reg, REDIRECTION_MASKED);
+    reg_write(io, reg + 1, apic_id() << 24);
+    reg_write(io, reg,
+              vector | (level ? REDIRECTION_LEVEL : 0) |
+                  (active_low ? REDIRECTION_ACTIVE_LOW : 0) | REDIRECTION_MASKED);
+    return STATUS_OK;
+}
+
+void ioapic_set_mask(uint32_t gsi, bool masked)
+{
+    const struct ioapic *io = find(gsi);
+    if (io == NULL)
+        return;
+    uint32_t reg = IOAPIC_REDIRECTION + 2 * (gsi - io->gsi_base);
+    uint32_t low = reg_read(io, reg);
+    reg_write(io, reg, masked ? low | REDIRECTION_MASKED : low & ~REDIRECTION_MASKED);
+}

@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+#include "kernel/arch/x86_64/paging.h"
+
+#include "kernel/arch/x86_64/cpu.h"
+#include "lib/base/assert.h"
+#include "lib/base/bytes.h"
+
+extern char text_start[], text_end[], rodata_start[], rodata_end[], data_start[], data_end[];
+extern char stack_guards[], kernel_stack_top[];
+
+static uint64_t kernel_root;
+static uint64_t device_table[512] __attribute__((aligned(PAGE_BYTES)));
+static uint32_t device_pages;
+
+/* PAT (SDM vol. 3, 11.12): the reset value with entries 1 and 5 write-combining. */
+#define PAT_VALUE 0x0007010600070106ull
+
+static uint64_t image_physical(const char *symbol)
+{
+    return (uint64_t)symbol - KERNEL_VIRTUAL;
+}
+
+/* The entry of `address` in the table of `level` (0: 4 KiB pages .. 3: top), or NULL. */
+static uint64_t *entry_at(uint64_t address, uint32_t level, page_source pages)
+{
+    uint64_t table = kernel_root;
+    for (uint32_t l = 3; l > level; l--) {
+        uint64_t *entry = (uint64_t *)physical_pointer(table) + (address >> (12 + 9 * l) & 511);
+        if (!(*entry & PTE_PRESENT)) {
+            uint64_t page = pages();
+            if (page == 0)
+                return NULL;
+            *entry = page | PTE_PRESENT | PTE_WRITE;
+        }
+        table = *entry & PTE_ADDRESS_MASK;
+    }
+    return (uint64_t *)physical_pointer(table) + (address >> (12 + 9 * level) & 511);
+}
+
+/* Maps [address, address + bytes), whole pages, to `physical` with the largest pages that fit. */
+static status_t map(uint64_t address, uint64_t physical, uint64_t bytes, uint64_t flags,
+                    page_source pages)
+{
+    while (bytes > 0) {
+        uint32_t level = 0;
+        for (uint32_t l = cpu_features.page_1g ? 2 : 1; l > 0; l--) {
+            uint64_t size = 1ull << (12 + 9 * l);
+            if (((address | physical) & (size - 1)) == 0 && bytes >= size) {
+                level = l;
+                break;
+            }
+        }
+        uint64_t *entry = entry_at(address, level, pages);
+        if (entry == NULL)
+            return STATUS_NO_MEMORY;
+        *entry = physical | flags | (level > 0 ? PTE_LARGE : 0);
+        uint64_t step = 1ull << (12 + 9 * level);
+        address += step;
+        physical += step;
+        bytes -= step;
+    }
+    return STATUS_OK;
+}
+
+static status_t map_image(const char *start, const char *end, uint64_t flags, page_source pages)
+{
+    return map((uint64_t)start, image_physical(start), (uint64_t)(end - start), flags | PTE_GLOBAL,
+               pages);
+}
+
+/* Unmaps the page below each of the four stacks. */
+static void open_guards(page_source pages)
+{
+    uint64_t guard = (uint64_t)stack_guards;
+    for (uint32_t i = 0; i < 4; i++) {
+        uint64_t *entry = entry_at(guard, 0, pages);
+        VERIFY(entry != NULL);
+        *entry = 0;
+        guard += STACK_GUARD_BYTES + (i == 0 ? KERNEL_STACK_BYTES : IST_STACK_BYTES);
+    }
+}
+
+static status_t map_window(const struct memory_map *ram, page_source pages)
+{
+    static struct memory_map window;
+    window = *ram;
+    status_t status = memory_map_remove(&window, KERNEL_PHYSICAL,
+                                        image_physical(data_end) - KERNEL_PHYSICAL);
+    for (uint32_t i = 0; i < window.count && status == STATUS_OK; i++)
+        status = map(PHYSICAL_WINDOW + window.range[i].base, window.range[i].base,
+                     window.range[i].bytes,
+                     PTE_PRESENT | PTE_WRITE | PTE_GLOBAL | PTE_NO_EXECUTE, pages);
+    return status;
+}
+
+status_t paging_init(const struct memory_map *ram, page_source pages)
+{
+    kernel_root = pages();
+    if (kernel_root == 0)
+        return STATUS_NO_MEMORY;
+    status_t status = map_window(ram, pages);
+    if (status == STATUS_OK)
+        status = map_image(text_start, text_end, PTE_PRESENT, pages);
+    if (status == STATUS_OK)
+        status = map_image(rodata_start, rodata_end, PTE_PRESENT | PTE_NO_EXECUTE, pages);
+    if (status == STATUS_OK)
+        status = map_image(data_start, data_end, PTE_PRESENT | PTE_WRITE | PTE_NO_EXECUTE, pages);
+    uint64_t *device_entry = entry_at(DEVICE_WINDOW, 1, pages);
+    if (status != STATUS_OK || device_entry == NULL)
+        return STATUS_NO_MEMORY;
+    *device_entry = image_physical((const char *)device_table) | PTE_PRESENT | PTE_WRITE;
+    open_guards(pages);
+    /* Every top-level entry that the kernel will ever use exists now. */
+    wrmsr(MSR_PAT, PAT_VALUE);
+    write_cr3(kernel_root);
+    return STATUS_OK;
+}
+
+volatile void *paging_map_device(uint64_t address)
+{
+    VERIFY(device_pages < DEVICE_WINDOW_PAGES);
+    uint32_t index = device_pages++;
+    device_table[index] = (address & PTE_ADDRESS_MASK) | PTE_PRESENT | PTE_WRITE | PTE_GLOBAL |
+                          PTE_NO_EXECUTE | PTE_CACHE_UNCACHEABLE;
+    return (volatile void *)(DEVICE_WINDOW + (uint64_t)index * PAGE_BYTES +
+                             (address & (PAGE_BYTES - 1)));
+}
+
+uint64_t paging_kernel_root(void)
+{
+    return kernel_root;
+}

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+/*
+ * The kernel's half of every address space. Built once at start, then constant: address spaces copy
+ * the upper 256 entries of the top table.
+ *
+ * Invariant: no page is both writable and executable, in any mapping of the same frame. The kernel
+ * image is therefore left out of the physical window.
+ */
+#ifndef KERNEL_ARCH_X86_64_PAGING_H
+#define KERNEL_ARCH_X86_64_PAGING_H
+
+#include <hallows/types.h>
+
+#include "kernel/arch/x86_64/layout.h"
+#include "kernel/boot/parameters.h"
+
+/* Page-table entry bits (SDM vol. 3, tables 4-15 to 4-20). */
+#define PTE_PRESENT (1ull << 0)
+#define PTE_WRITE (1ull << 1)
+#define PTE_USER (1ull << 2)
+#define PTE_WRITE_THROUGH (1ull << 3)
+#define PTE_CACHE_DISABLE (1ull << 4)
+#define PTE_ACCESSED (1ull << 5)
+#define PTE_DIRTY (1ull << 6)
+#define PTE_LARGE (1ull << 7)
+#define PTE_GLOBAL (1ull << 8)
+#define PTE_NO_EXECUTE (1ull << 63)
+#define PTE_ADDRESS_MASK 0x000ffffffffff000ull
+
+/* Cache type by PAT entry: 0 write-back, 1 write-combining (set by paging_init), 3 uncacheable. */
+#define PTE_CACHE_WRITE_COMBINING PTE_WRITE_THROUGH
+#define PTE_CACHE_UNCACHEABLE (PTE_CACHE_DISABLE | PTE_WRITE_THROUGH)
+
+#define PML4_ENTRIES 512u
+#define PML4_KERNEL_FIRST 256u
+/* RAM above this cannot be shown in the window (PML4 entries 256 .. 383). */
+#define PHYSICAL_WINDOW_BYTES (128ull << 39)
+
+static inline void *physical_pointer(uint64_t address)
+{
+    return (void *)(PHYSICAL_WINDOW + address);
+}
+
+/* Takes zeroed, page-aligned memory for tables; returns its physical address, 0 when none is left.
+ */
+typedef uint64_t (*page_source)(void);
+
+/* Builds the final tables for `ram` and loads them. Context: start only, early tables loaded.
+ * Returns NO_MEMORY when `pages` runs dry. */
+HALLOWS_MUST_CHECK status_t paging_init(const struct memory_map *ram, page_source pages);
+
+/* Maps one page of device registers, uncached, for the kernel's own use. Never NULL: the caller
+ * maps at most DEVICE_WINDOW_PAGES. Context: start only. */
+#define DEVICE_WINDOW_PAGES 32u
+volatile void *paging_map_device(uint64_t address);
+
+/* Physical address of the kernel's own top table. */
+uint64_t paging_kernel_root(void);
+
+#endif

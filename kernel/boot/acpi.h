@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+/*
+ * The few facts that the kernel and the initial cell need from the firmware's ACPI tables (ACPI
+ * specification 6.5, chapter 5). Every table is bounded and checksummed before it is used; one that
+ * fails is left out and named. No AML is run.
+ */
+#ifndef KERNEL_BOOT_ACPI_H
+#define KERNEL_BOOT_ACPI_H
+
+#include "kernel/boot/parameters.h"
+
+#define ACPI_IOAPICS_MAX 16u
+#define ACPI_OVERRIDES_MAX 16u
+
+struct acpi_ioapic {
+    uint64_t address;
+    uint32_t gsi_base;
+};
+
+/* An ISA interrupt that is wired differently from "GSI = number, edge, active high". */
+struct acpi_override {
+    uint8_t isa_irq;
+    bool level;
+    bool active_low;
+    uint32_t gsi;
+};
+
+struct acpi_facts {
+    bool have_madt;
+    uint64_t lapic_address;
+    uint32_t cpu_count; /* enabled CPUs; at least 1 */
+    uint32_t ioapic_count;
+    struct acpi_ioapic ioapics[ACPI_IOAPICS_MAX];
+    uint32_t override_count;
+    struct acpi_override overrides[ACPI_OVERRIDES_MAX];
+    uint64_t ecam_base; /* 0: no MCFG for segment 0 */
+    uint32_t ecam_first_bus;
+    uint32_t ecam_last_bus;
+    uint32_t pm1a_event_port; /* 0: no FADT */
+    uint32_t pm1a_control_port;
+    uint32_t pm_timer_port; /* 0: none in I/O space */
+    uint32_t sci_gsi;
+    uint32_t s5_sleep_type; /* 0xffffffff: not found */
+    const char *problem;    /* the last table that was left out and why, or NULL */
+};
+
+/* Fills *out from the tables that the RSDP of `parameters` leads to. Returns NOT_FOUND when there
+ * is no root table to be believed; *out then describes a machine with one CPU and nothing else. */
+HALLOWS_MUST_CHECK status_t acpi_read(const struct boot_parameters *parameters, physical_view view,
+                                      struct acpi_facts *out);
+
+#endif
