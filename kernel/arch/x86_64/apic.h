@@ -15,8 +15,8 @@
 #define VECTOR_PIC_FIRST 0x20u
 #define VECTOR_PIC_LAST 0x2fu
 #define VECTOR_DEVICE_FIRST 0x30u
-#define VECTOR_DEVICE_LAST 0xeeu
-#define VECTOR_TIMER 0xefu
+#define VECTOR_DEVICE_LAST 0xefu
+#define VECTOR_TIMER 0xf0u
 #define VECTOR_SPURIOUS 0xffu
 
 /* Masks the PICs and turns the local APIC on, its timer stopped. `lapic_address` is used when there

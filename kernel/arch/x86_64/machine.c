@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+/* The rest of the machine contract (kernel/arch.h): page-table entries, time, interrupt routing,
+ * ports, console. */
+#include "kernel/arch.h"
+
+#include "kernel/arch/x86_64/apic.h"
+#include "kernel/arch/x86_64/clock.h"
+#include "kernel/arch/x86_64/cpu.h"
+#include "kernel/arch/x86_64/ioapic.h"
+#include "kernel/arch/x86_64/paging.h"
+#include "kernel/arch/x86_64/serial.h"
+#include "kernel/arch/x86_64/traps.h"
+
+#define RIGHTS_PAGE (RIGHT_READ | RIGHT_WRITE | RIGHT_EXECUTE)
+#define MSI_ADDRESS 0xfee00000u /* SDM vol. 3, 11.11.1 */
+#define MSI_DESTINATION_SHIFT 12u
+#define APIC_ID_MAX 0xffu
+
+_Static_assert(IRQ_VECTOR_FIRST == VECTOR_DEVICE_FIRST, "the core hands out these vectors");
+_Static_assert(IRQ_VECTOR_LAST == VECTOR_DEVICE_LAST, "the core hands out these vectors");
+
+/* ---- Page-table entries ---------------------------------------------------------------------- */
+
+uint64_t arch_leaf_encode(uint64_t physical, uint32_t rights)
+{
+    uint64_t entry = physical | PTE_PRESENT | PTE_USER;
+    if (rights & RIGHT_WRITE)
+        entry |= PTE_WRITE;
+    if (!(rights & RIGHT_EXECUTE))
+        entry |= PTE_NO_EXECUTE;
+    if (rights & PAGE_UNCACHED)
+        entry |= PTE_CACHE_UNCACHEABLE;
+    else if (rights & PAGE_WRITE_COMBINING)
+        entry |= PTE_CACHE_WRITE_COMBINING;
+    return entry;
+}
+
+static uint32_t rights_of(uint64_t entry)
+{
+    if (!(entry & PTE_PRESENT))
+        return 0;
+    uint32_t rights = RIGHT_READ;
+    if (entry & PTE_WRITE)
+        rights |= RIGHT_WRITE;
+    if (!(entry & PTE_NO_EXECUTE))
+        rights |= RIGHT_EXECUTE;
+    return rights;
+}
+
+uint32_t arch_leaf_rights(uint64_t entry)
+{
+    uint32_t rights = rights_of(entry);
+    if (rights == 0)
+        return 0;
+    if (entry & PTE_CACHE_DISABLE)
+        rights |= PAGE_UNCACHED;
+    else if (entry & PTE_WRITE_THROUGH)
+        rights |= PAGE_WRITE_COMBINING;
+    return rights;
+}
+
+uint64_t arch_leaf_physical(uint64_t entry)
+{
+    return entry & PTE_ADDRESS_MASK;
+}
+
+uint64_t arch_table_encode(uint64_t physical)
+{
+    return physical | PTE_PRESENT | PTE_USER | PTE_WRITE;
+}
+
+uint64_t arch_attach_encode(uint64_t physical, uint32_t rights)
+{
+    return arch_leaf_encode(physical, rights & RIGHTS_PAGE);
+}
+
+uint32_t arch_attach_rights(uint64_t entry)
+{
+    return rights_of(entry);
+}
+
+void arch_entry_store(uint64_t *entry, uint64_t value)
+{
+    __atomic_store_n(entry, value, __ATOMIC_RELEASE);
+}
+
+void arch_tlb_flush(uint64_t root)
+{
+    if (root == 0 || root == boot_cpu.root)
+        write_cr3(boot_cpu.root);
+}
+
+void arch_aspace_init(uint64_t root)
+{
+    uint64_t *entries = arch_memory(root);
+    const uint64_t *kernel = arch_memory(paging_kernel_root());
+    for (uint32_t i = PML4_KERNEL_FIRST; i < PML4_ENTRIES; i++)
+        entries[i] = kernel[i];
+}
+
+void arch_aspace_forget(uint64_t root)
+{
+    if (boot_cpu.root != root)
+        return;
+    boot_cpu.root = paging_kernel_root();
+    write_cr3(boot_cpu.root);
+    /* Whoever runs next loads its own root. */
+    if (boot_cpu.loaded != NULL)
+        arch_thread_forget(boot_cpu.loaded);
+}
+
+/* ---- Time ------------------------------------------------------------------------------------ */
+
+uint64_t arch_time_ns(void)
+{
+    return clock_now();
+}
+
+void arch_timer_set(uint64_t deadline_ns)
+{
+    apic_timer_arm(deadline_ns == DEADLINE_NEVER ? UINT64_MAX : clock_tsc_at(deadline_ns));
+}
+
+/* ---- Interrupts ------------------------------------------------------------------------------ */
+
+status_t arch_irq_msi(uint32_t vector, uint64_t *address, uint64_t *data)
+{
+    uint32_t id = apic_id();
+    if (id > APIC_ID_MAX)
+        return STATUS_UNSUPPORTED; /* wants interrupt remapping */
+    *address = MSI_ADDRESS | id << MSI_DESTINATION_SHIFT;
+    *data = vector; /* fixed, edge */
+    return STATUS_OK;
+}
+
+status_t arch_irq_pin(uint32_t gsi, uint32_t vector, uint32_t flags)
+{
+    return ioapic_route(gsi, vector, (flags & IRQ_LEVEL) != 0, (flags & IRQ_ACTIVE_LOW) != 0);
+}
+
+void arch_irq_pin_mask(uint32_t gsi, bool masked)
+{
+    ioapic_set_mask(gsi, masked);
+}
+
+/* ---- Ports and console ----------------------------------------------------------------------- */
+
+uint32_t arch_port_in(uint16_t port, uint32_t width)
+{
+    return width == 1 ? port_in8(port) : width == 2 ? port_in16(port) : port_in32(port);
+}
+
+void arch_port_out(uint16_t port, uint32_t width, uint32_t value)
+{
+    if (width == 1)
+        port_out8(port, (uint8_t)value);
+    else if (width == 2)
+        port_out16(port, (uint16_t)value);
+    else
+        port_out32(port, value);
+}
+
+void arch_console_write(const char *text, uint32_t bytes)
+{
+    serial_write(text, bytes);
+}

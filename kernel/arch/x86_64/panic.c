@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+/*
+ * The end: reason, registers, backtrace with names, then stop. Uses nothing but the console port,
+ * and stops at once if it fails itself.
+ */
+#include "kernel/arch/x86_64/cpu.h"
+#include "kernel/arch/x86_64/layout.h"
+#include "kernel/arch/x86_64/serial.h"
+#include "kernel/arch/x86_64/traps.h"
+#include "lib/base/assert.h"
+#include "lib/base/format.h"
+#include "lib/bundle/bundle.h"
+
+#define BACKTRACE_FRAMES_MAX 32u
+
+extern const char kernel_symbols[], kernel_symbols_end[];
+extern const char text_start[], text_end[];
+extern const char stack_guards[], ist_stack_tops_end[];
+
+static bool panicking;
+
+static void begin(void)
+{
+    __asm__ volatile("cli");
+    if (panicking)
+        cpu_stop();
+    panicking = true;
+    print("\nhallows: PANIC: ");
+}
+
+static void print_place(uint64_t address)
+{
+    struct symbols symbols;
+    uint64_t offset = 0;
+    const char *name = NULL;
+    if (symbols_open(&symbols, kernel_symbols, (uint64_t)(kernel_symbols_end - kernel_symbols)) ==
+        STATUS_OK)
+        name = symbols_find(&symbols, address, &offset);
+    if (name != NULL)
+        print("  %016lx %s+0x%lx\n", address, name, offset);
+    else
+        print("  %016lx\n", address);
+}
+
+/* Frame pointers, as long as they lie in the kernel's stacks and go upwards. */
+static void print_backtrace(uint64_t frame_pointer)
+{
+    for (uint32_t i = 0; i < BACKTRACE_FRAMES_MAX; i++) {
+        if (frame_pointer % 8 != 0 || frame_pointer < (uint64_t)stack_guards ||
+            frame_pointer > (uint64_t)ist_stack_tops_end - 16)
+            return;
+        const uint64_t *frame = (const uint64_t *)frame_pointer;
+        if (frame[1] < (uint64_t)text_start || frame[1] >= (uint64_t)text_end)
+            return;
+        print_place(frame[1]);
+        if (frame[0] <= frame_pointer)
+            return;
+        frame_pointer = frame[0];
+    }
+}
+
+static _Noreturn void end(void)
+{
+    print("hallows: stopped\n");
+    cpu_stop();
+}
+
+void panic(const char *format, ...)
+{
+    char text[200];
+    va_list arguments;
+    begin();
+    va_start(arguments, format);
+    format_text_va(text, sizeof text, format, arguments);
+    va_end(arguments);
+    print("%s\nbacktrace:\n", text);
+    print_backtrace((uint64_t)__builtin_frame_address(0));
+    end();
+}
+
+void assertion_failed(const char *expression, const char *file, int line)
+{
+    begin();
+    print("assertion failed: %s (%s:%d)\nbacktrace:\n", expression, file, line);
+    print_backtrace((uint64_t)__builtin_frame_address(0));
+    end();
+}
+
+static const char *const exception_names[] = {
+    "divide error", "debug", "NMI", "breakpoint", "overflow", "bound", "invalid opcode",
+    "no FPU", "double fault", "9", "invalid TSS", "segment not present", "stack fault",
+    "general protection", "page fault", "15", "x87 error", "alignment check", "machine check",
+    "SIMD error", "virtualization", "control protection"};
+
+static const char *exception_name(uint64_t vector)
+{
+    return vector < sizeof exception_names / sizeof exception_names[0] ? exception_names[vector]
+                                                                       : "unknown";
+}
+
+void panic_trap(const struct trap_frame *f)
+{
+    begin();
+    print("%s (vector %lu, error %lx) at\n", exception_name(f->vector), f->vector, f->error);
+    print_place(f->ip);
+    print("rax %016lx rbx %016lx rcx %016lx rdx %016lx\n", f->rax, f->rbx, f->rcx, f->rdx);
+    print("rsi %016lx rdi %016lx rbp %016lx rsp %016lx\n", f->rsi, f->rdi, f->rbp, f->sp);
+    print("r8  %016lx r9  %016lx r10 %016lx r11 %016lx\n", f->r8, f->r9, f->r10, f->r11);
+    print("r12 %016lx r13 %016lx r14 %016lx r15 %016lx\n", f->r12, f->r13, f->r14, f->r15);
+    print("cs %lx ss %lx flags %lx cr2 %016lx cr3 %016lx\nbacktrace:\n", f->cs, f->ss, f->flags,
+          read_cr2(), read_cr3());
+    if ((f->cs & 3) == 0)
+        print_backtrace(f->rbp);
+    end();
+}
+
+void arch_report_fault(struct kernel *k, thread_ix thread, const struct fault *fault)
+{
+    const struct registers *r = &thread_at(k, thread)->registers;
+    print("hallows: thread %x stopped: %s (vector %lu, error %lx, address %lx), no fault handler\n",
+          thread.n, exception_name(fault->vector), fault->vector, fault->error, fault->address);
+    print("  ip %016lx sp %016lx flags %lx rax %016lx\n", r->ip, r->sp, r->flags, r->result);
+    print("  rbx %016lx rcx %016lx rdx %016lx rsi %016lx\n", r->caps, r->rcx, r->word[0], r->arg1);
+    print("  rdi %016lx rbp %016lx r8  %016lx r9  %016lx\n", r->arg0, r->rbp, r->word[2],
+          r->word[3]);
+}

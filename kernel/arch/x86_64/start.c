@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+/*
+ * From boot.S to the first user instruction: what the loader says, what the firmware says, memory,
+ * final page tables, interrupts and clock, the core, the initial cell.
+ */
+#include "kernel/arch/x86_64/apic.h"
+#include "kernel/arch/x86_64/clock.h"
+#include "kernel/arch/x86_64/cpu.h"
+#include "kernel/arch/x86_64/ioapic.h"
+#include "kernel/arch/x86_64/paging.h"
+#include "kernel/arch/x86_64/serial.h"
+#include "kernel/arch/x86_64/traps.h"
+#include "kernel/boot/acpi.h"
+#include "kernel/boot/initial_cell.h"
+#include "kernel/boot/parameters.h"
+#include "lib/base/bytes.h"
+
+#define LOW_MEMORY_BYTES 0x100000ull /* firmware data, and later CPUs' start-up code */
+#define EARLY_BYTES 0x100000000ull   /* what the early tables map */
+#define PAGE_POOL_PAGES 64u
+
+extern const char image_physical_start[], image_physical_end[], data_end[];
+
+_Noreturn void x86_64_start(uint32_t loader, uint32_t information);
+
+static struct boot_parameters parameters;
+static struct acpi_facts facts;
+static struct initial_cell_request request;
+
+static _Noreturn void refuse(const char *what, const char *why)
+{
+    print("hallows: %s: %s; stopped\n", what, why);
+    cpu_stop();
+}
+
+static const void *early_view(uint64_t address, uint64_t bytes)
+{
+    if (address >= EARLY_BYTES || bytes > EARLY_BYTES - address)
+        return NULL;
+    return physical_pointer(address);
+}
+
+/* ---- Memory ---------------------------------------------------------------------------------- */
+
+static void keep_out(uint64_t base, uint64_t bytes)
+{
+    if (memory_map_remove(&request.free, base, bytes) != STATUS_OK)
+        refuse("memory map", "it has too many ranges");
+}
+
+/* Takes `bytes` (whole pages) from the top of the highest free range below `limit` that has them.
+ * Returns 0 when none has. */
+static uint64_t take_memory(uint64_t bytes, uint64_t limit)
+{
+    for (uint32_t i = request.free.count; i > 0; i--) {
+        uint64_t base = request.free.range[i - 1].base;
+        uint64_t end = base + request.free.range[i - 1].bytes;
+        if (end > limit)
+            end = limit;
+        if (base >= end || end - base < bytes)
+            continue;
+        keep_out(end - bytes, bytes);
+        return end - bytes;
+    }
+    return 0;
+}
+
+/* Pages for the kernel's page tables, taken a pool at a time. */
+static uint64_t table_page(void)
+{
+    static uint64_t pool, left;
+    if (left == 0) {
+        pool = take_memory(PAGE_POOL_PAGES * PAGE_BYTES, EARLY_BYTES);
+        if (pool == 0)
+            return 0;
+        left = PAGE_POOL_PAGES;
+    }
+    uint64_t page = pool + --left * PAGE_BYTES;
+    memset(physical_pointer(page), 0, PAGE_BYTES);
+    return page;
+}
+
+static void read_loader(uint32_t loader, uint32_t information)
+{
+    status_t status = STATUS_UNSUPPORTED;
+    if (loader == PVH_START_MAGIC)
+        status = pvh_read(information, early_view, &parameters);
+    else if (loader == MULTIBOOT2_LOADER_MAGIC)
+        status = multiboot2_read(information, early_view, &parameters);
+    else
+        refuse("loader", "it speaks neither PVH nor Multiboot2");
+    if (status != STATUS_OK)
+        refuse("boot information", parameters.problem);
+    if (parameters.memory.count == 0)
+        refuse("boot information", "it names no usable memory");
+    if (parameters.bundle_bytes == 0)
+        refuse("boot module",
+               "there is none; give the bundle with -initrd (QEMU) or module2 (GRUB)");
+}
+
+static void plan_memory(void)
+{
+    /* RAM that the core's indices or the physical window cannot reach is left unused. */
+    uint64_t limit = PHYSICAL_BYTES_MAX;
+    if (memory_map_remove(&parameters.memory, limit, UINT64_MAX - limit) != STATUS_OK)
+        refuse("memory map", "it has too many ranges");
+    request.parameters = &parameters;
+    request.facts = &facts;
+    request.free = parameters.memory;
+    keep_out(0, LOW_MEMORY_BYTES);
+    keep_out((uint64_t)image_physical_start, (uint64_t)image_physical_end - KERNEL_PHYSICAL);
+    if (parameters.bundle_address % PAGE_BYTES != 0)
+        refuse("boot module", "the loader did not put it on a page boundary");
+    keep_out(parameters.bundle_address, parameters.bundle_bytes);
+}
+
+/* Everything that is not RAM and not the kernel's own device. */
+static void plan_device_memory(void)
+{
+    struct memory_map *device = &request.device;
+    status_t status = memory_map_add(device, 0, 1ull << cpu_features.physical_bits);
+    for (uint32_t i = 0; i < parameters.memory.count && status == STATUS_OK; i++)
+        status = memory_map_remove(device, parameters.memory.range[i].base,
+                                   parameters.memory.range[i].bytes);
+    if (status == STATUS_OK)
+        status = memory_map_remove(device, facts.lapic_address, PAGE_BYTES);
+    for (uint32_t i = 0; i < facts.ioapic_count && status == STATUS_OK; i++)
+        status = memory_map_remove(device, facts.ioapics[i].address, PAGE_BYTES);
+    if (status != STATUS_OK)
+        refuse("memory map", "it has too many ranges");
+}
+
+/* ---- Core ------------------------------------------------------------------------------------ */
+
+static void start_core(void)
+{
+    const struct memory_map *ram = &parameters.memory;
+    uint64_t end = ram->range[ram->count - 1].base + ram->range[ram->count - 1].bytes;
+    uint64_t page_count = end / PAGE_BYTES;
+    uint64_t bytes = (page_count * sizeof(struct page) + PAGE_BYTES - 1) & ~(PAGE_BYTES - 1ull);
+    uint64_t pages = take_memory(bytes, UINT64_MAX);
+    if (pages == 0)
+        refuse("memory", "there is too little for the table of pages");
+    memset(physical_pointer(pages), 0, bytes);
+    kernel_init(&kernel_state, physical_pointer(pages), (uint32_t)page_count);
+    request.start_memory_bytes = initial_cell_memory(&parameters);
+    request.start_memory_base = take_memory(request.start_memory_bytes, UINT64_MAX);
+    if (request.start_memory_base == 0)
+        refuse("memory", "there is too little for the initial cell");
+}
+
+static void print_machine(void)
+{
+    const struct time_calibration *time = clock_calibration();
+    print("hallows: %u MiB RAM, %u CPU%s (1 used), TSC %lu kHz, %s, %u I/O APIC%s%s\n",
+          (uint32_t)(request.ram_bytes >> 20), facts.cpu_count, facts.cpu_count == 1 ? "" : "s",
+          time->tsc_hz / 1000, apic_is_x2apic() ? "x2APIC" : "xAPIC", facts.ioapic_count,
+          facts.ioapic_count == 1 ? "" : "s", cpu_features.hypervisor ? ", hypervisor" : "");
+    if (facts.problem != NULL)
+        print("hallows: note: %s; left out\n", facts.problem);
+    print("hallows: WARNING: no IOMMU driver: a cell that drives a device can reach all memory and "
+          "is trusted\n");
+}
+
+static void start_machine(void)
+{
+    if (acpi_read(&parameters, early_view, &facts) != STATUS_OK)
+        refuse("ACPI", facts.problem);
+    if (paging_init(&parameters.memory, table_page) != STATUS_OK)
+        refuse("memory", "there is too little for the kernel's page tables");
+    apic_init(facts.lapic_address);
+    ioapic_init(&facts);
+    if (clock_init(facts.pm_timer_port) != STATUS_OK)
+        refuse("clock", "neither the PM timer nor the PIT runs");
+    syscall_init();
+}
+
+void x86_64_start(uint32_t loader, uint32_t information)
+{
+    serial_init();
+    descriptors_init();
+    cpu_features_detect();
+    cpu_features_enable();
+    print("hallows: kernel for x86-64, %s\n",
+          loader == PVH_START_MAGIC ? "started by PVH" : "started by Multiboot2");
+    read_loader(loader, information);
+    plan_memory();
+    start_machine();
+    plan_device_memory();
+    for (uint32_t i = 0; i < parameters.memory.count; i++)
+        request.ram_bytes += parameters.memory.range[i].bytes;
+    request.time = clock_calibration();
+    request.flags = cpu_features.hypervisor ? BOOT_FLAG_HYPERVISOR : 0;
+    print_machine();
+    start_core();
+    status_t status = initial_cell_start(&kernel_state, &request);
+    if (status != STATUS_OK)
+        refuse("bundle", request.problem);
+    print("hallows: initial cell starts at %lu us\n", arch_time_ns() / 1000);
+    user_return();
+}

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+/*
+ * Descriptor tables, the CPU's own data and the C side of traps.S.
+ */
+#ifndef KERNEL_ARCH_X86_64_TRAPS_H
+#define KERNEL_ARCH_X86_64_TRAPS_H
+
+#include "kernel/entry.h"
+
+/* At the kernel's GS base; offsets in offsets.h. */
+struct cpu {
+    uint64_t user_sp;            /* while the system-call entry has no stack */
+    struct registers *registers; /* where the running thread's are saved */
+    struct thread *loaded;       /* whose state is in the CPU; NULL: nobody's */
+    struct thread *fpu_owner;    /* whose FPU state is in the CPU; NULL: nobody's */
+    uint64_t root;               /* what CR3 holds */
+    uint64_t fpu_off;            /* CR0.TS is set */
+};
+
+extern struct cpu boot_cpu;
+extern struct kernel kernel_state;
+
+/* What traps.S pushes for a panic. */
+struct trap_frame {
+    uint64_t r15, r14, r13, r12, r11, r10, r9, r8, rbp, rdi, rsi, rdx, rcx, rbx, rax;
+    uint64_t vector, error, ip, cs, flags, sp, ss;
+};
+
+/* Loads GDT, TSS and IDT. Context: start only. */
+void descriptors_init(void);
+/* Sets the SYSCALL registers and the kernel's GS. Context: start only. */
+void syscall_init(void);
+
+/* From traps.S. */
+void trap_exception(uint64_t vector, uint64_t error);
+void trap_interrupt(uint64_t vector);
+void thread_switch(struct thread *next);
+void return_address_fault(void);
+_Noreturn void user_return(void);
+
+_Noreturn void panic_trap(const struct trap_frame *frame);
+_Noreturn void panic(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+#endif
