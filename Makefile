@@ -34,6 +34,7 @@ HOST_DIRS := \
     drivers/net/virtio \
     drivers/nvme \
     drivers/pci \
+    kernel/boot \
     lib/base \
     lib/block \
     lib/bundle \
@@ -66,7 +67,7 @@ sources = $(filter-out $(not_in_programs),$(foreach d,$(1),$(wildcard $(d)/*.c))
 objects = $(patsubst %,$(BUILD)/$(2)/%.o,$(call sources,$(1)))
 
 .PHONY: all help host-tests clean
-all: $(if $(wildcard kernel/arch/x86_64/kernel.ld),$(BUILD)/kernel/hallows.elf) $(CELLS:%=$(BUILD)/cells/%.elf)
+all: $(if $(shell grep -ls '^void kernel_syscall' kernel/*.c),$(BUILD)/kernel/hallows.elf) $(CELLS:%=$(BUILD)/cells/%.elf)
 
 help:
 	@echo "make all         the kernel and every cell, under $(BUILD)/"
@@ -93,11 +94,24 @@ $(BUILD)/kernel-obj/lib/base/bytes.c.o $(BUILD)/cell-obj/lib/base/bytes.c.o: \
 
 # ---- Kernel ---------------------------------------------------------------------------------
 
-KERNEL_OBJECTS := $(call objects,$(KERNEL_DIRS) lib/base,kernel-obj)
-$(BUILD)/kernel/hallows.elf: kernel/arch/x86_64/kernel.ld $(KERNEL_OBJECTS)
+# Two links: the functions' names for backtraces are taken from the first, whose table of them is
+# empty, and embedded in the second. They lie behind the code, so that no function moves.
+KERNEL_LD := kernel/arch/x86_64/kernel.ld
+KERNEL_OBJECTS := $(filter-out %/symbols.S.o,$(call objects,$(KERNEL_DIRS) lib/base lib/bundle lib/elf,kernel-obj))
+link_kernel = $(LD) -nostdlib -static --gc-sections -z max-page-size=4096 -z noexecstack -T $(KERNEL_LD)
+
+$(BUILD)/kernel/empty.symbols: tools/kernel_symbols.py
 	@mkdir -p $(@D)
+	$(Q)$(PYTHON) $< $@
+$(BUILD)/kernel/hallows.symbols: tools/kernel_symbols.py tools/bundle.py $(BUILD)/kernel/first.elf
+	$(Q)$(PYTHON) $< $(BUILD)/kernel/first.elf $@
+$(BUILD)/kernel/%.symbols.o: kernel/arch/x86_64/symbols.S $(BUILD)/kernel/%.symbols
+	$(Q)$(CC) $(KERNEL_FLAGS) -MF $@.d -DSYMBOL_FILE='"$(BUILD)/kernel/$*.symbols"' -c $< -o $@
+$(BUILD)/kernel/first.elf: $(KERNEL_LD) $(BUILD)/kernel/empty.symbols.o $(KERNEL_OBJECTS)
+	$(Q)$(link_kernel) -o $@ $(filter %.o,$^)
+$(BUILD)/kernel/hallows.elf: $(KERNEL_LD) $(BUILD)/kernel/hallows.symbols.o $(KERNEL_OBJECTS)
 	$(call say,LD,$@)
-	$(Q)$(LD) -nostdlib -static --gc-sections -z max-page-size=4096 -T $< -o $@ $(KERNEL_OBJECTS)
+	$(Q)$(link_kernel) -o $@ $(filter %.o,$^)
 
 # ---- Cells ----------------------------------------------------------------------------------
 

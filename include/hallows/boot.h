@@ -70,7 +70,7 @@ enum boot_slot {
     BOOT_SLOT_ASPACE = 2,
     BOOT_SLOT_THREAD = 3,
     BOOT_SLOT_IRQ_CONTROL = 4,
-    BOOT_SLOT_IO_PORTS = 5, /* all ports but the kernel's own (console, PIC, PIT) */
+    BOOT_SLOT_IO_PORTS = 5, /* ports 0x400..0xffff; below are the kernel's and old devices' */
     BOOT_SLOT_SCHED_CONTROL = 6,
     BOOT_SLOT_IOSPACE = 7,
     BOOT_SLOT_CONSOLE = 8,

@@ -123,7 +123,7 @@ static uint32_t find_s5(const uint8_t *aml, uint32_t bytes)
         if (aml[i - 1] != 0x08 && !(aml[i - 1] == '\\' && aml[i - 2] == 0x08))
             continue; /* not a NameOp */
         if (aml[i + 4] != 0x12)
-            continue; /* not a package */
+            continue;                                      /* not a package */
         uint32_t at = i + 5 + 1u + (aml[i + 5] >> 6) + 1u; /* package length, element count */
         if (at + 2 > bytes)
             return 0xffffffffu;

@@ -15,8 +15,8 @@ uint64_t initial_cell_memory(const struct boot_parameters *parameters)
 {
     /* Each page of a program comes from the bundle or is zero; a leaf table shows 2 MiB. A program
      * with much zero data is refused for lack of memory, with that reason. */
-    uint64_t bytes = OBJECT_MEMORY_BYTES + INITIAL_CELL_STACK_BYTES +
-                     4 * parameters->bundle_bytes + parameters->bundle_bytes / 128;
+    uint64_t bytes = OBJECT_MEMORY_BYTES + INITIAL_CELL_STACK_BYTES + 4 * parameters->bundle_bytes +
+                     parameters->bundle_bytes / 128;
     return (bytes + SEGMENT_BYTES - 1) & ~((uint64_t)SEGMENT_BYTES - 1);
 }
 

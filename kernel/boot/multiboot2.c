@@ -37,8 +37,7 @@ static status_t read_memory_map(const uint8_t *tag, uint32_t bytes, struct boot_
     uint32_t at = 16;
     for (uint32_t i = 0; i < MEMORY_ENTRIES_MAX && bytes - at >= entry_bytes; i++) {
         if (load_le32(tag + at + 16) == MEMORY_AVAILABLE &&
-            memory_map_add(&out->memory, load_le64(tag + at), load_le64(tag + at + 8)) !=
-                STATUS_OK)
+            memory_map_add(&out->memory, load_le64(tag + at), load_le64(tag + at + 8)) != STATUS_OK)
             return refuse(out, "the Multiboot2 memory map has too many ranges");
         at += entry_bytes;
     }

@@ -83,6 +83,14 @@ static bool measure(uint32_t interval, uint32_t mask, struct sample *first, stru
     return false;
 }
 
+/* n * 2^32 / d. The quotient fits 64 bits: n / d is a ratio of clock rates. */
+static uint64_t ratio_32(uint64_t n, uint64_t d)
+{
+    uint64_t low = n << 32, high = n >> 32;
+    __asm__("divq %2" : "+a"(low), "+d"(high) : "r"(d) : "cc");
+    return low;
+}
+
 status_t clock_init(uint32_t pm_timer_port)
 {
     struct sample first, last;
@@ -105,9 +113,9 @@ status_t clock_init(uint32_t pm_timer_port)
                              cpu_features.tsc_denominator;
     if (calibration.tsc_hz < 1000000)
         return STATUS_DEVICE_TIMEOUT;
-    calibration.tsc_mult = (uint64_t)(((unsigned __int128)1000000000u << 32) / calibration.tsc_hz);
-    tsc_per_ns = (uint64_t)(((unsigned __int128)calibration.tsc_hz << 32) / 1000000000u);
-    apic_timer_init((uint64_t)(((unsigned __int128)counts << 32) / ticks));
+    calibration.tsc_mult = ratio_32(1000000000u, calibration.tsc_hz);
+    tsc_per_ns = ratio_32(calibration.tsc_hz, 1000000000u);
+    apic_timer_init(ratio_32(counts, ticks));
     calibration.tsc_base = rdtsc();
     return STATUS_OK;
 }

@@ -174,7 +174,7 @@ struct cpu_features {
     bool smep, smap, umip, fsgsbase, x2apic, tsc_deadline, page_1g, xsave, xsaveopt, avx;
     bool hypervisor, invariant_tsc;
     uint32_t physical_bits;
-    uint32_t crystal_hz;   /* CPUID.15H, 0 if not told */
+    uint32_t crystal_hz;                     /* CPUID.15H, 0 if not told */
     uint32_t tsc_numerator, tsc_denominator; /* CPUID.15H: TSC = crystal * n / d */
 };
 

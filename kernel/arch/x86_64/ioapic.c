@@ -68,8 +68,8 @@ status_t ioapic_route(uint32_t gsi, uint32_t vector, bool level, bool active_low
     reg_write(io, reg, REDIRECTION_MASKED);
     reg_write(io, reg + 1, apic_id() << 24);
     reg_write(io, reg,
-              vector | (level ? REDIRECTION_LEVEL : 0) |
-                  (active_low ? REDIRECTION_ACTIVE_LOW : 0) | REDIRECTION_MASKED);
+              vector | (level ? REDIRECTION_LEVEL : 0) | (active_low ? REDIRECTION_ACTIVE_LOW : 0) |
+                  REDIRECTION_MASKED);
     return STATUS_OK;
 }
 

@@ -76,7 +76,7 @@ static void open_guards(page_source pages)
         uint64_t *entry = entry_at(guard, 0, pages);
         VERIFY(entry != NULL);
         *entry = 0;
-        guard += STACK_GUARD_BYTES + (i == 0 ? KERNEL_STACK_BYTES : IST_STACK_BYTES);
+        guard += STACK_GUARD_BYTES + (i == 0 ? KERNEL_STACK_BYTES + 0ull : IST_STACK_BYTES);
     }
 }
 
@@ -84,12 +84,12 @@ static status_t map_window(const struct memory_map *ram, page_source pages)
 {
     static struct memory_map window;
     window = *ram;
-    status_t status = memory_map_remove(&window, KERNEL_PHYSICAL,
-                                        image_physical(data_end) - KERNEL_PHYSICAL);
+    status_t status =
+        memory_map_remove(&window, KERNEL_PHYSICAL, image_physical(data_end) - KERNEL_PHYSICAL);
     for (uint32_t i = 0; i < window.count && status == STATUS_OK; i++)
-        status = map(PHYSICAL_WINDOW + window.range[i].base, window.range[i].base,
-                     window.range[i].bytes,
-                     PTE_PRESENT | PTE_WRITE | PTE_GLOBAL | PTE_NO_EXECUTE, pages);
+        status =
+            map(PHYSICAL_WINDOW + window.range[i].base, window.range[i].base, window.range[i].bytes,
+                PTE_PRESENT | PTE_WRITE | PTE_GLOBAL | PTE_NO_EXECUTE, pages);
     return status;
 }
 

@@ -86,11 +86,28 @@ void assertion_failed(const char *expression, const char *file, int line)
     end();
 }
 
-static const char *const exception_names[] = {
-    "divide error", "debug", "NMI", "breakpoint", "overflow", "bound", "invalid opcode",
-    "no FPU", "double fault", "9", "invalid TSS", "segment not present", "stack fault",
-    "general protection", "page fault", "15", "x87 error", "alignment check", "machine check",
-    "SIMD error", "virtualization", "control protection"};
+static const char *const exception_names[] = {"divide error",
+                                              "debug",
+                                              "NMI",
+                                              "breakpoint",
+                                              "overflow",
+                                              "bound",
+                                              "invalid opcode",
+                                              "no FPU",
+                                              "double fault",
+                                              "9",
+                                              "invalid TSS",
+                                              "segment not present",
+                                              "stack fault",
+                                              "general protection",
+                                              "page fault",
+                                              "15",
+                                              "x87 error",
+                                              "alignment check",
+                                              "machine check",
+                                              "SIMD error",
+                                              "virtualization",
+                                              "control protection"};
 
 static const char *exception_name(uint64_t vector)
 {
