@@ -19,8 +19,9 @@ say = $(if $(V),,@printf '  %-8s %s\n' $(1) $(2))
 
 # Cells: every one also links RUNTIME_DIRS and lib/base.
 RUNTIME_DIRS := runtime lib/config
-CELLS := hello
+CELLS := hello faulty
 hello_DIRS := services/hello
+faulty_DIRS := tests/cells/faulty
 
 KERNEL_DIRS := kernel kernel/object kernel/boot kernel/arch/x86_64
 # Part of the kernel that also runs on the host, against kernel/arch/host.

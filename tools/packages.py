@@ -201,9 +201,10 @@ def install_command(packages, suite=None):
     return ["apt-get", "install", "-y", "--no-install-recommends", *target, *packages]
 
 
-def qemu_plan(apt=APT):
+def qemu_plan(apt=None):
     """How to get QEMU 10 where the distribution's own candidate is older; None if there is no
     way. The backports' entry is derived from the machine's own."""
+    apt = apt or APT
     distribution, codename = release()
     if distribution != "debian" or not codename:
         return None

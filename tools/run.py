@@ -7,6 +7,7 @@ import errno
 import fcntl
 import os
 import queue
+import re
 import signal
 import socket
 import sys
@@ -141,27 +142,35 @@ class Session:
             if why != "seen":
                 return self._not_ready(why)
             self._announce()
-            while self.events.get() == "serial":
-                pass
+            if self._until(None, None) == "panic":
+                print("\nhallows: the kernel stopped; its report is above", file=sys.stderr)
+                return 1
             return self._shut_down()
         finally:
             self.vm.close()
 
     def _until(self, line, seconds):
-        """Waits for a line on the console; "seen", or what came instead: "stop", "exit", "late"."""
-        deadline = time.monotonic() + seconds
-        while line not in self.vm.serial:
+        """Waits for a line on the console (None: for ever); "seen", or what came instead: "stop"
+        (asked to), "exit" (QEMU ended), "panic" (the kernel gave up), "late"."""
+        deadline = None if seconds is None else time.monotonic() + seconds
+        while True:
+            text = self.vm.serial
+            if line is not None and line in text:
+                return "seen"
+            if re.search(vm.STOPPED, text, re.MULTILINE):
+                return "panic"
+            left = None if deadline is None else max(0.0, deadline - time.monotonic())
             try:
-                event = self.events.get(timeout=max(0.0, deadline - time.monotonic()))
+                event = self.events.get(timeout=left)
             except queue.Empty:
                 return "late"
-            if event != "serial" and line not in self.vm.serial:
+            if event != "serial" and (line is None or line not in self.vm.serial):
                 return event
-        return "seen"
 
     def _not_ready(self, why):
         reasons = {
             "stop": "stopped before the system was ready",
+            "panic": "the kernel stopped; its report is above",
             "exit": "the machine ended before the system was ready; the console above says why",
             "late": f"the system was not ready within {READY_SECONDS} s; the console is above",
         }

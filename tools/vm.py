@@ -23,7 +23,8 @@ from pathlib import Path
 QEMU = "qemu-system-x86_64"
 READY = "hallows: system ready"
 CLEAN = "hallows: clean shutdown"
-PANIC = "hallows: kernel panic"
+# The kernel has given up; its last line after every kind of report.
+STOPPED = r"^hallows: (?:.*; )?stopped$"
 
 # One raw file for the drive; sparse, so that it takes what was written.
 DISK_BYTES = 1 << 30

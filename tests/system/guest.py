@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: MIT OR Apache-2.0
+"""A running Hallows system for the tests: built, booted, reachable on free ports of 127.0.0.1."""
+
+import shutil
+import time
+from pathlib import Path
+
+import build
+import vm
+from resp import Client
+
+ROOT = build.ROOT
+READY_SECONDS = 90
+SHUTDOWN_SECONDS = 40
+SYSTEMS = {
+    "reference": ROOT / "systems/reference/system.toml",
+    "shared": ROOT / "systems/shared/system.toml",
+}
+FAULTY = """# SPDX-License-Identifier: MIT OR Apache-2.0
+[cell]
+program = "faulty"
+
+[restart]
+policy = "on-fault"
+max = 3
+window_s = 3600
+
+[config]
+times = 1
+"""
+
+_bundles = {}
+
+
+def faulty_system():
+    """The reference system with one cell more, which breaks as its settings say."""
+    folder = build.BUILD / "tests/system/systems"
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(ROOT / "systems", folder)
+    path = folder / "reference/system.toml"
+    text = path.read_text(encoding="utf-8")
+    assert '"kvstore"]' in text
+    path.write_text(text.replace('"kvstore"]', '"kvstore", "faulty"]'), encoding="utf-8")
+    (folder / "reference/cells/faulty.toml").write_text(FAULTY, encoding="utf-8")
+    return path
+
+
+def bundle_of(system, settings=()):
+    """The bundle of a system, built once for each set of settings; (system, path)."""
+    key = (system, tuple(settings))
+    if key not in _bundles:
+        output = build.BUILD / f"tests/system/{system}-{len(_bundles)}.bundle"
+        description = faulty_system() if system == "faulty" else SYSTEMS[system]
+        _bundles[key] = build.make_bundle(description, settings, output)
+    return _bundles[key]
+
+
+def machine_for(system, disk, settings=(), **options):
+    """The Machine of a system with one drive."""
+    description, path = bundle_of(system, settings)
+    memory = options.pop("memory_mib", description.memory >> 20)
+    return vm.Machine(
+        kernel=build.KERNEL, bundle=path, disk=Path(disk), memory_mib=memory, **options
+    )
+
+
+class Guest:
+    """One machine with its system; a context manager that boots it and ends it."""
+
+    def __init__(self, machine):
+        self.machine = machine
+        self.vm = vm.Vm(machine)
+
+    def __enter__(self):
+        vm.make_disk(self.machine.disk)
+        self.vm.start()
+        try:
+            self.vm.wait_for(vm.READY, READY_SECONDS)
+        except vm.VmError:
+            self.vm.close()
+            raise
+        return self
+
+    def __exit__(self, *_):
+        self.vm.close()
+
+    @property
+    def port(self):
+        """Host port of the key-value server."""
+        return self.vm.ports[6379]
+
+    @property
+    def http_port(self):
+        """Host port of the status page."""
+        return self.vm.ports[80]
+
+    def client(self, timeout=20):
+        """A connection to the key-value server."""
+        return Client(self.port, timeout)
+
+    def client_when_up(self, timeout=30):
+        """A connection that has answered PING, for use after a restart of the server."""
+        deadline = time.monotonic() + timeout
+        while True:
+            connection = None
+            try:
+                connection = Client(self.port, 3)
+                assert connection("PING") == "PONG"
+                connection.socket.settimeout(20)
+                return connection
+            except (OSError, ValueError):
+                if connection:
+                    connection.close()
+                if time.monotonic() > deadline:
+                    raise
+
+    def shut_down(self):
+        """Presses the power button and waits for the clean end."""
+        self.vm.power_button()
+        self.vm.wait_for(vm.CLEAN, SHUTDOWN_SECONDS)
+        return self.vm.wait_exit(SHUTDOWN_SECONDS)
+
+    def power_cut(self):
+        """Cuts the power and boots again; returns once the system is ready."""
+        mark = self.vm.mark()
+        self.vm.reset()
+        self.vm.wait_for(vm.READY, READY_SECONDS, since=mark)

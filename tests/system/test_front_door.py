@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: MIT OR Apache-2.0
+"""`./hallows run` as a user meets it: ready, reachable, Ctrl-C, and one clear line for each mistake."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import threading
+
+import build
+import pytest
+from resp import Client
+
+HALLOWS = str(build.ROOT / "hallows")
+
+
+def free_port():
+    """A port that nobody has now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Run:
+    """One ./hallows run in the background."""
+
+    def __init__(self, state, *options):
+        self.port, self.http_port = free_port(), free_port()
+        command = [HALLOWS, "run", "--no-install", "--port", str(self.port)]
+        command += ["--http-port", str(self.http_port), *options]
+        environment = dict(os.environ, XDG_STATE_HOME=str(state), PYTHONUNBUFFERED="1")
+        self.process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE,
+                                        stderr=subprocess.STDOUT, text=True, start_new_session=True)
+        self.text = ""
+        self._changed = threading.Condition()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self):
+        for line in self.process.stdout:
+            with self._changed:
+                self.text += line
+                self._changed.notify_all()
+        with self._changed:
+            self._changed.notify_all()
+
+    def wait_for(self, words, timeout=120):
+        """Waits until the output holds `words`."""
+        with self._changed:
+            self._changed.wait_for(lambda: words in self.text or not self._reader.is_alive(), timeout)
+            assert words in self.text, self.text
+
+    def interrupt(self):
+        """Ctrl-C; returns the exit status."""
+        self.process.send_signal(signal.SIGINT)
+        return self.process.wait(90)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(60)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait(30)
+        self._reader.join(30)
+        self.process.stdout.close()
+
+
+def test_run_says_how_to_reach_it_and_keeps_data(tmp_path):
+    with Run(tmp_path) as run:
+        run.wait_for("Ctrl-C shuts down")
+        assert f"redis-cli -p {run.port}" in run.text
+        assert f"http://127.0.0.1:{run.http_port}/" in run.text
+        with Client(run.port) as client:
+            assert client("SET", "kept", "yes") == "OK"
+        second = Run(tmp_path)
+        with second:
+            assert second.process.wait(60) == 1
+        assert re.fullmatch(r"(Building .*\n)?hallows: the drive \S+ is in use.*\n", second.text)
+        assert run.interrupt() == 0
+        assert "Shut down cleanly" in run.text
+    with Run(tmp_path) as run:
+        run.wait_for("Ctrl-C shuts down")
+        with Client(run.port) as client:
+            assert client("GET", "kept") == b"yes"
+        assert run.interrupt() == 0
+
+
+def one_line(*options):
+    """Exit status and output of a run that is to be refused."""
+    done = subprocess.run([HALLOWS, "run", "--no-install", *options], capture_output=True, text=True,
+                          timeout=120, check=False)
+    assert done.returncode != 0 and "Traceback" not in done.stderr
+    return done.stderr.strip().splitlines()[-1]
+
+
+def test_busy_port():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen(1)
+        port = taken.getsockname()[1]
+        assert f"port {port} on 127.0.0.1 is in use" in one_line("--port", str(port))
+
+
+@pytest.mark.parametrize("options,words", [
+    (["--port", "70000"], "not a port"),
+    (["--nic", "ne2000"], "invalid choice: 'ne2000'"),
+    (["--cpus", "0"], "choose 1 to 64"),
+    (["--memory", "lots"], "not a size"),
+    (["--memory", "16M"], "needs 512M"),
+    (["--system", "none.toml"], "none.toml:1: cannot read the file"),
+    (["--disk", "/"], "Is a directory"),
+    (["--nonsense"], "unrecognized arguments: --nonsense"),
+])
+def test_bad_option_is_one_line(tmp_path, options, words):
+    ports = ["--port", str(free_port()), "--http-port", str(free_port())]
+    disk = ["--disk", str(tmp_path / "disk.img")]
+    assert words in one_line(*disk, *ports, *options)
