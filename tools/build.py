@@ -25,7 +25,8 @@ class BuildError(Exception):
 def make(*targets, variables=(), quiet=True):
     """Runs make; shows its output only when it fails or quiet is False."""
     jobs = str(os.cpu_count() or 1)
-    command = ["make", "-C", str(ROOT), "--no-print-directory", f"-j{jobs}", *variables, *targets]
+    command = ["make", "-C", str(ROOT), "--no-print-directory", f"-j{jobs}"]
+    command += [f"PYTHON={sys.executable}", *variables, *targets]
     done = subprocess.run(
         command,
         stdout=subprocess.PIPE if quiet else None,
@@ -47,7 +48,7 @@ def make_bundle(system_file, settings=(), output=None):
     if not KERNEL.exists():
         raise BuildError(f"{KERNEL} was not built")
     output = output or BUILD / f"image/{system.name}.bundle"
-    image.write_file(output, image.build_bundle(system, CELLS, KERNEL))
+    image.write_file(output, image.build_bundle(system, CELLS))
     return system, output
 
 

@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parent.parent
 SUPERVISOR = "supervisor"
 
 
-def build_bundle(system, cells_folder, kernel=None, files=()):
+def build_bundle(system, cells_folder, files=()):
     """The bundle's bytes: supervisor, description, programs, symbols, then `files` (name, path)."""
     entries, missing, sizes = [], [], {}
     wanted = [(layout.BUNDLE_INITIAL_CELL, SUPERVISOR)]
@@ -45,8 +45,6 @@ def build_bundle(system, cells_folder, kernel=None, files=()):
     for _, name in wanted:
         symbols = bundle.symbol_table(cells_folder / f"{name}.elf")
         entries.append((layout.BUNDLE_SYMBOLS, name, symbols))
-    if kernel is not None and kernel.exists():
-        entries.append((layout.BUNDLE_SYMBOLS, "kernel", bundle.symbol_table(kernel)))
     for name, path in files:
         entries.append((layout.BUNDLE_FILE, name, Path(path).read_bytes()))
     data = bundle.pack_bundle(entries)
@@ -94,8 +92,6 @@ def main(arguments=None):
                         metavar="FILE", help="the system description (%(default)s)")
     parser.add_argument("--cells", type=Path, default=ROOT / "build/cells", metavar="DIR",
                         help="where the programs lie as NAME.elf")
-    parser.add_argument("--kernel", type=Path, default=ROOT / "build/kernel/hallows.elf",
-                        metavar="FILE", help="kernel whose symbols go along")
     parser.add_argument("--set", type=parse_setting, action="append", default=[], dest="settings",
                         metavar="CELL.KEY=VALUE", help="override one line of a cell's [config]")
     parser.add_argument("--output", "-o", type=Path, metavar="FILE", help="the bundle to write")
@@ -111,7 +107,7 @@ def main(arguments=None):
             print(f"{system.source.name}: ok, {len(system.cells)} cells")
             return 0
         output = options.output or ROOT / f"build/image/{system.name}.bundle"
-        data = build_bundle(system, options.cells, options.kernel)
+        data = build_bundle(system, options.cells)
         write_file(output, data)
         print(f"{output}: {len(data)} bytes, {len(system.cells)} cells")
         return 0

@@ -184,7 +184,7 @@ def cell_programs(tmp_path):
 
 def test_bundle_holds_everything(tmp_path, cells):
     output = tmp_path / "out/reference.bundle"
-    assert image.main(["--cells", str(cells), "-o", str(output), "--kernel", "none"]) == 0
+    assert image.main(["--cells", str(cells), "-o", str(output)]) == 0
     data = output.read_bytes()
     entries = bundle.unpack_bundle(data)
     kinds = [(kind, name) for kind, name, _ in entries]

@@ -288,8 +288,10 @@ def _carry_out(plan):
     for command in plan.commands:
         print("+ " + " ".join(command), flush=True)
         done = subprocess.run(_as_root(command), env=environment, stdin=subprocess.DEVNULL,
-                              stdout=subprocess.DEVNULL, check=False)
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
         if done.returncode:
+            lines = done.stdout.decode("utf-8", "replace").splitlines()
+            print("\n".join("    " + line for line in lines if line.startswith(("E:", "W:"))))
             return False
     return True
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import build
 import vm
-from system_description import show_size
+from system_description import load_system, show_size
 
 ROOT = build.ROOT
 READY_SECONDS = 120
@@ -206,28 +206,29 @@ def main(options):
         raise RunError("--port and --http-port must differ")
     if options.kvm:
         _check_kvm()
-    settings = [("kvstore", "format", "true")] if options.format else []
-    print("Building ...", flush=True)
-    name = "run" if options.system == ROOT / "systems/reference/system.toml" else "custom"
-    output = build.BUILD / f"image/{name}-{options.port}.bundle"
-    system, bundle_path = build.make_bundle(options.system, settings, output)
+    system = load_system(options.system, ROOT)
+    memory_mib = _memory_mib(options.memory, system)
     disk = options.disk or state_folder() / ("zoned.img" if options.zoned else "disk.img")
-    machine = vm.Machine(
-        kernel=build.KERNEL,
-        bundle=bundle_path,
-        nic=options.nic,
-        cpus=options.cpus,
-        memory_mib=_memory_mib(options.memory, system),
-        disk=disk,
-        zoned=options.zoned,
-        port=options.port,
-        http_port=options.http_port,
-        kvm=options.kvm,
-        exit_on_reset=True,
-    )
-    if options.iso:
-        machine.iso = build.make_iso(bundle_path, output.with_suffix(".iso"))
     with _lock_disk(disk):
-        print(f"Starting '{system.name}' in QEMU ({machine.memory_mib} MiB, {options.cpus} CPU,"
+        print("Building ...", flush=True)
+        settings = [("kvstore", "format", "true")] if options.format else []
+        output = build.BUILD / f"image/run-{options.port}.bundle"
+        _, bundle_path = build.make_bundle(options.system, settings, output)
+        machine = vm.Machine(
+            kernel=build.KERNEL,
+            bundle=bundle_path,
+            nic=options.nic,
+            cpus=options.cpus,
+            memory_mib=memory_mib,
+            disk=disk,
+            zoned=options.zoned,
+            port=options.port,
+            http_port=options.http_port,
+            kvm=options.kvm,
+            exit_on_reset=True,
+        )
+        if options.iso:
+            machine.iso = build.make_iso(bundle_path, output.with_suffix(".iso"))
+        print(f"Starting '{system.name}' in QEMU ({memory_mib} MiB, {options.cpus} CPU,"
               f" {options.nic}, drive {disk}) ...\n", flush=True)
         return Session(machine, options).run()

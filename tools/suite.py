@@ -46,7 +46,8 @@ def host_tests(results, wanted):
         return
     results.section("host unit tests, under address and undefined-behaviour sanitizers")
     jobs = str(os.cpu_count() or 1)
-    command = ["make", "-C", str(ROOT), "--no-print-directory", f"-j{jobs}", "host-tests"]
+    command = ["make", "-C", str(ROOT), "--no-print-directory", f"-j{jobs}"]
+    command += [f"PYTHON={sys.executable}", "host-tests"]
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
                           check=False)
     programs = _programs(done.stdout)
