@@ -35,7 +35,10 @@ HOST_DIRS := \
     drivers/net/virtio \
     drivers/nvme \
     drivers/pci \
+    kernel \
+    kernel/arch/host \
     kernel/boot \
+    kernel/object \
     lib/base \
     lib/block \
     lib/bundle \
@@ -134,7 +137,7 @@ HOST_TESTS := $(patsubst %.c,$(BUILD)/host/%,$(foreach d,$(HOST_DIRS),$(wildcard
 $(BUILD)/host/libhost.a: $(HOST_SOURCES:%=$(BUILD)/host-obj/%.o)
 	@mkdir -p $(@D)
 	@rm -f $@
-	$(Q)$(AR) rcs $@ $^
+	$(Q)$(AR) qcs $@ $^
 $(BUILD)/host/%_test: $(BUILD)/host-obj/%_test.c.o $(BUILD)/host-obj/tests/check.c.o $(BUILD)/host/libhost.a
 	@mkdir -p $(@D)
 	$(call say,LD,$@)

@@ -47,8 +47,9 @@ struct thread;
 
 /* Makes the machine's part and the registers of a fresh (all-zero) thread fit to run. */
 void arch_thread_init(struct thread *thread);
-/* The thread dies or its registers were rewritten from outside while the machine may hold part of
- * its state (lazily switched FPU): write it back or drop it. */
+/* The thread dies, or its registers are about to be read or written from outside: the machine
+ * writes back what it holds of it (bases, lazily switched FPU state), and its next return to user
+ * mode restores every register. */
 void arch_thread_forget(struct thread *thread);
 /* flags with every bit removed or set that user code may not choose (IF on, IOPL 0, ...). */
 uint64_t arch_flags_sanitize(uint64_t flags);

@@ -105,7 +105,7 @@ struct table {
     uint32_t slots; /* usable, header included; teardown shrinks it past empty slots */
     uint32_t slots_made;
     slot_ix original;
-    uint32_t level; /* nesting, see kernel/object/cap.h */
+    uint32_t level; /* nesting: kernel/object/cap.h */
     uint64_t reserved[6];
 };
 _Static_assert(sizeof(struct table) == GRANULE_BYTES, "a table's header takes the place of slot 0");
@@ -268,8 +268,8 @@ _Static_assert(sizeof(struct segment) == GRANULE_BYTES, "one granule");
 
 /* ---- Static tables --------------------------------------------------------------------------- */
 
-#define IRQ_VECTOR_COUNT 256u
-#define IRQ_VECTOR_FIRST 48u /* device interrupts take vectors FIRST..LAST */
+#define IRQ_VECTOR_COUNT 256u /* vectors are eight bits wide (Intel SDM vol. 3, 6.2) */
+#define IRQ_VECTOR_FIRST 48u  /* device interrupts take vectors FIRST..LAST */
 #define IRQ_VECTOR_LAST 239u
 
 enum irq_kind { IRQ_NONE = 0, IRQ_MSI = 1, IRQ_PIN = 2 };
@@ -297,7 +297,8 @@ struct thread_queue {
 #define TIMER_BUCKETS 64u
 
 struct timer_wheel {
-    uint64_t base; /* all deadlines up to here have fired */
+    uint64_t base; /* no deadline in the wheel is earlier */
+    uint64_t next; /* likewise, and not earlier than base: when to look again */
     uint64_t used[TIMER_LEVELS];
     thread_ix bucket[TIMER_LEVELS * TIMER_BUCKETS];
 };
@@ -308,15 +309,20 @@ struct kernel {
     thread_ix current;                         /* what runs after the kernel returns; NIL: idle */
     uint64_t ready_used[PRIORITY_COUNT / 64u]; /* bit p: ready[p] holds threads */
     struct thread_queue ready[PRIORITY_COUNT]; /* all READY threads but the current one */
-    thread_ix quantum_thread;                  /* whose quantum ends at quantum_end */
-    uint64_t quantum_end; /* DEADLINE_NEVER: nobody shares the current priority */
+    uint64_t quantum_end; /* of the threads of priority quantum_priority; NEVER: to be set */
+    uint32_t quantum_priority;
+    uint32_t reserved;
     uint64_t timer_armed; /* what the hardware timer is set to, DEADLINE_NEVER: off */
     struct timer_wheel wheel;
     struct irq irqs[IRQ_VECTOR_COUNT];
-    table_ix boot_table; /* originals of the initial cell's objects */
+    uint64_t irq_used[IRQ_VECTOR_COUNT / 64u]; /* bit v: irqs[v].kind is not IRQ_NONE */
+    table_ix boot_table;   /* originals of the initial cell's objects, out of any user's reach */
+    uint32_t boot_next;    /* next empty slot in it */
+    uint32_t untyped_next; /* next granule for the header of untyped memory made at boot */
     untyped_ix boot_untyped;
-    uint32_t boot_table_next;
-    uint32_t irq_next; /* where the search for a free vector starts */
+    table_ix initial_table;
+    aspace_ix initial_aspace;
+    thread_ix initial_thread;
 };
 
 /* ---- Accessors ------------------------------------------------------------------------------- */
@@ -383,6 +389,33 @@ DEFINE_ACCESSOR(aspace, OBJECT_ASPACE)
 DEFINE_ACCESSOR(page_table, OBJECT_PAGE_TABLE)
 DEFINE_ACCESSOR(segment, OBJECT_SEGMENT)
 #undef DEFINE_ACCESSOR
+
+/* Bitmaps. */
+static inline bool bit_get(const uint64_t *words, uint32_t bit)
+{
+    return ((words[bit / 64u] >> (bit % 64u)) & 1u) != 0;
+}
+
+static inline void bit_set(uint64_t *words, uint32_t bit)
+{
+    words[bit / 64u] |= (uint64_t)1 << (bit % 64u);
+}
+
+static inline void bit_clear(uint64_t *words, uint32_t bit)
+{
+    words[bit / 64u] &= ~((uint64_t)1 << (bit % 64u));
+}
+
+/* The lowest set bit of `count` words, or count * 64. */
+static inline uint32_t bit_first(const uint64_t *words, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        if (words[i] != 0) {
+            return i * 64u + (uint32_t)__builtin_ctzll(words[i]);
+        }
+    }
+    return count * 64u;
+}
 
 static inline struct irq *irq_at(struct kernel *k, irq_ix i)
 {

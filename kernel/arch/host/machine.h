@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+/* The host's machine: what a test sets up and looks at. */
+#ifndef KERNEL_ARCH_HOST_MACHINE_H
+#define KERNEL_ARCH_HOST_MACHINE_H
+
+#include <stdint.h>
+
+#include "kernel/state.h"
+
+struct host_machine {
+    uint64_t now_ns;          /* what arch_time_ns says; a test moves it */
+    uint64_t timer_ns;        /* what the timer is set to */
+    uint64_t pin_masked;      /* bit per gsi */
+    uint32_t pin_vector[64];  /* 0: not routed */
+    uint32_t port_value;      /* what port_in reads; port_out writes it */
+    uint64_t flushes;         /* calls of arch_tlb_flush */
+    uint64_t faults_reported; /* calls of arch_report_fault */
+    char console[256];        /* what was printed last */
+    uint32_t console_bytes;
+};
+
+extern struct host_machine host_machine;
+
+/* All zero, with `bytes` of zeroed memory; ends a machine made before. */
+void host_machine_start(uint64_t bytes);
+void host_machine_stop(void);
+
+#endif

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+/* Entries other than system calls: faults and the timer. Interrupts: object/irq.c. */
+#include "kernel/entry.h"
+
+#include "kernel/object/object.h"
+#include "kernel/sched.h"
+#include "kernel/timer.h"
+
+void kernel_fault(struct kernel *k, const struct fault *fault)
+{
+    thread_ix self = k->current;
+    struct thread *t = thread_at(k, self);
+
+    t->fault = *fault;
+    t->flags |= THREAD_FAULTED;
+    if (!ipc_send_fault(k, self)) {
+        sched_block(k, THREAD_INACTIVE);
+        arch_report_fault(k, self, fault);
+    }
+    sched_finish(k);
+}
+
+void kernel_timer(struct kernel *k)
+{
+    uint64_t now = arch_time_ns();
+
+    k->timer_armed = DEADLINE_NEVER; /* one shot: it is off now */
+    if (k->wheel.next <= now) {
+        timer_run(k, now);
+    }
+    if (k->current.n != NIL && k->quantum_end <= now &&
+        k->quantum_priority == thread_at(k, k->current)->priority) {
+        sched_rotate(k);
+    }
+    sched_finish(k);
+}

@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+/*
+ * Address spaces and their intermediate tables: a top-level table (level 3) in the aspace, page
+ * tables of level 2 and 1 under it, and in the entries of level 1 the attached segments
+ * (segment.c). Which table an entry points to stands in the table of pages: the owner of the page.
+ */
+#include "kernel/object/cap.h"
+#include "kernel/object/object.h"
+
+#define USED_WORDS (PAGING_ENTRIES / 64u)
+
+static uint64_t *paging_entry(const struct paging *p, uint32_t entry)
+{
+    return (uint64_t *)arch_memory(p->physical) + entry;
+}
+
+static void paging_set(struct paging *p, uint32_t entry, uint64_t value)
+{
+    arch_entry_store(paging_entry(p, entry), value);
+    bit_set(p->used, entry);
+}
+
+static void paging_clear(struct paging *p, uint32_t entry)
+{
+    arch_entry_store(paging_entry(p, entry), 0);
+    bit_clear(p->used, entry);
+}
+
+/* The page table that a used entry of level 3 or 2 points to. */
+static page_table_ix paging_child(struct kernel *k, const struct paging *p, uint32_t entry)
+{
+    uint64_t physical = arch_leaf_physical(*paging_entry(p, entry));
+
+    return (page_table_ix){page_at(k, physical)->owner};
+}
+
+page_table_ix aspace_directory(struct kernel *k, aspace_ix i, uint64_t address)
+{
+    const struct paging *top = &aspace_at(k, i)->paging;
+    uint32_t entry = paging_index(address, 3);
+
+    if (!bit_get(top->used, entry)) {
+        return (page_table_ix){NIL};
+    }
+    const struct paging *middle = &page_table_at(k, paging_child(k, top, entry))->paging;
+    entry = paging_index(address, 2);
+    return bit_get(middle->used, entry) ? paging_child(k, middle, entry) : (page_table_ix){NIL};
+}
+
+status_t aspace_enter_table(struct kernel *k, aspace_ix i, page_table_ix table, uint64_t address)
+{
+    struct page_table *t = page_table_at(k, table);
+    struct paging *in = &aspace_at(k, i)->paging;
+    uint32_t entry = paging_index(address, 3);
+    uint32_t level = 2;
+    uint32_t parent = i.n;
+
+    if (bit_get(in->used, entry)) {
+        parent = paging_child(k, in, entry).n;
+        in = &page_table_at(k, (page_table_ix){parent})->paging;
+        entry = paging_index(address, 2);
+        level = 1;
+        if (bit_get(in->used, entry)) {
+            return STATUS_ALREADY_MAPPED;
+        }
+    }
+    uint64_t covers = (uint64_t)1 << (PAGE_SHIFT + 9u * (level + 1u));
+    t->level = level;
+    t->parent = parent;
+    t->entry = entry;
+    t->aspace = i;
+    t->address = address & ~(covers - 1u);
+    paging_set(in, entry, arch_table_encode(t->paging.physical));
+    return STATUS_OK;
+}
+
+/*
+ * Requires: aspace and page table held with MANAGE; the table not mapped (BUSY); address in the
+ * user half; a level that misses a table there (ALREADY_MAPPED). Changes:  the table is entered,
+ * empty, at the highest such level.
+ */
+status_t aspace_map_table(struct kernel *k, uint64_t aspace, uint64_t page_table, uint64_t address)
+{
+    struct slot *space;
+    struct slot *slot;
+    status_t status = cap_find(k, aspace, OBJECT_ASPACE, RIGHT_MANAGE, &space);
+
+    if (status == STATUS_OK) {
+        status = cap_find(k, page_table, OBJECT_PAGE_TABLE, RIGHT_MANAGE, &slot);
+    }
+    if (status != STATUS_OK) {
+        return status;
+    }
+    if (address >= USER_ADDRESS_END) {
+        return STATUS_INVALID_ARGUMENT;
+    }
+    page_table_ix table = {slot->object};
+    if (page_table_at(k, table)->level != 0) {
+        return STATUS_BUSY;
+    }
+    return aspace_enter_table(k, (aspace_ix){space->object}, table, address);
+}
+
+static bool paging_empty(const struct paging *p)
+{
+    return bit_first(p->used, USED_WORDS) == PAGING_ENTRIES;
+}
+
+/* Precondition: mapped and empty. */
+static void table_leave(struct kernel *k, struct page_table *t)
+{
+    struct paging *in = t->level == 2 ? &aspace_at(k, (aspace_ix){t->parent})->paging
+                                      : &page_table_at(k, (page_table_ix){t->parent})->paging;
+
+    paging_clear(in, t->entry);
+    arch_tlb_flush(aspace_at(k, t->aspace)->paging.physical);
+    t->level = 0;
+    t->parent = NIL;
+    t->entry = 0;
+    t->aspace = (aspace_ix){NIL};
+    t->address = 0;
+}
+
+/*
+ * Requires: page table held with MANAGE, mapped (NOT_MAPPED), empty (BUSY).
+ * Changes:  it is out of its address space.
+ */
+status_t aspace_unmap_table(struct kernel *k, uint64_t page_table)
+{
+    struct slot *slot;
+    status_t status = cap_find(k, page_table, OBJECT_PAGE_TABLE, RIGHT_MANAGE, &slot);
+
+    if (status != STATUS_OK) {
+        return status;
+    }
+    struct page_table *t = page_table_at(k, (page_table_ix){slot->object});
+    if (t->level == 0) {
+        return STATUS_NOT_MAPPED;
+    }
+    if (!paging_empty(&t->paging)) {
+        return STATUS_BUSY;
+    }
+    table_leave(k, t);
+    return STATUS_OK;
+}
+
+/* ---- Death
+ * ---------------------------------------------------------------------------------------- */
+
+/* Undoes some attachments of a level-1 table, or takes it out when it is empty (true). */
+static bool directory_step(struct kernel *k, page_table_ix i)
+{
+    struct page_table *t = page_table_at(k, i);
+
+    for (uint32_t step = 0; step < TEARDOWN_STEP; step++) {
+        uint32_t entry = bit_first(t->paging.used, USED_WORDS);
+        if (entry == PAGING_ENTRIES) {
+            table_leave(k, t);
+            return true;
+        }
+        segment_undo(k, (struct attachment){i, entry});
+    }
+    arch_tlb_flush(aspace_at(k, t->aspace)->paging.physical);
+    return false;
+}
+
+/* One step of emptying a table of level 2, or of taking it out (true). */
+static bool middle_step(struct kernel *k, page_table_ix i)
+{
+    struct page_table *t = page_table_at(k, i);
+    uint32_t entry = bit_first(t->paging.used, USED_WORDS);
+
+    if (entry == PAGING_ENTRIES) {
+        table_leave(k, t);
+        return true;
+    }
+    (void)directory_step(k, paging_child(k, &t->paging, entry));
+    return false;
+}
+
+status_t page_table_destroy(struct kernel *k, page_table_ix i)
+{
+    struct page_table *t = page_table_at(k, i);
+    bool done = t->level == 0;
+
+    if (t->level == 1) {
+        done = directory_step(k, i);
+    } else if (t->level == 2) {
+        done = middle_step(k, i);
+    }
+    if (!done) {
+        return STATUS_AGAIN;
+    }
+    t->original = (slot_ix){NIL};
+    return STATUS_OK;
+}
+
+/* No thread uses it: their embedded capabilities were children of the original. */
+status_t aspace_destroy(struct kernel *k, aspace_ix i)
+{
+    struct aspace *space = aspace_at(k, i);
+    uint32_t entry = bit_first(space->paging.used, USED_WORDS);
+
+    if (entry != PAGING_ENTRIES) {
+        (void)middle_step(k, paging_child(k, &space->paging, entry));
+        return STATUS_AGAIN;
+    }
+    arch_aspace_forget(space->paging.physical);
+    space->original = (slot_ix){NIL};
+    return STATUS_OK;
+}

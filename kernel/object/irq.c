@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+/*
+ * Interrupt handlers: one for each vector, made from the irq control capability. When its interrupt
+ * comes, a handler signals the notification it is bound to. A level-triggered pin is masked then,
+ * until irq_ack; a pin is masked while its handler is not bound.
+ */
+#include "kernel/entry.h"
+#include "kernel/object/cap.h"
+#include "kernel/object/object.h"
+#include "kernel/sched.h"
+
+/* A free vector, or NIL. */
+static irq_ix irq_free(const struct kernel *k)
+{
+    for (uint32_t word = 0; word < IRQ_VECTOR_COUNT / 64u; word++) {
+        uint64_t free = ~k->irq_used[word];
+        if (free != 0) {
+            return (irq_ix){word * 64u + (uint32_t)__builtin_ctzll(free)};
+        }
+    }
+    return (irq_ix){NIL};
+}
+
+/* Checks what both kinds of creation need. */
+static status_t irq_decode(struct kernel *k, uint64_t control, cap_ref_t to, slot_ix *dst,
+                           irq_ix *irq)
+{
+    struct slot *slot;
+    table_ix table;
+    status_t status = cap_find(k, control, OBJECT_IRQ_CONTROL, 0, &slot);
+
+    if (status == STATUS_OK) {
+        status = cap_ref_slot(k, to, dst, &table);
+    }
+    if (status != STATUS_OK) {
+        return status;
+    }
+    if (slot_at(k, *dst)->type != OBJECT_NONE) {
+        return STATUS_OCCUPIED_SLOT;
+    }
+    if (slot->depth >= DERIVATION_DEPTH_MAX) {
+        return STATUS_DERIVATION_DEPTH;
+    }
+    *irq = irq_free(k);
+    return irq->n == NIL ? STATUS_NO_MEMORY : STATUS_OK;
+}
+
+/*
+ * Requires: irq_control, an empty slot, a free vector (NO_MEMORY).
+ * Changes:  the slot holds a new handler, a child of irq_control; the values tell the device where
+ * to write what.
+ */
+status_t irq_create_msi(struct kernel *k, uint64_t control, cap_ref_t to, uint64_t values[2])
+{
+    slot_ix dst;
+    irq_ix i;
+    status_t status = irq_decode(k, control, to, &dst, &i);
+
+    if (status == STATUS_OK) {
+        status = arch_irq_msi(i.n, &values[0], &values[1]);
+    }
+    if (status != STATUS_OK) {
+        return status;
+    }
+    *irq_at(k, i) = (struct irq){.kind = IRQ_MSI};
+    bit_set(k->irq_used, i.n);
+    cap_create(k, cap_own(k, control), dst, OBJECT_IRQ, i.n);
+    return STATUS_OK;
+}
+
+/* Bound: the number of vectors. */
+static bool pin_taken(const struct kernel *k, uint64_t gsi)
+{
+    for (uint32_t v = IRQ_VECTOR_FIRST; v <= IRQ_VECTOR_LAST; v++) {
+        if (k->irqs[v].kind == IRQ_PIN && k->irqs[v].gsi == gsi) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/*
+ * Requires: as irq_create_msi; a pin that exists (NOT_FOUND) and has no handler (IN_USE); known
+ * flags. Changes:  the slot holds a new handler; the pin is routed to it, masked.
+ */
+status_t irq_create_ioapic(struct kernel *k, uint64_t control, cap_ref_t to, uint64_t gsi,
+                           uint64_t flags)
+{
+    slot_ix dst;
+    irq_ix i;
+    status_t status = irq_decode(k, control, to, &dst, &i);
+
+    if (status != STATUS_OK) {
+        return status;
+    }
+    if ((flags & ~(uint64_t)(IRQ_LEVEL | IRQ_ACTIVE_LOW)) != 0 || gsi > UINT16_MAX) {
+        return STATUS_INVALID_ARGUMENT;
+    }
+    if (pin_taken(k, gsi)) {
+        return STATUS_IN_USE;
+    }
+    status = arch_irq_pin((uint32_t)gsi, i.n, (uint32_t)flags);
+    if (status != STATUS_OK) {
+        return status;
+    }
+    *irq_at(k, i) =
+        (struct irq){.kind = IRQ_PIN, .level = (flags & IRQ_LEVEL) != 0, .gsi = (uint16_t)gsi};
+    bit_set(k->irq_used, i.n);
+    cap_create(k, cap_own(k, control), dst, OBJECT_IRQ, i.n);
+    return STATUS_OK;
+}
+
+void irq_unbind(struct kernel *k, irq_ix i)
+{
+    struct irq *irq = irq_at(k, i);
+
+    if (irq->notification.n == NIL) {
+        return;
+    }
+    if (irq->kind == IRQ_PIN) {
+        arch_irq_pin_mask(irq->gsi, true);
+    }
+    if (irq->previous.n != NIL) {
+        irq_at(k, irq->previous)->next = irq->next;
+    } else {
+        notification_at(k, irq->notification)->irqs = irq->next;
+    }
+    if (irq->next.n != NIL) {
+        irq_at(k, irq->next)->previous = irq->previous;
+    }
+    irq->next = (irq_ix){NIL};
+    irq->previous = (irq_ix){NIL};
+    irq->notification = (notification_ix){NIL};
+    irq->badge = 0;
+}
+
+/*
+ * Requires: irq held with MANAGE; notification 0, or one held with SEND and a badge that is not 0
+ *           (INVALID_ARGUMENT).
+ * Changes:  the handler signals that notification with that badge, or none; a pin is unmasked while
+ *           it is bound.
+ */
+status_t irq_bind(struct kernel *k, uint64_t irq_slot, uint64_t notification)
+{
+    struct slot *slot;
+    struct slot *with = NULL;
+    status_t status = cap_find(k, irq_slot, OBJECT_IRQ, RIGHT_MANAGE, &slot);
+
+    if (status == STATUS_OK && notification != 0) {
+        status = cap_find(k, notification, OBJECT_NOTIFICATION, RIGHT_SEND, &with);
+    }
+    if (status != STATUS_OK) {
+        return status;
+    }
+    if (with != NULL && with->badge == 0) {
+        return STATUS_INVALID_ARGUMENT;
+    }
+    irq_ix i = {slot->object};
+    irq_unbind(k, i);
+    if (with == NULL) {
+        return STATUS_OK;
+    }
+    struct irq *irq = irq_at(k, i);
+    struct notification *n = notification_at(k, (notification_ix){with->object});
+    irq->notification = (notification_ix){with->object};
+    irq->badge = with->badge;
+    irq->next = n->irqs;
+    if (irq->next.n != NIL) {
+        irq_at(k, irq->next)->previous = i;
+    }
+    n->irqs = i;
+    if (irq->kind == IRQ_PIN) {
+        arch_irq_pin_mask(irq->gsi, false);
+    }
+    return STATUS_OK;
+}
+
+/* Requires: irq held with MANAGE, bound (NOT_MAPPED). Changes: a level-triggered pin may fire
+ * again. */
+status_t irq_ack(struct kernel *k, uint64_t irq_slot)
+{
+    struct slot *slot;
+    status_t status = cap_find(k, irq_slot, OBJECT_IRQ, RIGHT_MANAGE, &slot);
+
+    if (status != STATUS_OK) {
+        return status;
+    }
+    const struct irq *irq = irq_at(k, (irq_ix){slot->object});
+    if (irq->notification.n == NIL) {
+        return STATUS_NOT_MAPPED;
+    }
+    if (irq->level != 0) {
+        arch_irq_pin_mask(irq->gsi, false);
+    }
+    return STATUS_OK;
+}
+
+status_t irq_destroy(struct kernel *k, irq_ix i)
+{
+    irq_unbind(k, i);
+    *irq_at(k, i) = (struct irq){.kind = IRQ_NONE};
+    bit_clear(k->irq_used, i.n);
+    return STATUS_OK;
+}
+
+void kernel_interrupt(struct kernel *k, uint32_t vector)
+{
+    if (vector >= IRQ_VECTOR_FIRST && vector <= IRQ_VECTOR_LAST) {
+        const struct irq *irq = irq_at(k, (irq_ix){vector});
+        if (irq->notification.n != NIL) {
+            if (irq->level != 0) {
+                arch_irq_pin_mask(irq->gsi, true);
+            }
+            notification_raise(k, irq->notification, irq->badge);
+        }
+    }
+    sched_finish(k);
+}

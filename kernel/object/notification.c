@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+/*
+ * Notifications: a word of 64 bits that signals or bits into and one waiter takes whole. While
+ * somebody waits the word is 0.
+ */
+#include "kernel/object/cap.h"
+#include "kernel/object/object.h"
+#include "kernel/sched.h"
+#include "kernel/timer.h"
+
+void notification_raise(struct kernel *k, notification_ix i, uint64_t bits)
+{
+    struct notification *n = notification_at(k, i);
+    thread_ix waiter = n->waiter;
+
+    n->word |= bits;
+    if (waiter.n == NIL) {
+        waiter = n->bound;
+        if (waiter.n == NIL || thread_at(k, waiter)->state != THREAD_RECEIVING) {
+            return;
+        }
+        thread_at(k, waiter)->registers.arg0 = 0;
+        thread_at(k, waiter)->registers.arg1 = message_info(LABEL_NOTIFICATION, 1);
+    }
+    thread_at(k, waiter)->registers.word[0] = n->word;
+    n->word = 0;
+    thread_wake(k, waiter, STATUS_OK);
+}
+
+/*
+ * Requires: notification held with SEND, badge not 0 (INVALID_ARGUMENT).
+ * Changes:  the badge's bits are set in the word; if somebody waits on it, or the bound thread is
+ *           receiving, it takes the word and is ready.
+ */
+status_t notification_signal(struct kernel *k, uint64_t slot_number)
+{
+    struct slot *slot;
+    status_t status = cap_find(k, slot_number, OBJECT_NOTIFICATION, RIGHT_SEND, &slot);
+
+    if (status != STATUS_OK) {
+        return status;
+    }
+    if (slot->badge == 0) {
+        return STATUS_INVALID_ARGUMENT;
+    }
+    notification_raise(k, (notification_ix){slot->object}, slot->badge);
+    return STATUS_OK;
+}
+
+/*
+ * Requires: notification held with RECEIVE; nobody else waits on it (BUSY).
+ * Changes:  a word that is not 0 is taken. Else the caller waits for one, the deadline (TIMED_OUT;
+ * a past deadline only polls) or the notification's death (CANCELLED).
+ */
+status_t notification_wait(struct kernel *k, uint64_t slot_number, uint64_t deadline_ns)
+{
+    struct slot *slot;
+    thread_ix self = k->current;
+    struct thread *t = thread_at(k, self);
+    status_t status = cap_find(k, slot_number, OBJECT_NOTIFICATION, RIGHT_RECEIVE, &slot);
+
+    if (status != STATUS_OK) {
+        return status;
+    }
+    struct notification *n = notification_at(k, (notification_ix){slot->object});
+    if (n->word != 0) {
+        t->registers.word[0] = n->word;
+        n->word = 0;
+        return STATUS_OK;
+    }
+    if (n->waiter.n != NIL) {
+        return STATUS_BUSY;
+    }
+    if (deadline_ns != DEADLINE_NEVER) {
+        if (deadline_ns == DEADLINE_NOW || deadline_ns <= arch_time_ns()) {
+            return STATUS_TIMED_OUT;
+        }
+        timer_insert(k, self, deadline_ns);
+    }
+    n->waiter = self;
+    t->blocked_on = slot->object;
+    sched_block(k, THREAD_WAITING);
+    return CALL_BLOCKED;
+}
+
+status_t notification_destroy(struct kernel *k, notification_ix i)
+{
+    struct notification *n = notification_at(k, i);
+
+    if (n->waiter.n != NIL) {
+        thread_wake(k, n->waiter, STATUS_CANCELLED);
+    }
+    if (n->bound.n != NIL) {
+        thread_at(k, n->bound)->bound = (notification_ix){NIL};
+        n->bound = (thread_ix){NIL};
+    }
+    for (uint32_t step = 0; step < TEARDOWN_STEP && n->irqs.n != NIL; step++) {
+        irq_unbind(k, n->irqs);
+    }
+    if (n->irqs.n != NIL) {
+        return STATUS_AGAIN;
+    }
+    n->original = (slot_ix){NIL};
+    return STATUS_OK;
+}

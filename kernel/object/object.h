@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+/*
+ * What every object type offers to kernel/object/cap.c, and the calls on objects that
+ * kernel/syscall.c dispatches. Each call: a status; other than OK, AGAIN, TIMED_OUT and CANCELLED
+ * it changed nothing. The caller is k->current.
+ */
+#ifndef KERNEL_OBJECT_OBJECT_H
+#define KERNEL_OBJECT_OBJECT_H
+
+#include "kernel/state.h"
+
+/* Internal: the calling thread waits now; whoever wakes it writes its result. */
+#define CALL_BLOCKED ((status_t)1)
+/* Waiters woken, attachments or irqs undone in one teardown step. */
+#define TEARDOWN_STEP 8u
+
+/* ---- Life of objects --------------------------------------------------------------------------
+ * X_destroy: the original capability, childless, is about to go. OK: the object is idle, let go of
+ * by everything, and its `original` is NIL. AGAIN: one step was done. */
+status_t table_destroy(struct kernel *k, table_ix i);
+status_t untyped_destroy(struct kernel *k, untyped_ix i);
+status_t thread_destroy(struct kernel *k, thread_ix i);
+status_t endpoint_destroy(struct kernel *k, endpoint_ix i);
+status_t reply_destroy(struct kernel *k, reply_ix i);
+status_t notification_destroy(struct kernel *k, notification_ix i);
+status_t aspace_destroy(struct kernel *k, aspace_ix i);
+status_t page_table_destroy(struct kernel *k, page_table_ix i);
+status_t segment_destroy(struct kernel *k, segment_ix i);
+status_t irq_destroy(struct kernel *k, irq_ix i);
+
+/* Where the object keeps the index of its original capability; NULL for types without object. */
+slot_ix *object_original(struct kernel *k, enum object_type type, uint32_t object);
+/* The level of a table or untyped memory. */
+uint32_t object_level(struct kernel *k, enum object_type type, uint32_t object);
+
+/* ---- Untyped memory ----------------------------------------------------------------------------
+ */
+
+struct retype_request {
+    uint64_t untyped; /* slot */
+    uint64_t type;
+    uint64_t size;
+    cap_ref_t first;
+    uint64_t count;
+};
+status_t untyped_retype(struct kernel *k, const struct retype_request *request);
+status_t untyped_reset(struct kernel *k, uint64_t untyped);
+status_t untyped_info(struct kernel *k, uint64_t untyped, uint64_t values[2]);
+/* Makes sure that the next `bytes` are there and zero. NO_MEMORY; AGAIN: zeroed a part of it. */
+status_t untyped_prepare(struct untyped *u, uint64_t bytes);
+/* The retype behind the call, also for boot: `parent` is the slot of the untyped memory. */
+struct retype_plan {
+    slot_ix parent;
+    untyped_ix untyped;
+    enum object_type type;
+    uint64_t size;
+    slot_ix first;
+    uint32_t count;
+    uint32_t level; /* of the new objects */
+};
+status_t untyped_retype_plan(struct kernel *k, const struct retype_plan *plan);
+
+/* ---- Threads ------------------------------------------------------------------------------------
+ */
+
+status_t thread_configure(struct kernel *k, uint64_t thread, uint64_t table, uint64_t aspace,
+                          uint64_t fault_endpoint);
+/* What an inactive thread may use; fault NIL: nothing. Cannot fail once all three are derivable. */
+void thread_set_spaces(struct kernel *k, thread_ix i, slot_ix table, slot_ix aspace, slot_ix fault);
+status_t thread_write_registers(struct kernel *k, uint64_t thread, uint64_t group,
+                                const uint64_t words[8]);
+status_t thread_read_registers(struct kernel *k, uint64_t thread, uint64_t group,
+                               uint64_t words[8]);
+status_t thread_set_priority(struct kernel *k, uint64_t thread, uint64_t control,
+                             uint64_t priority);
+status_t thread_resume(struct kernel *k, uint64_t thread);
+status_t thread_suspend(struct kernel *k, uint64_t thread);
+status_t thread_bind_notification(struct kernel *k, uint64_t thread, uint64_t notification);
+
+/* Takes a waiting thread off whatever it waits for (queue, reply object, notification, timer). Its
+ * state is then THREAD_INACTIVE and it is in no structure. */
+void thread_unwait(struct kernel *k, thread_ix i);
+/* Ends a wait with a status: unwait, result, ready. A faulted thread becomes inactive instead,
+ * since its fault was not handled. */
+void thread_wake(struct kernel *k, thread_ix i, status_t result);
+/* Makes it inactive whatever it did. */
+void thread_stop(struct kernel *k, thread_ix i);
+/* The embedded slot `i` was emptied. */
+void thread_slot_lost(struct kernel *k, slot_ix i);
+
+/* ---- IPC ----------------------------------------------------------------------------------------
+ * Arguments are read from the current thread's registers. */
+status_t ipc_call(struct kernel *k);
+status_t ipc_send(struct kernel *k);
+status_t ipc_recv(struct kernel *k, uint32_t reply_slot);
+status_t ipc_reply(struct kernel *k);
+status_t ipc_reply_recv(struct kernel *k, uint32_t reply_slot);
+/* Sends the fault message of the current thread, which is stopped. False: no usable endpoint. */
+bool ipc_send_fault(struct kernel *k, thread_ix i);
+/* Takes a thread out of its endpoint's queue. */
+void endpoint_remove(struct kernel *k, thread_ix i);
+
+status_t notification_signal(struct kernel *k, uint64_t slot);
+status_t notification_wait(struct kernel *k, uint64_t slot, uint64_t deadline_ns);
+/* Or bits into the word and hand it to whoever waits. */
+void notification_raise(struct kernel *k, notification_ix i, uint64_t bits);
+
+/* ---- Address spaces and segments
+ * ------------------------------------------------------------------ */
+
+status_t aspace_map_table(struct kernel *k, uint64_t aspace, uint64_t page_table, uint64_t address);
+status_t aspace_unmap_table(struct kernel *k, uint64_t page_table);
+/* The level-1 table that covers an address, or NIL. Precondition: address < USER_ADDRESS_END. */
+page_table_ix aspace_directory(struct kernel *k, aspace_ix i, uint64_t address);
+/* The map behind the call: enters `table`, unmapped, or ALREADY_MAPPED. */
+status_t aspace_enter_table(struct kernel *k, aspace_ix i, page_table_ix table, uint64_t address);
+
+struct populate_request {
+    uint64_t segment; /* slot */
+    uint64_t first;
+    uint64_t count;
+    uint64_t source; /* slot of the untyped or device memory */
+    uint64_t offset; /* into device memory, bytes */
+    uint64_t rights;
+};
+status_t segment_populate(struct kernel *k, const struct populate_request *request);
+status_t segment_populate_device(struct kernel *k, const struct populate_request *request);
+status_t segment_protect(struct kernel *k, uint64_t segment, uint64_t first, uint64_t count,
+                         uint64_t rights);
+status_t segment_attach(struct kernel *k, uint64_t segment, uint64_t aspace, uint64_t address,
+                        uint64_t rights);
+status_t segment_detach(struct kernel *k, uint64_t segment, uint64_t aspace, uint64_t address);
+status_t segment_device_address(struct kernel *k, uint64_t segment, uint64_t page, uint64_t iospace,
+                                uint64_t *value);
+/* Removes one attachment. Precondition: there is one. Does not flush. */
+void segment_undo(struct kernel *k, struct attachment at);
+/* Backs an empty page with the next frame of `source`, prepared; returns its physical address. */
+uint64_t segment_add_frame(struct kernel *k, segment_ix i, uint32_t page, uint32_t rights);
+/* Enters an attachment. Precondition: the entry is unused. */
+void segment_enter(struct kernel *k, segment_ix i, struct attachment at, uint32_t rights);
+struct attachment_record *segment_record(struct kernel *k, struct attachment at);
+
+/* ---- Interrupts, ranges, console
+ * ------------------------------------------------------------------ */
+
+status_t irq_create_msi(struct kernel *k, uint64_t control, cap_ref_t to, uint64_t values[2]);
+status_t irq_create_ioapic(struct kernel *k, uint64_t control, cap_ref_t to, uint64_t gsi,
+                           uint64_t flags);
+status_t irq_bind(struct kernel *k, uint64_t irq, uint64_t notification);
+status_t irq_ack(struct kernel *k, uint64_t irq);
+void irq_unbind(struct kernel *k, irq_ix i);
+
+struct range_request {
+    cap_ref_t to;
+    cap_ref_t from;
+    uint64_t base;
+    uint64_t length;
+    uint64_t rights;
+};
+status_t range_derive(struct kernel *k, const struct range_request *request);
+status_t port_in(struct kernel *k, uint64_t ports, uint64_t port, uint64_t width, uint64_t *value);
+status_t port_out(struct kernel *k, uint64_t ports, uint64_t port, uint64_t width, uint64_t value);
+status_t console_write(struct kernel *k, uint64_t console, uint64_t bytes, const uint64_t words[8]);
+
+#endif

@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+#include "kernel/sched.h"
+
+static void queue_push_back(struct kernel *k, thread_ix i, struct thread *t)
+{
+    struct thread_queue *q = &k->ready[t->priority];
+
+    t->next = (thread_ix){NIL};
+    t->previous = q->tail;
+    if (q->tail.n != NIL) {
+        thread_at(k, q->tail)->next = i;
+    } else {
+        q->head = i;
+        bit_set(k->ready_used, t->priority);
+    }
+    q->tail = i;
+}
+
+static void queue_push_front(struct kernel *k, thread_ix i, struct thread *t)
+{
+    struct thread_queue *q = &k->ready[t->priority];
+
+    t->previous = (thread_ix){NIL};
+    t->next = q->head;
+    if (q->head.n != NIL) {
+        thread_at(k, q->head)->previous = i;
+    } else {
+        q->tail = i;
+        bit_set(k->ready_used, t->priority);
+    }
+    q->head = i;
+}
+
+static void queue_remove(struct kernel *k, struct thread *t)
+{
+    struct thread_queue *q = &k->ready[t->priority];
+
+    if (t->previous.n != NIL) {
+        thread_at(k, t->previous)->next = t->next;
+    } else {
+        q->head = t->next;
+    }
+    if (t->next.n != NIL) {
+        thread_at(k, t->next)->previous = t->previous;
+    } else {
+        q->tail = t->previous;
+    }
+    if (q->head.n == NIL) {
+        bit_clear(k->ready_used, t->priority);
+    }
+    t->next = (thread_ix){NIL};
+    t->previous = (thread_ix){NIL};
+}
+
+/* The highest priority with a queued thread, or -1. */
+static int32_t ready_top(const struct kernel *k)
+{
+    for (uint32_t word = PRIORITY_COUNT / 64u; word-- > 0;) {
+        if (k->ready_used[word] != 0) {
+            return (int32_t)(word * 64u + 63u - (uint32_t)__builtin_clzll(k->ready_used[word]));
+        }
+    }
+    return -1;
+}
+
+void sched_wake(struct kernel *k, thread_ix i)
+{
+    struct thread *t = thread_at(k, i);
+
+    t->state = THREAD_READY;
+    if (k->current.n == NIL) {
+        if (ready_top(k) <= (int32_t)t->priority) {
+            k->current = i;
+        } else {
+            queue_push_back(k, i, t);
+        }
+        return;
+    }
+    struct thread *current = thread_at(k, k->current);
+    if (t->priority > current->priority) {
+        queue_push_front(k, k->current, current);
+        k->current = i;
+    } else {
+        queue_push_back(k, i, t);
+    }
+}
+
+void sched_remove(struct kernel *k, thread_ix i)
+{
+    struct thread *t = thread_at(k, i);
+
+    if (k->current.n == i.n) {
+        k->current = (thread_ix){NIL};
+    } else {
+        queue_remove(k, t);
+    }
+    t->state = THREAD_INACTIVE;
+}
+
+void sched_block(struct kernel *k, enum thread_state state)
+{
+    thread_at(k, k->current)->state = (uint8_t)state;
+    k->current = (thread_ix){NIL};
+}
+
+static void sched_pick(struct kernel *k)
+{
+    int32_t top = ready_top(k);
+
+    if (top >= 0) {
+        k->current = k->ready[top].head;
+        queue_remove(k, thread_at(k, k->current));
+    }
+}
+
+void sched_rotate(struct kernel *k)
+{
+    struct thread *current = thread_at(k, k->current);
+
+    if (bit_get(k->ready_used, current->priority)) {
+        queue_push_back(k, k->current, current);
+        k->current = k->ready[current->priority].head;
+        queue_remove(k, thread_at(k, k->current));
+    }
+    k->quantum_end = DEADLINE_NEVER;
+}
+
+void sched_set_priority(struct kernel *k, thread_ix i, uint8_t priority)
+{
+    struct thread *t = thread_at(k, i);
+    bool runs = k->current.n == i.n;
+
+    if (!runs) {
+        queue_remove(k, t);
+        t->priority = priority;
+        sched_wake(k, i);
+        return;
+    }
+    t->priority = priority;
+    if (ready_top(k) > (int32_t)priority) {
+        queue_push_front(k, i, t);
+        k->current = (thread_ix){NIL};
+    }
+}
+
+void sched_finish(struct kernel *k)
+{
+    uint64_t want = k->wheel.next;
+
+    if (k->current.n == NIL) {
+        sched_pick(k);
+    }
+    if (k->current.n != NIL) {
+        uint32_t priority = thread_at(k, k->current)->priority;
+        if (bit_get(k->ready_used, priority)) {
+            if (k->quantum_end == DEADLINE_NEVER || k->quantum_priority != priority) {
+                k->quantum_priority = priority;
+                k->quantum_end = arch_time_ns() + QUANTUM_NS;
+            }
+            if (k->quantum_end < want) {
+                want = k->quantum_end;
+            }
+        }
+    }
+    if (want != k->timer_armed) {
+        k->timer_armed = want;
+        arch_timer_set(want);
+    }
+}

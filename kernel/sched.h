@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+/*
+ * Which thread runs: 256 fixed priorities, round robin within one. Each priority has a queue; the
+ * current thread is in none. After every entry the current thread is one of the highest priority
+ * that is ready, or NIL if nothing is. Tickless: the timer is armed for the end of the quantum only
+ * while somebody shares the current thread's priority.
+ */
+#ifndef KERNEL_SCHED_H
+#define KERNEL_SCHED_H
+
+#include "kernel/state.h"
+
+#define QUANTUM_NS 5000000u
+
+/* Makes an inactive (unlinked) thread ready. It runs next if the CPU has no current thread and no
+ * better one is ready (a direct hand-over), or if it is of higher priority than the current one. */
+void sched_wake(struct kernel *k, thread_ix i);
+/* Takes a ready thread off the CPU or its queue; its state becomes INACTIVE. */
+void sched_remove(struct kernel *k, thread_ix i);
+/* The current thread blocks in `state`. */
+void sched_block(struct kernel *k, enum thread_state state);
+/* The current thread goes behind the others of its priority. */
+void sched_rotate(struct kernel *k);
+/* A ready thread gets another priority. */
+void sched_set_priority(struct kernel *k, thread_ix i, uint8_t priority);
+/* Ends every entry: there is a current thread if any is ready, and the timer is set. */
+void sched_finish(struct kernel *k);
+
+#endif

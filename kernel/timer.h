@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+/*
+ * Deadlines of waiting threads: a hierarchical wheel with exact deadlines in ns.
+ *
+ * A deadline is a number of 11 digits of 6 bits. `base` is a time up to which everything has been
+ * handled. A thread lies at the level of the highest digit in which its deadline differs from
+ * base, in the bucket of that digit of its deadline; at level 0, bucket = digit, the deadlines of a
+ * bucket are equal. All deadlines of a level are earlier than all of the next. Insertion and
+ * removal are O(1); as base moves on, each thread moves down at most TIMER_LEVELS times, a bounded
+ * number in one kernel entry. `next` is a lower bound of all deadlines: what the hardware is armed
+ * for.
+ */
+#ifndef KERNEL_TIMER_H
+#define KERNEL_TIMER_H
+
+#include "kernel/state.h"
+
+/* Threads moved or woken by one timer_run. */
+#define TIMER_STEPS 16u
+
+/* Precondition: the thread is not in the wheel. Deadlines before base count as base. */
+void timer_insert(struct kernel *k, thread_ix i, uint64_t deadline_ns);
+/* Takes it out if it is in. */
+void timer_remove(struct kernel *k, thread_ix i);
+/* Wakes threads whose deadline is at or before `now` with TIMED_OUT, at most TIMER_STEPS moves;
+ * what is left makes `next` a time in the past, so that the hardware fires again at once. */
+void timer_run(struct kernel *k, uint64_t now_ns);
+
+/* The bucket for a deadline, as level * TIMER_BUCKETS + digit. */
+static inline uint32_t timer_bucket_of(uint64_t base, uint64_t deadline)
+{
+    uint64_t differs = base ^ deadline;
+    uint32_t level = differs == 0 ? 0 : (63u - (uint32_t)__builtin_clzll(differs)) / 6u;
+
+    return level * TIMER_BUCKETS + ((uint32_t)(deadline >> (6u * level)) & (TIMER_BUCKETS - 1u));
+}
+
+#endif
