@@ -46,6 +46,7 @@ HOST_DIRS := \
     lib/elf \
     lib/loglet \
     lib/net \
+    lib/ring \
     lib/system
 
 # ---- Flags ----------------------------------------------------------------------------------

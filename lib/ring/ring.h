@@ -1,0 +1,253 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+/*
+ * Operations over the ring ABI (hallows/ring.h): the producing and the consuming end of one
+ * direction, and the two sides, client and server, with their session.
+ *
+ * The peer is hostile: its cursor is read once and may be at most `entries` ahead; entries are
+ * copied out once, word by word, before they are looked at. RING_VIOLATION means that the peer
+ * broke the protocol; the caller closes its side.
+ *
+ * Batches. Push any number, then publish once; take any number, then release once.
+ *
+ * Thread rule: one owner a side; nothing here locks or blocks.
+ *
+ * Invariants: R1 producer: published - shared head <= entries, and tail - head <= entries.
+ * R2 consumer: tail - head <= entries. R3 no entry is written between its publication and the
+ * release by the consumer.
+ */
+#ifndef LIB_RING_RING_H
+#define LIB_RING_RING_H
+
+#include <hallows/ring.h>
+#include <hallows/status.h>
+
+#include "lib/ring/ring_atomic.h"
+
+#define RING_VIOLATION 0xffffffffu
+#define RING_ENTRY_WORDS 4u
+
+/* Both kinds of entries. */
+struct ring_entry {
+    uint64_t words[RING_ENTRY_WORDS];
+};
+_Static_assert(sizeof(struct ring_entry) == sizeof(struct ring_submission), "one size");
+_Static_assert(sizeof(struct ring_entry) == sizeof(struct ring_completion), "one size");
+
+struct ring_producer {
+    struct ring_entry *entries; /* [const] */
+    uint32_t mask;              /* [const] */
+    uint32_t tail;              /* next to write */
+    uint32_t head;              /* the peer's, as last read */
+    uint32_t *shared_tail;      /* [const] */
+    const uint32_t *shared_head;
+    const uint32_t *wanted; /* [const] the peer's */
+};
+
+struct ring_consumer {
+    const struct ring_entry *entries; /* [const] */
+    uint32_t mask;                    /* [const] */
+    uint32_t head;                    /* next to read */
+    uint32_t tail;                    /* the peer's, as last read */
+    const uint32_t *shared_tail;      /* [const] */
+    uint32_t *shared_head;            /* [const] */
+    uint32_t *wanted;                 /* [const] ours */
+};
+
+/* Bytes of the header and both rings; the buffer pool lies behind them. */
+static inline uint64_t ring_bytes(uint32_t entries)
+{
+    return RING_ENTRIES_OFFSET + 2ull * entries * sizeof(struct ring_entry);
+}
+
+/* Whether a ring of that size may be: a power of two within the limits. */
+static inline bool ring_entries_valid(uint32_t entries)
+{
+    return entries >= RING_ENTRIES_MIN && entries <= RING_ENTRIES_MAX &&
+           (entries & (entries - 1u)) == 0;
+}
+
+/* ---- One direction: producer ------------------------------------------------------------------
+ */
+
+/* Entries that can be pushed now. Looks at the peer's cursor only when fewer than `wish` are known
+ * to be free. RING_VIOLATION. */
+static inline uint32_t ring_room(struct ring_producer *producer, uint32_t wish)
+{
+    uint32_t entries = producer->mask + 1u;
+    uint32_t room = entries - (producer->tail - producer->head);
+
+    if (room >= wish) {
+        return room;
+    }
+    uint32_t head = ring_load(producer->shared_head);
+    /* The peer may only move forward, and not past what was written. */
+    if (producer->tail - head > producer->tail - producer->head) {
+        return RING_VIOLATION;
+    }
+    producer->head = head;
+    return entries - (producer->tail - head);
+}
+
+/* Writes the next entry, invisible until published; ring_room said that there is room. */
+static inline void ring_push(struct ring_producer *producer, const struct ring_entry *entry)
+{
+    producer->entries[producer->tail & producer->mask] = *entry;
+    producer->tail++;
+}
+
+/* Shows the peer everything pushed. True: the peer sleeps, ring its doorbell. */
+static inline bool ring_publish(struct ring_producer *producer)
+{
+    ring_store(producer->shared_tail, producer->tail);
+    ring_fence(); /* pairs with ring_arm: either we see `wanted` or it sees the tail */
+    return ring_load(producer->wanted) != 0;
+}
+
+/* ---- One direction: consumer ------------------------------------------------------------------
+ */
+
+/* Entries that can be taken now; looks at the peer's cursor only when none is known.
+ * RING_VIOLATION. */
+static inline uint32_t ring_pending(struct ring_consumer *consumer)
+{
+    if (consumer->tail == consumer->head) {
+        uint32_t tail = ring_load(consumer->shared_tail);
+        if (tail - consumer->head > consumer->mask + 1u) {
+            return RING_VIOLATION;
+        }
+        consumer->tail = tail;
+    }
+    return consumer->tail - consumer->head;
+}
+
+/* Copies the next entry out, each word once; ring_pending said that there is one. */
+static inline void ring_take(struct ring_consumer *consumer, struct ring_entry *entry)
+{
+    const struct ring_entry *from = &consumer->entries[consumer->head & consumer->mask];
+
+    for (uint32_t i = 0; i < RING_ENTRY_WORDS; i++) {
+        entry->words[i] = __atomic_load_n(&from->words[i], __ATOMIC_RELAXED);
+    }
+    consumer->head++;
+}
+
+/* Gives the entries taken back to the peer. */
+static inline void ring_release(struct ring_consumer *consumer)
+{
+    ring_store(consumer->shared_head, consumer->head);
+}
+
+/* Before sleeping: asks for a doorbell. False, and nothing asked, if there is an entry already (or
+ * a violation, which ring_pending will tell). */
+static inline bool ring_arm(struct ring_consumer *consumer)
+{
+    ring_store(consumer->wanted, 1);
+    ring_fence(); /* pairs with ring_publish */
+    if (ring_load(consumer->shared_tail) == consumer->head) {
+        return true;
+    }
+    ring_store(consumer->wanted, 0);
+    return false;
+}
+
+/* After waking: no doorbells. */
+static inline void ring_disarm(struct ring_consumer *consumer)
+{
+    ring_store(consumer->wanted, 0);
+}
+
+/* ---- Sides ------------------------------------------------------------------------------------
+ */
+
+enum ring_session {
+    RING_SESSION_CLOSED = 0,  /* by this side */
+    RING_SESSION_OPENING = 1, /* waiting for the peer's step */
+    RING_SESSION_OPEN = 2,
+};
+
+struct ring_client {
+    struct ring_shared *shared; /* [const] */
+    uint32_t entries;           /* [const] */
+    enum ring_session session;
+    uint32_t generation;      /* ours */
+    uint32_t peer_generation; /* in an open session */
+    struct ring_producer submit;
+    struct ring_consumer complete;
+};
+
+struct ring_server {
+    struct ring_shared *shared; /* [const] */
+    uint32_t entries;           /* [const] */
+    enum ring_session session;
+    uint32_t generation;      /* ours */
+    uint32_t peer_generation; /* last seen and answered */
+    struct ring_consumer submit;
+    struct ring_producer complete;
+};
+
+/* `shared` has ring_bytes(entries) and stays the caller's. INVALID_ARGUMENT: entries is no valid
+ * size; WRONG_VERSION: the supervisor prepared another ABI or size. */
+status_t ring_client_init(struct ring_client *client, void *shared,
+                          uint32_t entries) HALLOWS_MUST_CHECK;
+status_t ring_server_init(struct ring_server *server, void *shared,
+                          uint32_t entries) HALLOWS_MUST_CHECK;
+
+/* Step 1 of a session; from any state. Ring the server afterwards. */
+void ring_client_start(struct ring_client *client);
+/* Step 3, if the server has done step 2. True: the session is open, and what was outstanding in
+ * the one before is the caller's again. */
+bool ring_client_connect(struct ring_client *client);
+/* Ends the session for good or until the next start. */
+void ring_client_close(struct ring_client *client);
+/* Whether the open session still stands; look after ring_pending and before believing what was
+ * taken. False: nothing more may be pushed or taken. */
+static inline bool ring_client_alive(const struct ring_client *client)
+{
+    return ring_load(&client->shared->server_generation) == client->peer_generation &&
+           ring_load(&client->shared->server_state) == RING_STATE_OPEN;
+}
+
+/* A new server_generation; the server has none of the client's buffers. Ring the client
+ * afterwards. */
+void ring_server_start(struct ring_server *server);
+/* Whether the client has begun a session that is not answered yet (step 1). The caller first lets
+ * go of everything of the client's, then calls ring_server_answer. */
+static inline bool ring_server_called(const struct ring_server *server)
+{
+    return ring_load(&server->shared->client_generation) != server->peer_generation;
+}
+/* Step 2. Ring the client afterwards. */
+void ring_server_answer(struct ring_server *server);
+/* Whether the client has done step 3 (session becomes OPEN). */
+bool ring_server_connect(struct ring_server *server);
+/* Refuses this client until it starts anew. Ring the client afterwards. */
+void ring_server_close(struct ring_server *server);
+/* As ring_client_alive. */
+static inline bool ring_server_alive(const struct ring_server *server)
+{
+    return ring_load(&server->shared->client_generation) == server->peer_generation &&
+           ring_load(&server->shared->client_state) == RING_STATE_OPEN;
+}
+
+/* The typed forms. */
+static inline void ring_submit(struct ring_client *client, const struct ring_submission *submission)
+{
+    ring_push(&client->submit, (const struct ring_entry *)(const void *)submission);
+}
+
+static inline void ring_reap(struct ring_client *client, struct ring_completion *completion)
+{
+    ring_take(&client->complete, (struct ring_entry *)(void *)completion);
+}
+
+static inline void ring_accept(struct ring_server *server, struct ring_submission *submission)
+{
+    ring_take(&server->submit, (struct ring_entry *)(void *)submission);
+}
+
+static inline void ring_finish(struct ring_server *server, const struct ring_completion *completion)
+{
+    ring_push(&server->complete, (const struct ring_entry *)(const void *)completion);
+}
+
+#endif
