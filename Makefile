@@ -22,6 +22,8 @@ RUNTIME_DIRS := runtime lib/config
 CELLS := hello faulty
 hello_DIRS := services/hello
 faulty_DIRS := tests/cells/faulty
+CELLS += supervisor
+supervisor_DIRS := services/supervisor lib/bundle lib/elf lib/system
 
 KERNEL_DIRS := kernel kernel/object kernel/boot kernel/arch/x86_64
 # Part of the kernel that also runs on the host, against kernel/arch/host.
@@ -47,7 +49,8 @@ HOST_DIRS := \
     lib/loglet \
     lib/net \
     lib/ring \
-    lib/system
+    lib/system \
+    services/supervisor
 
 # ---- Flags ----------------------------------------------------------------------------------
 

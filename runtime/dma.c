@@ -4,58 +4,61 @@
 void dma_pool_init(struct dma_pool *pool, const struct cell_info *info)
 {
     *pool = (struct dma_pool){
-        .all = {info->dma, info->dma_bytes, info->dma_page_device_address},
+        .all = {.base = info->dma,
+                .bytes = info->dma_bytes,
+                .page_device_address = info->dma_page_device_address},
     };
 }
 
-/* Takes `bytes` at `offset`, which fit. */
-static void dma_cut(struct dma_pool *pool, uint64_t offset, uint64_t bytes,
-                    struct dma_region *taken)
+static status_t dma_round(const struct dma_pool *pool, size_t bytes, size_t *rounded)
 {
-    *taken = dma_part(&pool->all, offset, bytes);
-    pool->used_bytes = offset + bytes;
-}
+    size_t left = pool->all.bytes - pool->used_bytes;
 
-static status_t dma_round(const struct dma_pool *pool, uint64_t bytes, uint64_t *rounded)
-{
     if (bytes == 0) {
         return STATUS_INVALID_ARGUMENT;
     }
-    if (bytes > pool->all.bytes - pool->used_bytes) {
+    if (bytes > left) {
         return STATUS_NO_MEMORY;
     }
-    *rounded = (bytes + PAGE_BYTES - 1u) & ~(uint64_t)(PAGE_BYTES - 1u);
-    return *rounded > pool->all.bytes - pool->used_bytes ? STATUS_NO_MEMORY : STATUS_OK;
+    /* `left` is in whole pages, so rounding up stays within it. */
+    *rounded = (bytes + PAGE_BYTES - 1u) & ~(size_t)(PAGE_BYTES - 1u);
+    return STATUS_OK;
 }
 
-status_t dma_take(struct dma_pool *pool, uint64_t bytes, struct dma_region *taken)
+static void dma_cut(struct dma_pool *pool, size_t offset, size_t bytes, struct dma_region *region)
 {
-    uint64_t rounded;
+    *region = dma_part(&pool->all, offset, bytes);
+    pool->used_bytes = offset + bytes;
+}
+
+status_t dma_take(struct dma_pool *pool, size_t bytes, struct dma_region *region)
+{
+    size_t rounded;
     status_t status = dma_round(pool, bytes, &rounded);
 
     if (status == STATUS_OK) {
-        dma_cut(pool, pool->used_bytes, rounded, taken);
+        dma_cut(pool, pool->used_bytes, rounded, region);
     }
     return status;
 }
 
-status_t dma_take_contiguous(struct dma_pool *pool, uint64_t bytes, struct dma_region *taken)
+status_t dma_take_contiguous(struct dma_pool *pool, size_t bytes, struct dma_region *region)
 {
-    uint64_t rounded;
+    size_t rounded;
     status_t status = dma_round(pool, bytes, &rounded);
 
     if (status != STATUS_OK) {
         return status;
     }
     const uint64_t *address = pool->all.page_device_address;
-    uint64_t wanted = rounded >> PAGE_SHIFT;
-    uint64_t first = pool->used_bytes >> PAGE_SHIFT;
-    uint64_t end = pool->all.bytes >> PAGE_SHIFT;
-    uint64_t run = 1;
-    for (uint64_t page = first; page < end; page++) {
-        run = page > first && address[page] == address[page - 1u] + PAGE_BYTES ? run + 1u : 1;
+    size_t wanted = rounded >> PAGE_SHIFT;
+    size_t first = pool->used_bytes >> PAGE_SHIFT;
+    size_t end = pool->all.bytes >> PAGE_SHIFT;
+    size_t run = 0;
+    for (size_t page = first; page < end; page++) {
+        run = page > first && address[page] == address[page - 1u] + PAGE_BYTES ? run + 1u : 1u;
         if (run == wanted) {
-            dma_cut(pool, (page + 1u - wanted) << PAGE_SHIFT, rounded, taken);
+            dma_cut(pool, (page + 1u - wanted) << PAGE_SHIFT, rounded, region);
             return STATUS_OK;
         }
     }

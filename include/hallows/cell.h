@@ -22,6 +22,7 @@
 #define CELL_DEVICE_ADDRESS 0x80000000ull
 #define CELL_DMA_ADDRESS 0x100000000ull
 #define CELL_RING_ADDRESS 0x200000000ull
+#define CELL_ECAM_ADDRESS 0x300000000ull /* pci service only */
 #define CELL_HEAP_ADDRESS 0x400000000ull
 
 /* Slots of a new cell's capability table. */
@@ -93,7 +94,7 @@ struct cell_info {
     struct cell_device devices[CELL_DEVICES_MAX];
     struct cell_ring rings[CELL_RINGS_MAX];
     /* Only with CELL_FLAG_PCI: */
-    volatile void *ecam;
+    volatile void *ecam; /* buses appear as SUPERVISOR_PCI_MAP_BUS asks for them */
     uint32_t ecam_first_bus;
     uint32_t ecam_last_bus;
     uint64_t pci_window_base[2]; /* physical: below and above 4 GiB; bytes 0 if there is none */

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 /*
  * Messages between cells and the supervisor, by ipc_call on CELL_SLOT_SUPERVISOR. Word 0 of every
- * reply is a status.
+ * reply is a status; INVALID_ARGUMENT answers an unknown label or wrong words.
  */
 #ifndef HALLOWS_SUPERVISOR_H
 #define HALLOWS_SUPERVISOR_H
@@ -20,7 +20,32 @@ enum supervisor_label {
     SUPERVISOR_CELL_STATUS = 4,
     /* The whole system. Reply: status, cells, RAM bytes, free bytes, uptime ns, flags (boot_flags).
      */
-    SUPERVISOR_SYSTEM_STATUS = 5
+    SUPERVISOR_SYSTEM_STATUS = 5,
+
+    /* ---- Only from the cell with CELL_FLAG_PCI; others get NO_RIGHTS. ---- */
+
+    /* words: bus. Shows that bus's configuration space at ecam + ((bus - first bus) << 20). Reply:
+     * status (OK too when it is there already). */
+    SUPERVISOR_PCI_MAP_BUS = 16,
+    /* A function was found. words: address (bus << 8 | device << 3 | function), vendor | device id
+     * << 16 | class code << 32 (3 bytes), MSI-X vectors (0: none). */
+    SUPERVISOR_PCI_FUNCTION = 17,
+    /* A memory BAR of a reported function. words: address, index 0..5, base, bytes. */
+    SUPERVISOR_PCI_BAR = 18,
+    /* All functions and BARs are reported, or the last request is done. words: status of the last
+     * request. Returns when there is something to do, with status, enum pci_request, address. */
+    SUPERVISOR_PCI_NEXT = 19
+};
+
+/* What the supervisor asks of the pci service, as answer to SUPERVISOR_PCI_NEXT. */
+enum pci_request {
+    /* Let the function work: memory decoding, bus mastering and MSI-X on, INTx off. */
+    PCI_REQUEST_ENABLE = 1,
+    /* Make it quiet: no bus mastering, no MSI-X, reset where it has function-level reset. When this
+     * is answered the function starts no more DMA. */
+    PCI_REQUEST_QUIESCE = 2,
+    /* The system goes down: answer with SUPERVISOR_SHUTDOWN_DONE. */
+    PCI_REQUEST_SHUTDOWN = 3
 };
 
 enum cell_state {
