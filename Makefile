@@ -161,6 +161,15 @@ $(BUILD)/bench/count.so: bench/plugin/count_host.c
 	$(call say,PLUGIN,$@)
 	$(Q)$(CC) $(HOST_TOOL_FLAGS) -shared -fPIC -fvisibility=hidden $< -o $@
 
+# Host programs run the project's own libraries without sanitizers.
+$(eval $(call compile_rules,tool-obj,$(HOST_TOOL_FLAGS)))
+LOADGEN_SOURCES := $(wildcard bench/load/*_host.c) lib/base/status.c \
+    $(filter-out $(not_in_programs),$(wildcard lib/net/*.c))
+$(BUILD)/bench/loadgen: $(LOADGEN_SOURCES:%=$(BUILD)/tool-obj/%.o)
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(HOST_TOOL_FLAGS) $^ -o $@
+
 clean:
 	rm -rf $(BUILD)
 
