@@ -95,6 +95,8 @@ class Machine:
         """QEMU's command line without the consoles."""
         args = [QEMU, "-nodefaults", "-no-user-config", "-display", "none"]
         args += ["-machine", "q35", "-smp", str(self.cpus), "-m", str(self.memory_mib)]
+        # Nothing draws on it; without one SeaBIOS 1.16 hangs in its console after a system_reset.
+        args += ["-device", "VGA"]
         if self.kvm:
             args += ["-accel", "kvm", "-cpu", "host"]
         elif self.icount:
@@ -186,9 +188,14 @@ class Vm:
         self._reader.start()
         try:
             self._connect(qmp_path, time.monotonic() + timeout)
-        except VmError:
-            self.close()
-            raise
+        except VmError as error:
+            try:
+                self.process.wait(2)  # it may be about to end, with a reason of its own
+                raise VmError(self._why_ended()) from error
+            except subprocess.TimeoutExpired:
+                raise error from None
+            finally:
+                self.close()
         return self
 
     def _connect(self, path, deadline):
