@@ -74,8 +74,8 @@ sources = $(filter-out $(not_in_programs),$(foreach d,$(1),$(wildcard $(d)/*.c))
           $(foreach d,$(1),$(wildcard $(d)/*.S))
 objects = $(patsubst %,$(BUILD)/$(2)/%.o,$(call sources,$(1)))
 
-.PHONY: all help host-tests clean
-all: $(if $(shell grep -ls '^void kernel_syscall' kernel/*.c),$(BUILD)/kernel/hallows.elf) $(CELLS:%=$(BUILD)/cells/%.elf)
+.PHONY: all help host-tests kernel-test-image clean
+all: $(BUILD)/kernel/hallows.elf $(CELLS:%=$(BUILD)/cells/%.elf) kernel-test-image
 
 help:
 	@echo "make all         the kernel and every cell, under $(BUILD)/"
@@ -130,6 +130,15 @@ $(BUILD)/cells/$(1).elf: runtime/cell.ld $(call objects,$($(1)_DIRS) $(RUNTIME_D
 	$$(Q)$(LD) -nostdlib -static --gc-sections -z max-page-size=4096 -T $$< -o $$@ $$(filter %.o,$$^)
 endef
 $(foreach c,$(CELLS),$(eval $(call cell_rules,$(c))))
+
+# Kernel tests: an initial cell of their own, alone in its bundle.
+$(BUILD)/tests/kernel/semantics.elf: runtime/cell.ld $(call objects,tests/kernel $(RUNTIME_DIRS) lib/base,cell-obj)
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$(Q)$(LD) -nostdlib -static --gc-sections -z max-page-size=4096 -T $< -o $@ $(filter %.o,$^)
+$(BUILD)/tests/kernel/semantics.bundle: tools/initial_bundle.py $(BUILD)/tests/kernel/semantics.elf
+	$(Q)$(PYTHON) $^ $@
+kernel-test-image: $(BUILD)/tests/kernel/semantics.bundle
 
 # ---- Host tests -----------------------------------------------------------------------------
 

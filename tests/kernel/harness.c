@@ -198,8 +198,8 @@ cap_slot_t aspace_clone(void)
             uint32_t index = (uint32_t)((page - at) / PAGE_BYTES);
             status_t status;
             do
-                status = segment_populate(segment, index, 1, test_untyped,
-                                          RIGHT_READ | RIGHT_WRITE);
+                status =
+                    segment_populate(segment, index, 1, test_untyped, RIGHT_READ | RIGHT_WRITE);
             while (status == STATUS_AGAIN);
             EXPECT_OK(status);
             memcpy((void *)(scratch + (page - at)), (const void *)page, PAGE_BYTES);
@@ -247,8 +247,8 @@ static bool clean_up(void)
 static void run_all(void)
 {
     uint32_t passes = 0, failures = 0, skips = 0;
-    for (struct kernel_test *const *test = __start_kernel_tests;
-         test < __stop_kernel_tests; test++) {
+    for (struct kernel_test *const *test = __start_kernel_tests; test < __stop_kernel_tests;
+         test++) {
         prepare();
         running = (*test)->name;
         (*test)->run();

@@ -29,8 +29,8 @@ struct kernel_test {
 #define KERNEL_TEST(test_name)                                                                     \
     static void test_name(void);                                                                   \
     static struct kernel_test test_name##_entry = {#test_name, test_name};                         \
-    __attribute__((section("kernel_tests"), used)) static struct kernel_test *const                \
-        test_name##_link = &test_name##_entry;                                                     \
+    __attribute__((section("kernel_tests"),                                                        \
+                   used)) static struct kernel_test *const test_name##_link = &test_name##_entry;  \
     static void test_name(void)
 
 #define EXPECT(condition)                                                                          \

@@ -39,8 +39,7 @@ static void echo_server(uint64_t rounds)
             m.words[0] = m.badge;
         m.info = message_info(message_label(m.info) + 1, words ? words : 1);
         helper_rounds++;
-        helper_status =
-            i + 1 < rounds ? ipc_reply_recv(endpoint, reply, &m) : ipc_reply(reply, &m);
+        helper_status = i + 1 < rounds ? ipc_reply_recv(endpoint, reply, &m) : ipc_reply(reply, &m);
     }
 }
 

@@ -210,7 +210,7 @@ KERNEL_TEST(an_address_space_dies_under_its_thread)
 
 KERNEL_TEST(ports_are_read_and_ranges_kept)
 {
-    uint64_t first = 0, second = 0;
+    uint32_t first = 0, second = 0;
     cap_slot_t pm = slot_new(), none = slot_new();
     uint32_t timer = boot->acpi_pm1a_event_port + 8; /* ICH9: PM timer at PMBASE + 8 */
     EXPECT_OK(range_derive(pm, BOOT_SLOT_IO_PORTS, (struct range_request){timer, 4, RIGHT_READ}));

@@ -402,8 +402,7 @@ KERNEL_TEST(a_system_call_at_the_edge_is_survived)
         status = segment_populate(segment, 511, 1, test_untyped, RIGHT_READ | RIGHT_WRITE);
     while (status == STATUS_AGAIN);
     EXPECT_OK(status);
-    EXPECT_OK(attach(segment, BOOT_SLOT_ASPACE, address,
-                     RIGHT_READ | RIGHT_WRITE | RIGHT_EXECUTE));
+    EXPECT_OK(attach(segment, BOOT_SLOT_ASPACE, address, RIGHT_READ | RIGHT_WRITE | RIGHT_EXECUTE));
     uint8_t *last = (uint8_t *)(address + SEGMENT_BYTES - 2);
     last[0] = 0x0f;
     last[1] = 0x05;

@@ -1,0 +1,16 @@
+# SPDX-License-Identifier: MIT OR Apache-2.0
+"""Writes a bundle that holds nothing but an initial cell: how kernel tests boot.
+
+usage: initial_bundle.py PROGRAM.elf OUT
+"""
+
+import sys
+from pathlib import Path
+
+import bundle
+import layout
+
+if __name__ == "__main__":
+    program, out = Path(sys.argv[1]), Path(sys.argv[2])
+    entry = (layout.BUNDLE_INITIAL_CELL, program.stem, bundle.read_program(program))
+    out.write_bytes(bundle.pack_bundle([entry]))
