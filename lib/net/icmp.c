@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+/* ICMP (RFC 792, RFC 1122 section 3.2.2): echo, destination unreachable both ways. */
+#include "lib/net/internal.h"
+
+#define ICMP_ERROR_INTERVAL (10u * NS_PER_MS)
+#define ICMP_ERROR_BURST 20u
+
+static void icmp_echo(struct net_stack *stack, const struct ipv4_packet *ip)
+{
+    uint32_t buffer;
+
+    if (ip->length + ETHERNET_BYTES + IPV4_BYTES > stack->pool->buffer_bytes ||
+        !stack_transmit_room(stack) || (buffer = stack_take_buffer(stack)) == NETBUF_NONE) {
+        stack->counters.icmp_limited++;
+        return;
+    }
+    uint32_t offset = ETHERNET_BYTES + IPV4_BYTES;
+    uint8_t *at = netbuf_data(stack->pool, buffer) + offset;
+    memcpy(at, ip->payload, ip->length);
+    at[0] = ICMP_ECHO_REPLY;
+    store_native16(at + 2, 0);
+    store_native16(at + 2, checksum_finish(checksum_add(0, at, ip->length)));
+    struct ipv4_send send = {.source = stack->address,
+                             .destination = ip->source,
+                             .buffer = buffer,
+                             .offset = offset,
+                             .length = ip->length,
+                             .protocol = PROTOCOL_ICMP};
+    stack->counters.icmp_echoes += ipv4_send(stack, &send);
+}
+
+void icmp_send_unreachable(struct net_stack *stack, const struct ipv4_packet *ip, uint8_t code)
+{
+    if (ip->broadcast || stack->address == IPV4_ANY) {
+        return;
+    }
+    if (!rate_limit_take(&stack->icmp_limit, stack->now, ICMP_ERROR_INTERVAL, ICMP_ERROR_BURST)) {
+        stack->counters.icmp_limited++;
+        return;
+    }
+    uint32_t buffer = stack_take_buffer(stack);
+    if (buffer == NETBUF_NONE) {
+        return;
+    }
+    uint32_t offset = ETHERNET_BYTES + IPV4_BYTES;
+    uint8_t *at = netbuf_data(stack->pool, buffer) + offset;
+    uint32_t quoted = ip->header_length + (ip->length < 8u ? ip->length : 8u);
+    at[0] = ICMP_UNREACHABLE;
+    at[1] = code;
+    memset(at + 2, 0, 6);
+    memcpy(at + ICMP_BYTES, ip->header, quoted);
+    store_native16(at + 2, checksum_finish(checksum_add(0, at, ICMP_BYTES + quoted)));
+    struct ipv4_send send = {.source = stack->address,
+                             .destination = ip->source,
+                             .buffer = buffer,
+                             .offset = offset,
+                             .length = ICMP_BYTES + quoted,
+                             .protocol = PROTOCOL_ICMP};
+    stack->counters.icmp_errors_out += ipv4_send(stack, &send);
+}
+
+/* An error about a packet that we sent: it quotes the IPv4 header and 8 bytes. */
+static void icmp_unreachable(struct net_stack *stack, const struct ipv4_packet *ip)
+{
+    const uint8_t *quoted = ip->payload + ICMP_BYTES;
+    uint32_t length = ip->length - ICMP_BYTES;
+
+    if (length < IPV4_BYTES + 8u || quoted[0] != 0x45u ||
+        load_be32(quoted + 12) != stack->address) {
+        stack->counters.icmp_malformed++;
+        return;
+    }
+    if (quoted[9] == PROTOCOL_TCP) {
+        struct tcp_ends ends = {.remote_address = load_be32(quoted + 16),
+                                .remote_port = load_be16(quoted + IPV4_BYTES + 2),
+                                .local_port = load_be16(quoted + IPV4_BYTES)};
+        tcp_icmp_unreachable(stack, ends, ip->payload[1], load_be32(quoted + IPV4_BYTES + 4));
+    }
+}
+
+void icmp_input(struct net_stack *stack, const struct ipv4_packet *ip)
+{
+    if (ip->length < ICMP_BYTES ||
+        checksum_fold(checksum_add(0, ip->payload, ip->length)) != 0xffffu) {
+        stack->counters.icmp_malformed++;
+        return;
+    }
+    stack->counters.icmp_in++;
+    if (ip->payload[0] == ICMP_ECHO_REQUEST) {
+        icmp_echo(stack, ip);
+    } else if (ip->payload[0] == ICMP_UNREACHABLE) {
+        icmp_unreachable(stack, ip);
+    }
+}

@@ -1,0 +1,474 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+/*
+ * The stack's whole state and what its files call of each other. Private to lib/net.
+ *
+ * Layers, each calling only the next lower one to send and the next higher one to receive:
+ *     tcp*.c, udp.c, dhcp.c, icmp.c  ->  ipv4.c  ->  arp.c  ->  stack.c (device queue)
+ */
+#ifndef LIB_NET_INTERNAL_H
+#define LIB_NET_INTERNAL_H
+
+#include "lib/base/assert.h"
+#include "lib/net/list.h"
+#include "lib/net/siphash.h"
+#include "lib/net/stack.h"
+#include "lib/net/wire.h"
+
+#define NS_PER_US 1000ull
+#define NS_PER_MS 1000000ull
+#define NS_PER_S 1000000000ull
+
+#define STACK_TX_QUEUE 64u
+#define UDP_BUCKETS 32u /* power of two */
+#define UDP_NONE 0xffu
+
+#define ARP_SETS 16u /* power of two */
+#define ARP_WAYS 4u
+#define ARP_PENDING_MAX 2u /* packets that wait for one neighbour */
+
+#define EPHEMERAL_PORT_FIRST 49152u /* RFC 6335, 6 */
+#define EPHEMERAL_PORTS 16384u
+
+/* ---- TCP parameters --------------------------------------------------------------------------*/
+
+#define TCP_DEFAULT_MSS 536u /* RFC 9293, 3.7.1 */
+#define TCP_RTO_INITIAL NS_PER_S
+#define TCP_RTO_MIN (200u * NS_PER_MS) /* below RFC 6298's 1 s, as Linux and BSD do */
+#define TCP_RTO_MAX (60u * NS_PER_S)
+#define TCP_SYN_RETRIES 5u
+#define TCP_DATA_RETRIES 15u
+#define TCP_ORPHAN_RETRIES 10u
+#define TCP_DELAYED_ACK (40u * NS_PER_MS)
+#define TCP_TIME_WAIT_NS (60u * NS_PER_S) /* 2 MSL of 30 s */
+#define TCP_FIN_WAIT_2_NS (30u * NS_PER_S)
+#define TCP_KEEPALIVE_INTERVAL (10u * NS_PER_S)
+#define TCP_KEEPALIVE_PROBES 5u
+#define TCP_CHALLENGE_INTERVAL (20u * NS_PER_MS)
+#define TCP_PAWS_AGE_MAX (24u * 86400u * NS_PER_S) /* RFC 7323, 5.5 */
+
+/* Timer wheel: slots of 2^22 ns (4.2 ms), one turn 2.1 s. Deadlines further off take more turns. */
+#define TCP_TICK_SHIFT 22u
+#define TCP_WHEEL_SLOTS 512u
+
+/* Bookkeeping beside each pool buffer, for the one queue that holds it. */
+struct buffer_meta {
+    uint32_t next; /* buffer, or NETBUF_NONE */
+    uint32_t sequence;
+    uint16_t offset; /* of the payload in the buffer */
+    uint16_t length;
+    uint8_t queued;        /* in a connection's send or receive queue */
+    uint8_t sacked;        /* send queue: the peer said it has it */
+    uint8_t retransmitted; /* send queue: sent again in this recovery */
+    uint8_t reserved;
+};
+
+enum tcp_flag {
+    TCP_FLAG_SEND_SYN = 1u << 0,      /* the SYN or SYN-ACK has to go out (again) */
+    TCP_FLAG_ACK_NOW = 1u << 1,       /* an acknowledgement has to go out */
+    TCP_FLAG_ACK_DELAYED = 1u << 2,   /* may wait for TCP_DELAYED_ACK */
+    TCP_FLAG_FIN_QUEUED = 1u << 3,    /* FIN follows the send queue */
+    TCP_FLAG_FIN_SEEN = 1u << 4,      /* fin_sequence holds */
+    TCP_FLAG_END_DUE = 1u << 5,       /* FIN received, on_end not called yet */
+    TCP_FLAG_PAUSED = 1u << 6,        /* on_receive did not take everything */
+    TCP_FLAG_WANTS_SPACE = 1u << 7,   /* tcp_send took less than it was given */
+    TCP_FLAG_SENDABLE_DUE = 1u << 8,  /* on_sendable to be called */
+    TCP_FLAG_ATTACHED = 1u << 9,      /* the application holds the handle */
+    TCP_FLAG_ACTIVE_OPEN = 1u << 10,  /* tcp_connect made it */
+    TCP_FLAG_TIMESTAMPS = 1u << 11,   /* RFC 7323 timestamps agreed */
+    TCP_FLAG_SACK = 1u << 12,         /* RFC 2018 agreed */
+    TCP_FLAG_WINDOW_SCALE = 1u << 13, /* RFC 7323 window scaling agreed */
+    TCP_FLAG_RECOVERY = 1u << 14,     /* loss recovery until `recover` is acknowledged */
+    TCP_FLAG_PERSIST = 1u << 15,      /* the retransmit timer probes a closed window */
+    TCP_FLAG_ROUND_TRIP = 1u << 16,   /* timing the segment that ends at rtt_sequence */
+    TCP_FLAG_FORCE_SEND = 1u << 17,   /* window probe: send whatever fits, at least one byte */
+    TCP_FLAG_HALF_OPEN = 1u << 18,    /* counted in the listener's backlog */
+    TCP_FLAG_FREE_DUE = 1u << 19,     /* closed; the active pass frees it */
+};
+
+struct tcp_connection {
+    struct net_stack *stack; /* [const] */
+    struct tcp_connection *hash_next;
+    ipv4_t remote_address;
+    uint16_t remote_port;
+    uint16_t local_port;
+    uint32_t flags;
+    uint8_t state;      /* enum tcp_state */
+    uint8_t send_shift; /* scale of the peer's window */
+    uint8_t receive_shift;
+    uint8_t duplicate_acks;
+    const struct tcp_ops *ops;
+    void *user;
+    struct list active; /* in stack->active */
+
+    /* Sending. Sequence order: snd_una <= snd_nxt <= snd_max; send_end is behind the last queued
+     * byte, the FIN's own number. */
+    uint32_t snd_una;
+    uint32_t snd_nxt;
+    uint32_t snd_max;
+    uint32_t send_end;
+    uint32_t snd_wnd; /* bytes from snd_una */
+    uint32_t snd_wnd_max;
+    uint32_t snd_wl1;
+    uint32_t snd_wl2;
+    uint32_t send_head; /* buffers, linked by buffer_meta.next */
+    uint32_t send_tail;
+    uint32_t send_cursor; /* holds snd_nxt; NETBUF_NONE when snd_nxt == send_end */
+    uint32_t mss;         /* payload bytes in a full segment sent */
+    uint32_t cwnd;
+    uint32_t ssthresh;
+    uint32_t recover;
+    uint32_t send_count; /* buffers in the send queue */
+
+    /* Receiving. rcv_nxt <= rcv_adv. */
+    uint32_t rcv_nxt;
+    uint32_t rcv_adv; /* right edge the peer may send up to */
+    uint32_t last_ack_sent;
+    uint32_t receive_unread; /* bytes in order, not consumed */
+    uint32_t receive_head;   /* unread, then out of order; by sequence, not overlapping */
+    uint32_t receive_tail;
+    uint32_t receive_count; /* buffers in the receive queue */
+    uint32_t unacked_bytes; /* received since the last acknowledgement */
+    uint32_t fin_sequence;
+    uint32_t timestamp_recent;
+    time_ns_t timestamp_recent_at;
+    uint32_t last_sack; /* sequence in the most recent out-of-order segment */
+
+    /* Timers; DEADLINE_NEVER: off. */
+    time_ns_t retransmit_deadline;
+    time_ns_t ack_deadline;
+    time_ns_t misc_deadline;  /* TIME-WAIT, FIN-WAIT-2, keep-alive */
+    time_ns_t wheel_deadline; /* when the wheel will look at this connection */
+    struct list wheel;
+    uint64_t srtt_ns;
+    uint64_t rttvar_ns;
+    uint64_t rto_ns;
+    time_ns_t rtt_start;
+    uint32_t rtt_sequence;
+    uint8_t backoff; /* timeouts in a row */
+    uint8_t keepalive_probes;
+    uint8_t listener;
+    uint8_t sack_pending;
+    time_ns_t last_receive;
+    time_ns_t last_send;
+    time_ns_t last_challenge;
+    time_ns_t keepalive_idle; /* 0: off */
+
+    struct list age;     /* in the listener's half-open list or stack->time_wait, oldest first */
+    struct list waiting; /* in stack->waiting: for pool buffers */
+    uint32_t iss;
+    uint32_t irs;
+    uint64_t bytes_in;
+    uint64_t bytes_out;
+    uint64_t retransmits;
+    time_ns_t opened;
+};
+
+struct tcp_listener {
+    const struct tcp_ops *ops; /* NULL: free */
+    void *user;
+    struct list half_open; /* connections in SYN-RECEIVED, oldest first */
+    uint32_t backlog;
+    uint32_t half_open_count;
+    uint16_t port;
+};
+
+struct udp_socket {
+    struct net_stack *stack;
+    udp_receive_function *receive; /* NULL: free */
+    void *user;
+    uint16_t port;
+    uint8_t next; /* in the bucket */
+};
+
+enum arp_state { ARP_FREE, ARP_INCOMPLETE, ARP_REACHABLE, ARP_PROBE };
+
+struct arp_entry {
+    ipv4_t address;
+    uint8_t mac[6];
+    uint8_t state;
+    uint8_t tries;
+    bool used; /* since it became reachable */
+    uint8_t pending_count;
+    time_ns_t deadline;
+    struct netframe pending[ARP_PENDING_MAX];
+};
+
+enum dhcp_state {
+    DHCP_OFF,
+    DHCP_INIT,
+    DHCP_SELECTING,
+    DHCP_REQUESTING,
+    DHCP_PROBING, /* asking by ARP whether someone has the address */
+    DHCP_BOUND,
+    DHCP_RENEWING,
+    DHCP_REBINDING
+};
+
+struct dhcp_client {
+    uint8_t state; /* enum dhcp_state */
+    uint8_t tries;
+    uint32_t transaction;
+    ipv4_t server;
+    ipv4_t offered;
+    ipv4_t netmask, gateway, dns_server; /* of the last acknowledgement */
+    time_ns_t deadline;                  /* of the next step */
+    time_ns_t started;
+    time_ns_t request_sent;
+    time_ns_t renew_at, rebind_at, lease_end;
+};
+
+/* A token bucket: one token each interval, at most `burst`. */
+struct rate_limit {
+    time_ns_t refilled;
+    uint32_t tokens;
+};
+
+struct net_stack {
+    struct netdev *dev;
+    struct netbuf_pool *pool;
+    struct buffer_meta *meta; /* [pool->buffer_count] */
+    time_ns_t now;
+    ipv4_t address; /* IPV4_ANY: none */
+    ipv4_t netmask;
+    ipv4_t gateway;
+    uint32_t reserve_buffers;
+    uint32_t tx_count;
+    uint32_t receive_buffer; /* of the callback running now */
+    struct list active;      /* connections with something to do at the end of this poll */
+    struct tcp_connection **hash;
+    uint32_t hash_mask;
+    uint32_t connection_count;
+    uint64_t hash_key[2];
+    struct netframe tx[STACK_TX_QUEUE];
+    struct stack_counters counters;
+
+    struct list free_connections;
+    struct list time_wait; /* oldest first */
+    struct list waiting;   /* connections that want pool buffers, longest first */
+    struct tcp_connection *connections;
+    uint32_t connections_max;
+    uint32_t receive_window_bytes;
+    uint32_t send_queue_bytes;
+    uint32_t send_buffers_max;    /* buffers in one send queue */
+    uint32_t receive_buffers_max; /* buffers in one receive queue */
+    uint8_t receive_shift;
+    uint64_t wheel_tick; /* every slot before this tick has been run */
+    uint64_t wheel_bits[TCP_WHEEL_SLOTS / 64u];
+    struct list wheel[TCP_WHEEL_SLOTS];
+    struct tcp_listener listeners[STACK_LISTENERS_MAX];
+    uint32_t timestamp_offset;
+
+    struct udp_socket udp[STACK_UDP_SOCKETS_MAX];
+    uint8_t udp_bucket[UDP_BUCKETS]; /* index into udp, or UDP_NONE */
+
+    struct arp_entry arp[ARP_SETS][ARP_WAYS];
+    time_ns_t arp_deadline;
+    time_ns_t arp_defended;
+
+    time_ns_t next_deadline; /* nothing is due before */
+    time_ns_t device_deadline;
+    struct dhcp_client dhcp;
+    ipv4_t dns_server;
+    const char *host_name;
+    struct siphash_key secret;
+    uint64_t random_counter;
+    struct rate_limit icmp_limit, reset_limit;
+    void (*interface_changed)(void *user);
+    void *interface_user;
+};
+
+/* ---- stack.c: device queue, buffers, small services -------------------------------------------*/
+
+/* Queues one frame; takes over its reference in every case. False: dropped, no room. */
+bool stack_transmit(struct net_stack *stack, struct netframe frame);
+/* Whether a frame would be taken now; hands the queue to the device first when it is full. */
+bool stack_transmit_room(struct net_stack *stack);
+/* A buffer for a packet of ours, from the reserve too; NETBUF_NONE is counted. */
+uint32_t stack_take_buffer(struct net_stack *stack);
+/* Whether queued data may take a buffer: the reserve is left alone. */
+static inline bool stack_data_buffer_free(const struct net_stack *stack)
+{
+    return stack->pool->free_count > stack->reserve_buffers;
+}
+/* Unpredictable to anyone who does not know the secret. */
+uint64_t stack_random(struct net_stack *stack);
+bool rate_limit_take(struct rate_limit *limit, time_ns_t now, time_ns_t interval, uint32_t burst);
+/* Makes stack_tick look again at `deadline` or earlier. */
+static inline void stack_due(struct net_stack *stack, time_ns_t deadline)
+{
+    if (deadline < stack->next_deadline) {
+        stack->next_deadline = deadline;
+    }
+}
+/* Takes a new address, mask, gateway and DNS server into use; IPV4_ANY: none. Connections of
+ * another address are ended. */
+struct interface_address {
+    ipv4_t address, netmask, gateway, dns_server;
+};
+void stack_set_address(struct net_stack *stack, const struct interface_address *to);
+
+/* ---- arp.c ------------------------------------------------------------------------------------*/
+
+void arp_input(struct net_stack *stack, const uint8_t *packet, uint32_t length);
+/* Sends the frame (14 bytes of room for its Ethernet header at its start) to the neighbour, or lets
+ * it wait for the neighbour's answer. Takes over its reference. */
+void arp_transmit(struct net_stack *stack, ipv4_t neighbour, struct netframe frame);
+/* Runs what is due; returns the next deadline. */
+time_ns_t arp_tick(struct net_stack *stack);
+/* Tells the neighbours our address (RFC 5227, 2.3). */
+void arp_announce(struct net_stack *stack);
+/* Asks who has `address` without claiming it (RFC 5227, 2.1.1). */
+void arp_probe(struct net_stack *stack, ipv4_t address);
+/* Forgets all neighbours. */
+void arp_flush(struct net_stack *stack);
+void ethernet_write(uint8_t *at, const uint8_t *destination, const uint8_t *source, uint16_t type);
+
+/* ---- ipv4.c, icmp.c, udp.c --------------------------------------------------------------------*/
+
+void ipv4_input(struct net_stack *stack, const struct netframe *frame);
+/* The neighbour that packets to `destination` go to; IPV4_ANY: there is no way. */
+ipv4_t ipv4_route(const struct net_stack *stack, ipv4_t destination);
+bool ipv4_is_broadcast(const struct net_stack *stack, ipv4_t address);
+
+struct ipv4_send {
+    ipv4_t source;
+    ipv4_t destination;
+    uint32_t buffer;
+    uint32_t offset; /* of the IPv4 payload, ETHERNET_BYTES + IPV4_BYTES or more */
+    uint32_t length; /* of the IPv4 payload */
+    uint8_t protocol;
+};
+/* Writes the headers in front and sends. Takes over the buffer's reference in every case. False:
+ * there is no way to the destination. */
+bool ipv4_send(struct net_stack *stack, const struct ipv4_send *send);
+
+void icmp_input(struct net_stack *stack, const struct ipv4_packet *ip);
+/* Answers `ip` with a destination-unreachable, if that is allowed (RFC 1122, 3.2.2). */
+void icmp_send_unreachable(struct net_stack *stack, const struct ipv4_packet *ip, uint8_t code);
+
+void udp_input(struct net_stack *stack, const struct ipv4_packet *ip);
+/* Sends a datagram whose payload lies at send->offset; addresses in `send`. */
+struct udp_ports {
+    uint16_t source, destination;
+};
+bool udp_output(struct net_stack *stack, const struct ipv4_send *send, struct udp_ports ports);
+
+/* ---- dhcp.c -----------------------------------------------------------------------------------*/
+
+#define DHCP_SERVER_PORT 67u
+#define DHCP_CLIENT_PORT 68u
+
+void dhcp_start(struct net_stack *stack);
+void dhcp_input(struct net_stack *stack, const struct udp_datagram *datagram);
+time_ns_t dhcp_tick(struct net_stack *stack);
+/* Someone else uses `address`. */
+void dhcp_conflict(struct net_stack *stack, ipv4_t address);
+
+/* ---- TCP --------------------------------------------------------------------------------------*/
+
+/* tcp_table.c: connections and their table. */
+void tcp_table_init(struct net_stack *stack);
+struct tcp_ends {
+    ipv4_t remote_address;
+    uint16_t remote_port;
+    uint16_t local_port;
+};
+struct tcp_connection *tcp_lookup(struct net_stack *stack, struct tcp_ends ends);
+/* A connection in the table, state CLOSED, not attached; the oldest TIME-WAIT makes room. NULL:
+ * all are in use. */
+struct tcp_connection *tcp_allocate(struct net_stack *stack, struct tcp_ends ends);
+/* Ends the connection: out of the table and all queues, its handle is dead; on_closed is called
+ * when the application still holds it. */
+void tcp_finish(struct tcp_connection *c, status_t reason);
+/* Ends it as tcp_finish does, after sending a reset. */
+void tcp_reset(struct tcp_connection *c, status_t reason);
+void tcp_enter_time_wait(struct tcp_connection *c);
+void tcp_leave_half_open(struct tcp_connection *c);
+struct tcp_listener *tcp_find_listener(struct net_stack *stack, uint16_t port);
+uint32_t tcp_initial_sequence(struct net_stack *stack, struct tcp_ends ends);
+/* All connections end: the address is gone. */
+void tcp_address_lost(struct net_stack *stack);
+
+/* Puts the connection on the list that the end of the poll works off. */
+static inline void tcp_activate(struct tcp_connection *c)
+{
+    if (list_is_empty(&c->active)) {
+        list_append(&c->stack->active, &c->active);
+    }
+}
+/* Callbacks, output and freeing for all connections on the active list. */
+void tcp_run_active(struct net_stack *stack);
+
+/* tcp_input.c, tcp_open.c, tcp_ack.c */
+void tcp_input(struct net_stack *stack, const struct ipv4_packet *ip);
+void tcp_input_listen(struct net_stack *stack, const struct tcp_segment *segment);
+void tcp_input_syn_sent(struct tcp_connection *c, const struct tcp_segment *segment);
+/* True: the connection is now established and goes on with the segment. */
+bool tcp_input_syn_received(struct tcp_connection *c, const struct tcp_segment *segment);
+/* A challenge acknowledgement (RFC 5961), at most one each 20 ms and connection. */
+void tcp_challenge(struct tcp_connection *c);
+void tcp_icmp_unreachable(struct net_stack *stack, struct tcp_ends ends, uint8_t code,
+                          uint32_t sequence);
+/* False: the segment must be dropped. */
+bool tcp_ack_input(struct tcp_connection *c, const struct tcp_segment *segment);
+void tcp_ack_advance(struct tcp_connection *c, const struct tcp_segment *segment);
+
+/* tcp_receive.c */
+void tcp_receive_data(struct tcp_connection *c, const struct tcp_segment *segment);
+/* Gives queued data and the end of the stream to the application as far as it takes it. */
+void tcp_deliver(struct tcp_connection *c);
+/* Delivers `length` new bytes at rcv_nxt that skip the queue. */
+void tcp_deliver_direct(struct tcp_connection *c, const struct tcp_segment *segment);
+/* The sequence has reached the FIN, if one was seen. */
+void tcp_check_fin(struct tcp_connection *c);
+void tcp_receive_queue_drop(struct tcp_connection *c);
+/* Bytes of window to offer now, the right edge never moving back. */
+uint32_t tcp_receive_window(const struct tcp_connection *c);
+/* Announces a window that has opened by a useful amount. */
+void tcp_window_update(struct tcp_connection *c);
+uint32_t tcp_sack_blocks(const struct tcp_connection *c, struct tcp_sack_block *blocks,
+                         uint32_t max);
+
+/* tcp_send.c: the send queue. */
+void tcp_send_queue_drop(struct tcp_connection *c);
+/* Frees everything before snd_una. */
+void tcp_send_queue_acknowledged(struct tcp_connection *c);
+/* The queued buffer that holds `sequence`; NETBUF_NONE: none does. */
+uint32_t tcp_send_queue_find(const struct tcp_connection *c, uint32_t sequence);
+void tcp_sendable_check(struct tcp_connection *c);
+/* Wakes connections that wait for pool buffers while there are some. */
+void tcp_wake_waiting(struct net_stack *stack);
+
+/* tcp_output.c */
+void tcp_output(struct tcp_connection *c);
+void tcp_send_ack(struct tcp_connection *c);
+/* Sends the first unacknowledged segment or FIN again. */
+void tcp_retransmit_first(struct tcp_connection *c);
+/* Makes the peer answer with its state: an empty segment just before its window. */
+void tcp_send_probe(struct tcp_connection *c);
+void tcp_send_reset(struct tcp_connection *c);
+/* Answers a segment that belongs to no connection (RFC 9293, 3.10.7.1). */
+void tcp_send_reset_for(struct net_stack *stack, const struct tcp_segment *segment);
+static inline uint32_t tcp_timestamp_now(const struct net_stack *stack)
+{
+    /* Ticks of 2^20 ns, 1.05 ms; RFC 7323, 5.4 allows 1 ms to 1 s. */
+    return (uint32_t)(stack->now >> 20) + stack->timestamp_offset;
+}
+
+/* tcp_timer.c */
+void tcp_timer_init(struct net_stack *stack);
+/* Call after a deadline of the connection was set earlier. */
+void tcp_timer_update(struct tcp_connection *c);
+time_ns_t tcp_tick(struct net_stack *stack);
+void tcp_arm_retransmit(struct tcp_connection *c);
+
+/* tcp_congestion.c: NewReno (RFC 5681, RFC 6582). */
+void congestion_init(struct tcp_connection *c);
+void congestion_acked(struct tcp_connection *c, uint32_t bytes);
+void congestion_recovery_start(struct tcp_connection *c);
+void congestion_timeout(struct tcp_connection *c);
+/* After an idle time longer than a retransmission timeout (RFC 5681, 4.1). */
+void congestion_idle(struct tcp_connection *c);
+void rtt_sample(struct tcp_connection *c, uint64_t rtt_ns);
+
+#endif

@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+/* IPv4 (RFC 791, RFC 1122 section 3): no forwarding, no fragments, options skipped. */
+#include "lib/net/internal.h"
+
+bool ipv4_is_broadcast(const struct net_stack *stack, ipv4_t address)
+{
+    return address == IPV4_BROADCAST ||
+           (stack->address != IPV4_ANY && ((address ^ stack->address) & stack->netmask) == 0 &&
+            (address | stack->netmask) == IPV4_BROADCAST);
+}
+
+ipv4_t ipv4_route(const struct net_stack *stack, ipv4_t destination)
+{
+    if (ipv4_is_broadcast(stack, destination)) {
+        return IPV4_BROADCAST;
+    }
+    if (stack->address == IPV4_ANY || destination == stack->address || !ipv4_is_host(destination)) {
+        return IPV4_ANY;
+    }
+    return ((destination ^ stack->address) & stack->netmask) == 0 ? destination : stack->gateway;
+}
+
+bool ipv4_send(struct net_stack *stack, const struct ipv4_send *send)
+{
+    ipv4_t neighbour = ipv4_route(stack, send->destination);
+
+    if (neighbour == IPV4_ANY) {
+        stack->counters.ipv4_no_route++;
+        netbuf_drop(stack->pool, send->buffer);
+        return false;
+    }
+    uint32_t offset = send->offset - IPV4_BYTES;
+    struct ipv4_header header = {.source = send->source,
+                                 .destination = send->destination,
+                                 .total_length = send->length + IPV4_BYTES,
+                                 .protocol = send->protocol};
+    ipv4_write(netbuf_data(stack->pool, send->buffer) + offset, &header);
+    struct netframe frame = {.buffer = send->buffer,
+                             .offset = (uint16_t)(offset - ETHERNET_BYTES),
+                             .length = (uint16_t)(header.total_length + ETHERNET_BYTES)};
+    arp_transmit(stack, neighbour, frame);
+    return true;
+}
+
+/* Whether the packet is addressed to us; marks broadcasts. */
+static bool ipv4_accept(const struct net_stack *stack, struct ipv4_packet *ip)
+{
+    if (ip->destination == stack->address && stack->address != IPV4_ANY) {
+        return true;
+    }
+    ip->broadcast = ipv4_is_broadcast(stack, ip->destination);
+    if (ip->broadcast) {
+        return ip->protocol == PROTOCOL_UDP;
+    }
+    /* A DHCP server may answer to the address that it is about to give (RFC 2131, 4.1). */
+    return stack->address == IPV4_ANY && stack->dhcp.state != DHCP_OFF &&
+           ip->protocol == PROTOCOL_UDP && ipv4_is_host(ip->destination);
+}
+
+void ipv4_input(struct net_stack *stack, const struct netframe *frame)
+{
+    const uint8_t *at = netbuf_data(stack->pool, frame->buffer) + frame->offset + ETHERNET_BYTES;
+    struct ipv4_packet ip;
+
+    enum wire_result result = ipv4_decode(at, frame->length - ETHERNET_BYTES, &ip);
+    if (result != WIRE_OK) {
+        stack->counters.ipv4_malformed += result == WIRE_MALFORMED;
+        stack->counters.ipv4_bad_checksum += result == WIRE_BAD_CHECKSUM;
+        return;
+    }
+    if (!ipv4_accept(stack, &ip)) {
+        stack->counters.ipv4_not_ours++;
+        return;
+    }
+    if (!ipv4_is_host(ip.source) || ip.source == stack->address ||
+        ipv4_is_broadcast(stack, ip.source)) {
+        stack->counters.ipv4_malformed++;
+        return;
+    }
+    if (ip.fragment != 0) {
+        stack->counters.ipv4_fragments++;
+        return;
+    }
+    stack->counters.ipv4_in++;
+    ip.buffer = frame->buffer;
+    switch (ip.protocol) {
+    case PROTOCOL_TCP:
+        tcp_input(stack, &ip);
+        break;
+    case PROTOCOL_UDP:
+        udp_input(stack, &ip);
+        break;
+    case PROTOCOL_ICMP:
+        icmp_input(stack, &ip);
+        break;
+    default:
+        stack->counters.ipv4_unknown_protocol++;
+        icmp_send_unreachable(stack, &ip, ICMP_CODE_PROTOCOL_UNREACHABLE);
+        break;
+    }
+}

@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+/* UDP (RFC 768, RFC 1122 section 4.1). */
+#include "lib/net/internal.h"
+
+static struct udp_socket *udp_find(struct net_stack *stack, uint16_t port)
+{
+    uint8_t index = stack->udp_bucket[port & (UDP_BUCKETS - 1u)];
+
+    while (index != UDP_NONE && stack->udp[index].port != port) {
+        index = stack->udp[index].next;
+    }
+    return index != UDP_NONE ? &stack->udp[index] : NULL;
+}
+
+static uint16_t udp_free_port(struct net_stack *stack)
+{
+    uint32_t start = (uint32_t)stack_random(stack);
+
+    /* One of any STACK_UDP_SOCKETS_MAX + 1 ports is free. */
+    for (uint32_t i = 0; i <= STACK_UDP_SOCKETS_MAX; i++) {
+        uint16_t port = (uint16_t)(EPHEMERAL_PORT_FIRST + (start + i) % EPHEMERAL_PORTS);
+        if (udp_find(stack, port) == NULL) {
+            return port;
+        }
+    }
+    return 0;
+}
+
+status_t udp_bind(struct net_stack *stack, uint16_t port, udp_receive_function *receive, void *user,
+                  struct udp_socket **out)
+{
+    if (receive == NULL) {
+        return STATUS_INVALID_ARGUMENT;
+    }
+    if (port == 0) {
+        port = udp_free_port(stack);
+    }
+    if (udp_find(stack, port) != NULL ||
+        (port == DHCP_CLIENT_PORT && stack->dhcp.state != DHCP_OFF)) {
+        return STATUS_IN_USE;
+    }
+    for (uint32_t i = 0; i < STACK_UDP_SOCKETS_MAX; i++) {
+        struct udp_socket *socket = &stack->udp[i];
+        if (socket->receive != NULL) {
+            continue;
+        }
+        uint8_t *bucket = &stack->udp_bucket[port & (UDP_BUCKETS - 1u)];
+        *socket = (struct udp_socket){
+            .stack = stack, .receive = receive, .user = user, .port = port, .next = *bucket};
+        *bucket = (uint8_t)i;
+        *out = socket;
+        return STATUS_OK;
+    }
+    return STATUS_NO_MEMORY;
+}
+
+void udp_unbind(struct udp_socket *socket)
+{
+    struct net_stack *stack = socket->stack;
+    uint8_t index = (uint8_t)(socket - stack->udp);
+    uint8_t *link = &stack->udp_bucket[socket->port & (UDP_BUCKETS - 1u)];
+
+    while (*link != index) {
+        link = &stack->udp[*link].next;
+    }
+    *link = socket->next;
+    socket->receive = NULL;
+}
+
+uint16_t udp_port(const struct udp_socket *socket)
+{
+    return socket->port;
+}
+
+void udp_input(struct net_stack *stack, const struct ipv4_packet *ip)
+{
+    const uint8_t *at = ip->payload;
+
+    if (ip->length < UDP_BYTES) {
+        stack->counters.udp_malformed++;
+        return;
+    }
+    uint32_t length = load_be16(at + 4);
+    if (length < UDP_BYTES || length > ip->length) {
+        stack->counters.udp_malformed++;
+        return;
+    }
+    uint16_t checksum = load_be16(at + 6); /* 0: the sender made none */
+    if (checksum != 0) {
+        uint64_t sum = pseudo_header_sum(ip->source, ip->destination, PROTOCOL_UDP, length);
+        if (checksum_fold(checksum_add(sum, at, length)) != 0xffffu) {
+            stack->counters.udp_malformed++;
+            return;
+        }
+    }
+    struct udp_datagram datagram = {
+        .source = ip->source,
+        .destination = ip->destination,
+        .source_port = load_be16(at),
+        .destination_port = load_be16(at + 2),
+        .data = at + UDP_BYTES,
+        .length = length - UDP_BYTES,
+        .buffer = ip->buffer,
+        .offset = (uint32_t)(at + UDP_BYTES - netbuf_data(stack->pool, ip->buffer)),
+    };
+    if (datagram.destination_port == DHCP_CLIENT_PORT && stack->dhcp.state != DHCP_OFF) {
+        dhcp_input(stack, &datagram);
+        return;
+    }
+    struct udp_socket *socket =
+        stack->address != IPV4_ANY ? udp_find(stack, datagram.destination_port) : NULL;
+    if (socket == NULL) {
+        stack->counters.udp_no_port++;
+        icmp_send_unreachable(stack, ip, ICMP_CODE_PORT_UNREACHABLE);
+        return;
+    }
+    stack->counters.udp_in++;
+    stack->receive_buffer = ip->buffer;
+    socket->receive(socket, socket->user, &datagram);
+}
+
+bool udp_output(struct net_stack *stack, const struct ipv4_send *send, struct udp_ports ports)
+{
+    struct ipv4_send packet = *send;
+
+    packet.offset -= UDP_BYTES;
+    packet.length += UDP_BYTES;
+    packet.protocol = PROTOCOL_UDP;
+    uint8_t *at = netbuf_data(stack->pool, packet.buffer) + packet.offset;
+    store_be16(at, ports.source);
+    store_be16(at + 2, ports.destination);
+    store_be16(at + 4, (uint16_t)packet.length);
+    store_native16(at + 6, 0);
+    uint64_t sum = pseudo_header_sum(send->source, send->destination, PROTOCOL_UDP, packet.length);
+    uint16_t checksum = checksum_finish(checksum_add(sum, at, packet.length));
+    /* 0 would mean that there is no checksum. */
+    store_native16(at + 6, checksum == 0 ? 0xffffu : checksum);
+    if (!ipv4_send(stack, &packet)) {
+        return false;
+    }
+    stack->counters.udp_out++;
+    return true;
+}
+
+static status_t udp_check(struct udp_socket *socket, ipv4_t address, uint32_t length)
+{
+    struct net_stack *stack = socket->stack;
+
+    if (length > stack->dev->mtu_bytes - IPV4_BYTES - UDP_BYTES) {
+        return STATUS_TOO_LARGE;
+    }
+    if (stack->address == IPV4_ANY || ipv4_route(stack, address) == IPV4_ANY) {
+        return STATUS_UNREACHABLE;
+    }
+    return stack_transmit_room(stack) ? STATUS_OK : STATUS_FULL;
+}
+
+status_t udp_send(struct udp_socket *socket, ipv4_t address, uint16_t port, const void *data,
+                  uint32_t length)
+{
+    struct net_stack *stack = socket->stack;
+
+    status_t status = udp_check(socket, address, length);
+    if (status != STATUS_OK) {
+        return status;
+    }
+    struct ipv4_send send = {.source = stack->address,
+                             .destination = address,
+                             .buffer = stack_take_buffer(stack),
+                             .offset = STACK_HEADROOM_BYTES,
+                             .length = length};
+    if (send.buffer == NETBUF_NONE) {
+        return STATUS_NO_MEMORY;
+    }
+    memcpy(netbuf_data(stack->pool, send.buffer) + send.offset, data, length);
+    struct udp_ports ports = {.source = socket->port, .destination = port};
+    return udp_output(stack, &send, ports) ? STATUS_OK : STATUS_UNREACHABLE;
+}
+
+status_t udp_send_buffer(struct udp_socket *socket, const struct udp_send_request *request)
+{
+    struct net_stack *stack = socket->stack;
+    status_t status = STATUS_INVALID_ARGUMENT;
+
+    if (request->offset >= ETHERNET_BYTES + IPV4_BYTES + UDP_BYTES &&
+        request->offset <= stack->pool->buffer_bytes &&
+        request->length <= stack->pool->buffer_bytes - request->offset) {
+        status = udp_check(socket, request->address, request->length);
+    }
+    if (status != STATUS_OK) {
+        netbuf_drop(stack->pool, request->buffer);
+        return status;
+    }
+    struct ipv4_send send = {.source = stack->address,
+                             .destination = request->address,
+                             .buffer = request->buffer,
+                             .offset = request->offset,
+                             .length = request->length};
+    struct udp_ports ports = {.source = socket->port, .destination = request->port};
+    return udp_output(stack, &send, ports) ? STATUS_OK : STATUS_UNREACHABLE;
+}

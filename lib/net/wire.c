@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+#include "lib/net/wire.h"
+
+bool arp_decode(const uint8_t *packet, uint32_t length, struct arp_packet *arp)
+{
+    if (length < ARP_BYTES || load_be16(packet) != 1u || load_be16(packet + 2) != ETHERTYPE_IPV4 ||
+        packet[4] != 6u || packet[5] != 4u) {
+        return false;
+    }
+    arp->operation = load_be16(packet + 6);
+    memcpy(arp->sender_mac, packet + 8, 6);
+    arp->sender = load_be32(packet + 14);
+    arp->target = load_be32(packet + 24);
+    return true;
+}
+
+enum wire_result ipv4_decode(const uint8_t *packet, uint32_t length, struct ipv4_packet *ip)
+{
+    if (length < IPV4_BYTES || packet[0] >> 4 != 4u) {
+        return WIRE_MALFORMED;
+    }
+    uint32_t header_length = (packet[0] & 15u) * 4u;
+    uint32_t total = load_be16(packet + 2);
+    /* A frame may be longer than the packet: Ethernet pads to 60 bytes. */
+    if (header_length < IPV4_BYTES || total < header_length || total > length) {
+        return WIRE_MALFORMED;
+    }
+    if (checksum_fold(checksum_add(0, packet, header_length)) != 0xffffu) {
+        return WIRE_BAD_CHECKSUM;
+    }
+    ip->header = packet;
+    ip->payload = packet + header_length;
+    ip->header_length = header_length;
+    ip->length = total - header_length;
+    ip->source = load_be32(packet + 12);
+    ip->destination = load_be32(packet + 16);
+    ip->fragment = load_be16(packet + 6) & IPV4_FRAGMENT_MASK;
+    ip->protocol = packet[9];
+    ip->broadcast = false;
+    return WIRE_OK;
+}
+
+void ipv4_write(uint8_t *at, const struct ipv4_header *header)
+{
+    store_be32(at, 0x45000000u | header->total_length);
+    /* Identification 0 is right for packets that are never fragmented (RFC 6864, 4.1). */
+    store_be32(at + 4, IPV4_FLAG_DONT_FRAGMENT);
+    store_be32(at + 8, IPV4_TTL << 24 | (uint32_t)header->protocol << 16);
+    store_be32(at + 12, header->source);
+    store_be32(at + 16, header->destination);
+    store_native16(at + 10, checksum_finish(checksum_add(0, at, IPV4_BYTES)));
+}
+
+/* Reads the option of `size` bytes at `at`; a known kind of a wrong size is malformed. */
+static bool tcp_option_decode(const uint8_t *at, uint32_t size, struct tcp_segment *segment)
+{
+    switch (at[0]) {
+    case TCP_OPTION_MSS:
+        segment->mss = size == 4u ? load_be16(at + 2) : 0;
+        return size == 4u;
+    case TCP_OPTION_WINDOW_SCALE:
+        segment->has_window_scale = true;
+        segment->window_scale = size == 3u ? at[2] : 0;
+        return size == 3u;
+    case TCP_OPTION_SACK_PERMITTED:
+        segment->sack_permitted = true;
+        return size == 2u;
+    case TCP_OPTION_TIMESTAMPS:
+        if (size != 10u) {
+            return false;
+        }
+        segment->has_timestamps = true;
+        segment->timestamp = load_be32(at + 2);
+        segment->timestamp_echo = load_be32(at + 6);
+        return true;
+    case TCP_OPTION_SACK:
+        if (size < 10u || (size - 2u) % 8u != 0) {
+            return false;
+        }
+        segment->sack_count = 0;
+        for (uint32_t i = 2; i < size && segment->sack_count < TCP_SACK_BLOCKS_MAX; i += 8u) {
+            struct tcp_sack_block *block = &segment->sack[segment->sack_count++];
+            block->start = load_be32(at + i);
+            block->end = load_be32(at + i + 4u);
+        }
+        return true;
+    default:
+        return true;
+    }
+}
+
+static bool tcp_options_decode(const uint8_t *at, uint32_t length, struct tcp_segment *segment)
+{
+    uint32_t i = 0;
+
+    while (i < length && at[i] != TCP_OPTION_END) {
+        if (at[i] == TCP_OPTION_NOP) {
+            i++;
+            continue;
+        }
+        if (length - i < 2u || at[i + 1u] < 2u || at[i + 1u] > length - i ||
+            !tcp_option_decode(at + i, at[i + 1u], segment)) {
+            return false;
+        }
+        i += at[i + 1u];
+    }
+    return true;
+}
+
+enum wire_result tcp_decode(const struct ipv4_packet *ip, struct tcp_segment *segment)
+{
+    const uint8_t *at = ip->payload;
+
+    if (ip->length < TCP_BYTES) {
+        return WIRE_MALFORMED;
+    }
+    uint32_t header_length = (at[12] >> 4) * 4u;
+    if (header_length < TCP_BYTES || header_length > ip->length) {
+        return WIRE_MALFORMED;
+    }
+    uint64_t sum = pseudo_header_sum(ip->source, ip->destination, PROTOCOL_TCP, ip->length);
+    if (checksum_fold(checksum_add(sum, at, ip->length)) != 0xffffu) {
+        return WIRE_BAD_CHECKSUM;
+    }
+    segment->source_port = load_be16(at);
+    segment->destination_port = load_be16(at + 2);
+    segment->sequence = load_be32(at + 4);
+    segment->acknowledgment = load_be32(at + 8);
+    segment->flags = at[13] & 0x3fu;
+    segment->window = load_be16(at + 14);
+    segment->data = at + header_length;
+    segment->length = ip->length - header_length;
+    segment->ip = ip;
+    segment->mss = 0;
+    segment->has_timestamps = false;
+    segment->sack_permitted = false;
+    segment->has_window_scale = false;
+    segment->sack_count = 0;
+    if (header_length == TCP_BYTES) {
+        return WIRE_OK;
+    }
+    if (header_length == TCP_BYTES + TCP_TIMESTAMPS_BYTES &&
+        load_be32(at + 20) == TCP_TIMESTAMPS_WORD) {
+        segment->has_timestamps = true;
+        segment->timestamp = load_be32(at + 24);
+        segment->timestamp_echo = load_be32(at + 28);
+        return WIRE_OK;
+    }
+    return tcp_options_decode(at + TCP_BYTES, header_length - TCP_BYTES, segment) ? WIRE_OK
+                                                                                  : WIRE_MALFORMED;
+}

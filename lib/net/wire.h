@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+/*
+ * Packet formats. Each *_decode does the length checks once and fills a struct of plain values that
+ * cannot be wrong to use; each writer needs room for a whole header.
+ */
+#ifndef LIB_NET_WIRE_H
+#define LIB_NET_WIRE_H
+
+#include "lib/base/bytes.h"
+#include "lib/base/endian.h"
+#include "lib/net/checksum.h"
+#include "lib/net/stack.h"
+
+/* Ethernet II. */
+#define ETHERNET_BYTES 14u
+#define ETHERTYPE_IPV4 0x0800u
+#define ETHERTYPE_ARP 0x0806u
+
+/* RFC 826. */
+#define ARP_BYTES 28u
+#define ARP_REQUEST 1u
+#define ARP_REPLY 2u
+
+/* RFC 791. */
+#define IPV4_BYTES 20u
+#define IPV4_FLAG_DONT_FRAGMENT 0x4000u
+#define IPV4_FRAGMENT_MASK 0x3fffu /* more fragments, or an offset */
+#define IPV4_TTL 64u
+#define PROTOCOL_ICMP 1u
+#define PROTOCOL_TCP 6u
+#define PROTOCOL_UDP 17u
+#define IPV4_BROADCAST 0xffffffffu
+
+/* RFC 792. */
+#define ICMP_BYTES 8u
+#define ICMP_ECHO_REPLY 0u
+#define ICMP_UNREACHABLE 3u
+#define ICMP_ECHO_REQUEST 8u
+#define ICMP_CODE_PROTOCOL_UNREACHABLE 2u
+#define ICMP_CODE_PORT_UNREACHABLE 3u
+
+/* RFC 768. */
+#define UDP_BYTES 8u
+
+/* RFC 9293, 3.1. */
+#define TCP_BYTES 20u
+#define TCP_FIN 0x01u
+#define TCP_SYN 0x02u
+#define TCP_RST 0x04u
+#define TCP_PSH 0x08u
+#define TCP_ACK 0x10u
+#define TCP_URG 0x20u
+#define TCP_OPTION_END 0u
+#define TCP_OPTION_NOP 1u
+#define TCP_OPTION_MSS 2u
+#define TCP_OPTION_WINDOW_SCALE 3u
+#define TCP_OPTION_SACK_PERMITTED 4u
+#define TCP_OPTION_SACK 5u
+#define TCP_OPTION_TIMESTAMPS 8u
+/* NOP NOP timestamps(10): the layout of RFC 7323, appendix A, as one big-endian word. */
+#define TCP_TIMESTAMPS_WORD 0x0101080au
+#define TCP_TIMESTAMPS_BYTES 12u
+#define TCP_WINDOW_SCALE_MAX 14u
+#define TCP_SACK_BLOCKS_MAX 4u
+
+static inline void store_native16(void *at, uint16_t value)
+{
+    memcpy(at, &value, sizeof value);
+}
+
+static inline bool ipv4_is_multicast(ipv4_t address)
+{
+    return address >> 28 == 0xeu;
+}
+
+/* May stand as a source or as a host's own address (RFC 1122, 3.2.1.3). */
+static inline bool ipv4_is_host(ipv4_t address)
+{
+    return address >> 24 != 0 && address >> 24 != 127u && address < 0xe0000000u;
+}
+
+struct arp_packet {
+    uint16_t operation;
+    uint8_t sender_mac[6];
+    ipv4_t sender;
+    ipv4_t target;
+};
+
+/* False: not an Ethernet/IPv4 ARP packet of at least 28 bytes. */
+bool arp_decode(const uint8_t *packet, uint32_t length, struct arp_packet *arp);
+
+struct ipv4_packet {
+    const uint8_t *header;
+    const uint8_t *payload;
+    uint32_t header_length;
+    uint32_t length; /* of the payload */
+    ipv4_t source;
+    ipv4_t destination;
+    uint16_t fragment; /* not 0: a fragment */
+    uint8_t protocol;
+    bool broadcast; /* to everyone, set by the receive path */
+    uint32_t buffer;
+};
+
+enum wire_result { WIRE_OK, WIRE_MALFORMED, WIRE_BAD_CHECKSUM };
+
+enum wire_result ipv4_decode(const uint8_t *packet, uint32_t length, struct ipv4_packet *ip);
+
+/* The header without options, checksum included. */
+struct ipv4_header {
+    ipv4_t source;
+    ipv4_t destination;
+    uint32_t total_length;
+    uint8_t protocol;
+};
+void ipv4_write(uint8_t *at, const struct ipv4_header *header);
+
+/* Sum of the pseudo header (RFC 9293, 3.1; RFC 768). */
+static inline uint64_t pseudo_header_sum(ipv4_t source, ipv4_t destination, uint32_t protocol,
+                                         uint32_t length)
+{
+    uint32_t words[3];
+
+    store_be32(&words[0], source);
+    store_be32(&words[1], destination);
+    store_be32(&words[2], protocol << 16 | length);
+    return (uint64_t)words[0] + words[1] + words[2];
+}
+
+struct tcp_sack_block {
+    uint32_t start;
+    uint32_t end;
+};
+
+struct tcp_segment {
+    uint32_t sequence;
+    uint32_t acknowledgment;
+    uint32_t window; /* as in the header, not scaled */
+    uint32_t length; /* of data */
+    const uint8_t *data;
+    const struct ipv4_packet *ip;
+    uint8_t flags;
+    bool has_timestamps;
+    bool sack_permitted;
+    bool has_window_scale;
+    uint8_t window_scale;
+    uint8_t sack_count;
+    uint16_t mss; /* 0: not given */
+    uint32_t timestamp;
+    uint32_t timestamp_echo;
+    struct tcp_sack_block sack[TCP_SACK_BLOCKS_MAX]; /* [0, sack_count) */
+    uint16_t source_port;
+    uint16_t destination_port;
+};
+
+/* Decodes fields and options; the checksum is verified. */
+enum wire_result tcp_decode(const struct ipv4_packet *ip, struct tcp_segment *segment);
+
+/* Sequence number arithmetic modulo 2^32 (RFC 9293, 3.4). */
+static inline bool seq_before(uint32_t a, uint32_t b)
+{
+    return (int32_t)(a - b) < 0;
+}
+
+static inline bool seq_after(uint32_t a, uint32_t b)
+{
+    return (int32_t)(a - b) > 0;
+}
+
+static inline bool seq_at_or_before(uint32_t a, uint32_t b)
+{
+    return (int32_t)(a - b) <= 0;
+}
+
+#endif
