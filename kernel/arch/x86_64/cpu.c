@@ -12,6 +12,7 @@ void cpu_features_detect(void)
     uint32_t extended_max = cpuid(0x80000000u, 0).eax;
 
     struct cpuid_result r = cpuid(1, 0);
+    f->sse42 = r.ecx >> 20 & 1;
     f->x2apic = r.ecx >> 21 & 1;
     f->tsc_deadline = r.ecx >> 24 & 1;
     f->xsave = r.ecx >> 26 & 1;

@@ -171,6 +171,7 @@ static inline _Noreturn void cpu_stop(void)
 
 /* What CPUID offers of what the kernel uses; `const` after cpu_features_detect. */
 struct cpu_features {
+    bool sse42; /* needed: lib/base and every cell use it */
     bool smep, smap, umip, fsgsbase, x2apic, tsc_deadline, page_1g, xsave, xsaveopt, avx;
     bool hypervisor, invariant_tsc;
     uint32_t physical_bits;

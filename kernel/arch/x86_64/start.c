@@ -180,6 +180,8 @@ void x86_64_start(uint32_t loader, uint32_t information)
     serial_init();
     descriptors_init();
     cpu_features_detect();
+    if (!cpu_features.sse42)
+        refuse("CPU", "it has no SSE4.2, which programs here are built for");
     cpu_features_enable();
     print("hallows: kernel for x86-64, %s\n",
           loader == PVH_START_MAGIC ? "started by PVH" : "started by Multiboot2");
