@@ -38,10 +38,10 @@
 
 /* Smallest buffer memory: what recovery needs, and room for records up to 16 MiB is
  * LOGLET_BUFFER_BYTES(16 MiB). More memory, more writes in flight. */
-#define LOGLET_BUFFER_BYTES_MIN (LOGLET_READ_BYTES + 4u * LOGLET_FRAME_BYTES)
+#define LOGLET_BUFFER_BYTES_MIN (LOGLET_READ_BYTES + 5u * LOGLET_FRAME_BYTES)
 #define LOGLET_BUFFER_BYTES(record_bytes)                                                          \
     (LOGLET_READ_BYTES +                                                                           \
-     ((uint64_t)(record_bytes) / (LOGLET_FRAME_BYTES - 4096u) + 4u) * LOGLET_FRAME_BYTES)
+     ((uint64_t)(record_bytes) / (LOGLET_FRAME_BYTES / 4u * 3u) + 6u) * LOGLET_FRAME_BYTES)
 
 /* Where a record lies in its log. Grows from record to record, not by the record's length; 0 is
  * before every record. Keep it only with the log's name. */
@@ -130,8 +130,8 @@ void loglet_commit(struct loglet *log, time_ns_t now_ns);
 
 /* Every record before this position is durable. */
 log_position_t loglet_durable(const struct loglet *log);
-/* First record that is kept, and where the next record goes (positions of records are in
- * [tail, head)). */
+/* First position that is kept, and an end that no record reaches yet: records lie in [tail, head),
+ * appended but not committed ones included. */
 log_position_t loglet_tail(const struct loglet *log);
 log_position_t loglet_head(const struct loglet *log);
 uint64_t loglet_record_bytes_max(const struct loglet *log);
@@ -161,26 +161,44 @@ struct loglet_fragment {
     uint32_t total_bytes;
 };
 
+/* Several reads of the drive that complete as one; part of a reader. */
+struct loglet_job {
+    struct loglet_job *next;
+    uint64_t block;
+    uint8_t *to;
+    uint64_t bytes_left; /* not yet submitted */
+    uint32_t outstanding;
+    bool active;
+    status_t status;
+};
+
 /* Reads durable records in order from a position on. Caller's memory, opaque. */
 struct loglet_reader {
     struct loglet *log;
-    struct loglet_reader *next;
+    struct loglet_job job;
     uint8_t *buffer;
-    log_position_t start;  /* first record wanted */
-    log_position_t record; /* the one being read */
-    log_position_t frame;  /* next frame's */
-    uint64_t sequence;     /* its number; 0: not known yet */
-    uint32_t epoch;        /* least epoch that it may have */
-    uint32_t filled;       /* bytes in the buffer */
-    uint32_t at;           /* next unread byte in it */
-    uint32_t left;         /* bytes of the frame after `at` */
-    uint32_t index;        /* of the next record in the frame */
-    uint32_t total;        /* bytes of the record being read */
-    uint32_t offset;       /* of them delivered */
-    uint32_t skip;         /* continued bytes of a record that is not wanted */
-    status_t status;       /* of the last read; AGAIN: under way */
+    log_position_t start;     /* first record wanted */
+    log_position_t record;    /* the one being read */
+    log_position_t frame;     /* being read, or next */
+    log_position_t buffer_at; /* what the buffer begins with */
+    uint64_t sequence;        /* expected of the next frame; 0: any */
+    uint32_t epoch;           /* least epoch that it may have */
+    uint32_t filled;          /* bytes in the buffer */
+    uint32_t next_bytes;      /* how much to read ahead */
+    uint32_t at;              /* next unread byte of the frame, in the buffer */
+    uint32_t end;             /* of the frame's body, in the buffer */
+    uint32_t frame_end;       /* of its last block */
+    uint32_t index;           /* of the next record in the frame */
+    uint32_t total;           /* bytes of the record being read */
+    uint32_t offset;          /* of them passed */
+    bool in_frame;
     bool in_record;
-    bool wanted;
+    uint32_t extent; /* number of the one that `frame` lies in, as last looked up */
+    uint64_t extent_sequence;
+    uint32_t continued; /* bytes of the frame that belong to the record before */
+    uint32_t record_count;
+    bool open_end;
+    bool scanning; /* recovery: beyond what is known to be durable */
 };
 
 /* `buffer` is LOGLET_READ_BYTES of the drive's data memory, page-aligned, the reader's until

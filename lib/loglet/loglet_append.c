@@ -1,0 +1,556 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+/*
+ * From records to frames on the drive.
+ *
+ *   frame: FREE --log_start_frame--> OPEN --log_close_frame--> READY --log_send--> FLYING
+ *            ^                                                   ^  |                |
+ *            +----- retire: all older frames are durable -- DONE <--+-- completion --+
+ *                                                                   retry on an error
+ * A frame's place is fixed when it is opened, and frames of a log lie one behind the other, so that
+ * a frame is one sequential write, or one append to the zone whose write pointer is known.
+ */
+#include "lib/base/assert.h"
+#include "lib/base/bytes.h"
+#include "lib/base/crc32c.h"
+#include "lib/base/endian.h"
+#include "lib/loglet/loglet_internal.h"
+
+#define likely(condition) __builtin_expect(!!(condition), 1)
+#define unlikely(condition) __builtin_expect(!!(condition), 0)
+
+/* A record starts in a frame only if this much room is left: its header and some of its bytes. */
+#define ROOM_MIN 16u
+
+static inline uint32_t align_record(uint32_t bytes)
+{
+    return (bytes + RECORD_ALIGNMENT - 1u) & ~(RECORD_ALIGNMENT - 1u);
+}
+
+static inline uint8_t *frame_memory(const struct loglet_device *device, uint32_t frame)
+{
+    return device->frame_memory + (size_t)frame * LOGLET_FRAME_BYTES;
+}
+
+static inline uint32_t round_to_blocks(const struct loglet_device *device, uint32_t bytes)
+{
+    return (bytes + device->super.block_bytes - 1u) & ~(device->super.block_bytes - 1u);
+}
+
+void log_init(struct loglet_device *device, uint32_t index)
+{
+    struct loglet *log = &device->logs[index];
+    struct super_log info = log->info;
+
+    memset(log, 0, sizeof *log);
+    log->info = info;
+    log->device = device;
+    log->index = index;
+    log->state = STATUS_AGAIN;
+    log->open_frame = NONE;
+    log->first_frame = NONE;
+    log->last_frame = NONE;
+    log->unsent = NONE;
+    log->extent = NONE;
+    log->head_offset = 0;
+    log->tail = info.tail;
+    log->stable = info.stable;
+    log->durable = info.stable;
+    log->stable_sequence = info.stable_sequence;
+    log->sequence = info.stable_sequence;
+    log->extent_sequence = position_extent(device, info.stable);
+}
+
+/* ---- Extents ---- */
+
+uint32_t extent_find(const struct loglet_device *device, uint32_t log, uint64_t sequence)
+{
+    for (uint32_t i = 0; i < device->super.extent_count; i++) {
+        const struct extent *extent = &device->extents[i];
+        if (extent->sequence == sequence && extent->log == log && extent->state == EXTENT_USED) {
+            return i;
+        }
+    }
+    return NONE;
+}
+
+void extent_release(struct loglet_device *device, uint32_t index)
+{
+    struct extent *extent = &device->extents[index];
+
+    extent->state = EXTENT_FREE;
+    extent->reset_needed = device->zoned;
+    device->free_extents++;
+}
+
+static uint32_t extents_available(const struct loglet *log)
+{
+    uint32_t quota = log->info.quota_extents - log->used_extents;
+
+    return quota < log->device->free_extents ? quota : log->device->free_extents;
+}
+
+/* Takes the next free extent, round about so that all wear alike; the caller knows there is one. */
+static void take_extent(struct loglet *log)
+{
+    struct loglet_device *device = log->device;
+    uint32_t index = device->next_extent;
+
+    while (device->extents[index].state != EXTENT_FREE) {
+        index = index + 1u == device->super.extent_count ? 0 : index + 1u;
+        VERIFY(index != device->next_extent);
+    }
+    device->next_extent = index + 1u == device->super.extent_count ? 0 : index + 1u;
+    device->free_extents--;
+    /* The first extent of a log has the number that its first position names. */
+    if (log->extent != NONE || log->head_offset != 0) {
+        log->extent_sequence++;
+    }
+    struct extent *extent = &device->extents[index];
+    extent->state = EXTENT_USED;
+    extent->log = (uint8_t)log->index;
+    extent->sequence = log->extent_sequence;
+    extent->first_sequence = log->sequence;
+    extent->epoch = device->super.epoch;
+    extent->written_blocks = 0;
+    log->extent = index;
+    log->head_offset = 0;
+    log->used_extents++;
+    log->counters.extents_opened++;
+}
+
+/* ---- Frames ---- */
+
+static void start_frame(struct loglet *log, bool continues)
+{
+    struct loglet_device *device = log->device;
+
+    if (log->extent == NONE || log->head_offset == extent_bytes(device)) {
+        take_extent(log);
+    }
+    uint32_t index = device->free_frame;
+    struct frame *frame = &device->frames[index];
+    uint32_t room = extent_bytes(device) - log->head_offset;
+
+    device->free_frame = frame->next;
+    device->free_frames--;
+    frame->sequence = log->sequence++;
+    frame->position = position_of(device, log->extent_sequence, log->head_offset);
+    frame->next = NONE;
+    frame->extent = log->extent;
+    frame->used = FRAME_HEADER_BYTES;
+    frame->capacity = room < device->frame_bytes ? room : device->frame_bytes;
+    frame->continued_bytes = 0;
+    frame->record_count = 0;
+    frame->flags = continues ? FRAME_CONTINUES : 0;
+    frame->state = FRAME_OPEN;
+    frame->tries = 0;
+    frame->log = (uint8_t)log->index;
+    log->open_frame = index;
+    if (log->last_frame == NONE) {
+        log->first_frame = index;
+    } else {
+        device->frames[log->last_frame].next = index;
+    }
+    log->last_frame = index;
+}
+
+/* Ends the open frame; `open_record` is the position of a record that goes on in the next frame, or
+ * 0. */
+static void close_frame(struct loglet *log, log_position_t open_record)
+{
+    struct loglet_device *device = log->device;
+    uint32_t index = log->open_frame;
+    struct frame *frame = &device->frames[index];
+    uint8_t *memory = frame_memory(device, index);
+    uint32_t bytes = round_to_blocks(device, frame->used);
+    uint32_t body_bytes = frame->used - FRAME_HEADER_BYTES;
+
+    if (open_record != 0) {
+        frame->flags |= FRAME_OPEN_END;
+    }
+    memset(memory + frame->used, 0, bytes - frame->used);
+    struct frame_header header = {
+        .salt = log->info.salt,
+        .sequence = frame->sequence,
+        .position = frame->position,
+        .stable = log->stable,
+        .stable_sequence = log->stable_sequence,
+        .log_id = log->info.id,
+        .epoch = device->super.epoch,
+        .body_bytes = body_bytes,
+        .continued_bytes = frame->continued_bytes,
+        .body_crc = crc32c(0, memory + FRAME_HEADER_BYTES, body_bytes),
+        .record_count = frame->record_count,
+        .flags = frame->flags,
+    };
+    frame_encode(&header, memory);
+    frame->blocks = bytes >> device->block->block_shift;
+    frame->state = FRAME_READY;
+    frame->durable_after = open_record != 0 ? open_record : frame->position + bytes;
+    log->head_offset += bytes;
+    log->open_frame = NONE;
+    if (log->unsent == NONE) {
+        log->unsent = index;
+    }
+    log->counters.frames++;
+    log->counters.frame_bytes += bytes;
+    log->counters.padding_bytes += bytes - frame->used;
+}
+
+void log_close_frame(struct loglet *log)
+{
+    if (log->open_frame != NONE) {
+        close_frame(log, 0);
+    }
+}
+
+/* ---- Append ---- */
+
+static bool record_can_start(const struct frame *frame)
+{
+    return frame->record_count < FRAME_RECORDS_MAX &&
+           align_record(frame->used) + ROOM_MIN <= frame->capacity;
+}
+
+/* Whether frames and extents for a record of `bytes` (header included) are there now. */
+static status_t check_room(struct loglet *log, uint64_t bytes)
+{
+    struct loglet_device *device = log->device;
+    uint32_t end = extent_bytes(device);
+    uint32_t offset = log->extent == NONE ? end : log->head_offset;
+    uint32_t frames = 0;
+    uint32_t extents = 0;
+
+    if (log->open_frame != NONE) {
+        const struct frame *frame = &device->frames[log->open_frame];
+        uint32_t used = align_record(frame->used);
+        if (record_can_start(frame)) {
+            uint32_t room = frame->capacity - used;
+            if (bytes <= room) {
+                return STATUS_OK;
+            }
+            bytes -= room;
+            offset += frame->capacity;
+        } else {
+            offset += round_to_blocks(device, frame->used);
+        }
+    }
+    while (bytes != 0) {
+        if (offset == end) {
+            extents++;
+            offset = 0;
+        }
+        uint32_t capacity = end - offset < device->frame_bytes ? end - offset : device->frame_bytes;
+        uint64_t room = capacity - FRAME_HEADER_BYTES;
+        frames++;
+        offset += capacity;
+        bytes -= bytes < room ? bytes : room;
+    }
+    if (extents > extents_available(log)) {
+        log->counters.full_refusals++;
+        return STATUS_FULL;
+    }
+    return frames > device->free_frames ? STATUS_WOULD_BLOCK : STATUS_OK;
+}
+
+static void append_bytes(struct loglet *log, const uint8_t *from, size_t bytes,
+                         log_position_t record)
+{
+    struct loglet_device *device = log->device;
+
+    while (bytes != 0) {
+        struct frame *frame = &device->frames[log->open_frame];
+        if (unlikely(frame->used == frame->capacity)) {
+            close_frame(log, record);
+            start_frame(log, true);
+            continue;
+        }
+        uint32_t room = frame->capacity - frame->used;
+        uint32_t chunk = bytes < room ? (uint32_t)bytes : room;
+        memcpy(frame_memory(device, log->open_frame) + frame->used, from, chunk);
+        frame->used += chunk;
+        if ((frame->flags & FRAME_CONTINUES) != 0 && frame->record_count == 0) {
+            frame->continued_bytes += chunk;
+        }
+        from += chunk;
+        bytes -= chunk;
+    }
+}
+
+status_t loglet_append(struct loglet *log, const struct loglet_piece *pieces, uint32_t count,
+                       log_position_t *position)
+{
+    struct loglet_device *device = log->device;
+    uint64_t total = 0;
+
+    if (unlikely(log->state != STATUS_OK)) {
+        return log->state;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        total += pieces[i].bytes;
+        if (unlikely(total > UINT32_MAX)) {
+            return STATUS_TOO_LARGE;
+        }
+    }
+    if (unlikely(total > loglet_record_bytes_max(log))) {
+        return STATUS_TOO_LARGE;
+    }
+    status_t status = check_room(log, total + RECORD_HEADER_BYTES);
+    if (unlikely(status != STATUS_OK)) {
+        return status;
+    }
+    if (log->open_frame != NONE && !record_can_start(&device->frames[log->open_frame])) {
+        close_frame(log, 0);
+    }
+    if (log->open_frame == NONE) {
+        start_frame(log, false);
+    }
+    struct frame *frame = &device->frames[log->open_frame];
+    uint8_t *memory = frame_memory(device, log->open_frame);
+    uint32_t at = align_record(frame->used);
+    for (uint32_t i = frame->used; i < at; i++) {
+        memory[i] = 0;
+    }
+    store_le32(memory + at, (uint32_t)total);
+    store_le32(memory + at + 4, 0);
+    frame->used = at + RECORD_HEADER_BYTES;
+    *position = frame->position + frame->record_count++;
+    for (uint32_t i = 0; i < count; i++) {
+        append_bytes(log, pieces[i].data, pieces[i].bytes, *position);
+    }
+    log->counters.appends++;
+    log->counters.append_bytes += total;
+    return STATUS_OK;
+}
+
+void loglet_commit(struct loglet *log, time_ns_t now_ns)
+{
+    log_close_frame(log);
+    if (log->unsent != NONE) {
+        log_send(log, now_ns);
+        device_flush_requests(log->device, now_ns);
+    }
+}
+
+/* ---- To the drive and back ---- */
+
+/* Sends what may be sent: on a zoned drive one frame at a time, so that its place is known. */
+void log_send(struct loglet *log, time_ns_t now_ns)
+{
+    struct loglet_device *device = log->device;
+
+    if (log->state != STATUS_OK && log->state != STATUS_CLOSED) {
+        return;
+    }
+    while (log->unsent != NONE) {
+        struct frame *frame = &device->frames[log->unsent];
+        struct extent *extent = &device->extents[frame->extent];
+        struct block_request request = {.cookie = COOKIE(COOKIE_FRAME, log->unsent),
+                                        .operation = BLOCK_WRITE,
+                                        .flags = BLOCK_FUA};
+        if (frame->state == FRAME_OPEN) {
+            log->unsent = NONE;
+            return;
+        }
+        if (frame->state == FRAME_READY) {
+            uint32_t offset = position_offset(device, frame->position);
+            if (device->flying >= FRAMES_IN_FLIGHT_MAX || (device->zoned && log->flying != 0)) {
+                return;
+            }
+            request.block = extent_block(device, frame->extent);
+            if (extent->reset_needed && offset == 0) {
+                request.operation = BLOCK_ZONE_RESET;
+                request.cookie = COOKIE(COOKIE_ZONE, frame->extent);
+                request.flags = 0;
+            } else {
+                request.operation = device->zoned ? BLOCK_ZONE_APPEND : BLOCK_WRITE;
+                request.block += device->zoned ? 0 : offset >> device->block->block_shift;
+                request.blocks = frame->blocks;
+                request.data = frame_memory(device, log->unsent);
+            }
+            if (!device_request(device, &request, now_ns)) {
+                return;
+            }
+            log->flying++;
+            device->flying++;
+            if (request.operation == BLOCK_ZONE_RESET) {
+                return;
+            }
+            frame->state = FRAME_FLYING;
+        }
+        log->unsent = frame->next;
+    }
+}
+
+static void log_fail(struct loglet *log, status_t why)
+{
+    if (log->state == STATUS_OK || log->state == STATUS_CLOSED) {
+        log->state = why;
+    }
+}
+
+/* Frees the frames that are durable together with all before them. */
+static void retire_frames(struct loglet *log)
+{
+    struct loglet_device *device = log->device;
+
+    while (log->first_frame != NONE && device->frames[log->first_frame].state == FRAME_DONE) {
+        uint32_t index = log->first_frame;
+        struct frame *frame = &device->frames[index];
+        log->durable = frame->durable_after;
+        log->stable = frame->position + ((uint64_t)frame->blocks << device->block->block_shift);
+        log->stable_sequence = frame->sequence + 1u;
+        log->first_frame = frame->next;
+        if (log->first_frame == NONE) {
+            log->last_frame = NONE;
+        }
+        frame->state = FRAME_FREE;
+        frame->next = device->free_frame;
+        device->free_frame = index;
+        device->free_frames++;
+    }
+}
+
+void log_frame_done(struct loglet_device *device, uint32_t index,
+                    const struct block_completion *completion)
+{
+    struct frame *frame = &device->frames[index];
+    struct loglet *log = &device->logs[frame->log];
+
+    ASSERT(frame->state == FRAME_FLYING);
+    device->flying--;
+    log->flying--;
+    if (unlikely(completion->status != STATUS_OK)) {
+        frame->state = FRAME_READY;
+        if (++frame->tries >= WRITE_TRIES) {
+            log_fail(log, completion->status == STATUS_DEVICE_TIMEOUT ? STATUS_DEVICE_TIMEOUT
+                                                                      : STATUS_DEVICE_ERROR);
+            return;
+        }
+        log->counters.retries++;
+        /* Frames sent later are passed over: they are not READY. */
+        if (log->unsent == NONE || device->frames[log->unsent].sequence > frame->sequence) {
+            log->unsent = index;
+        }
+        return;
+    }
+    if (device->zoned) {
+        uint32_t offset = position_offset(device, frame->position);
+        uint64_t expected =
+            extent_block(device, frame->extent) + (offset >> device->block->block_shift);
+        if (completion->block != expected) { /* the header names another place: unreadable there */
+            log_fail(log, STATUS_DEVICE_ERROR);
+            return;
+        }
+        device->extents[frame->extent].written_blocks += frame->blocks;
+    }
+    frame->state = FRAME_DONE;
+    retire_frames(log);
+}
+
+/* A zone was reset for its next use. */
+void log_zone_done(struct loglet_device *device, uint32_t index, status_t status)
+{
+    struct extent *extent = &device->extents[index];
+    struct loglet *log = &device->logs[extent->log];
+
+    device->flying--;
+    log->flying--;
+    if (status != STATUS_OK) {
+        log_fail(log, STATUS_DEVICE_ERROR);
+        return;
+    }
+    extent->reset_needed = false;
+}
+
+/* ---- What users ask ---- */
+
+status_t loglet_state(const struct loglet *log)
+{
+    return log->state;
+}
+
+log_position_t loglet_durable(const struct loglet *log)
+{
+    return log->durable;
+}
+
+log_position_t loglet_tail(const struct loglet *log)
+{
+    return log->tail;
+}
+
+log_position_t loglet_head(const struct loglet *log)
+{
+    const struct loglet_device *device = log->device;
+
+    if (log->open_frame != NONE) {
+        const struct frame *frame = &device->frames[log->open_frame];
+        return frame->position + round_to_blocks(device, frame->used);
+    }
+    return log->extent == NONE && log->head_offset == 0
+               ? log->stable
+               : position_of(device, log->extent_sequence, 0) + log->head_offset;
+}
+
+/* The record must fit the frame buffers, and leave some for the frame that is open. */
+uint64_t loglet_record_bytes_max(const struct loglet *log)
+{
+    const struct loglet_device *device = log->device;
+    uint64_t frames = device->frame_count - 2u;
+    uint64_t most = frames * (device->frame_bytes - 2u * FRAME_HEADER_BYTES);
+
+    /* Every extent that it crosses can cut one frame short. */
+    most -= most / 8u;
+    return most < UINT32_MAX / 2u ? most : UINT32_MAX / 2u;
+}
+
+uint64_t loglet_capacity_bytes(const struct loglet *log)
+{
+    return (uint64_t)log->info.quota_extents * extent_bytes(log->device);
+}
+
+uint64_t loglet_used_bytes(const struct loglet *log)
+{
+    return (uint64_t)log->used_extents * extent_bytes(log->device);
+}
+
+static uint64_t payload_bytes(const struct loglet_device *device, uint32_t bytes)
+{
+    uint32_t frames = (bytes + device->frame_bytes - 1u) / device->frame_bytes;
+
+    return bytes - (uint64_t)frames * (FRAME_HEADER_BYTES + ROOM_MIN);
+}
+
+uint64_t loglet_free_bytes(const struct loglet *log)
+{
+    const struct loglet_device *device = log->device;
+    uint32_t end = extent_bytes(device);
+    uint32_t rest = log->extent == NONE ? 0 : end - log->head_offset;
+
+    if (log->open_frame != NONE) {
+        rest -= round_to_blocks(device, device->frames[log->open_frame].used);
+    }
+    return payload_bytes(device, rest) + extents_available(log) * payload_bytes(device, end);
+}
+
+status_t loglet_trim(struct loglet *log, log_position_t position)
+{
+    if (log->state != STATUS_OK) {
+        return log->state;
+    }
+    if (position > log->durable) {
+        return STATUS_INVALID_ARGUMENT;
+    }
+    if (position > log->tail) {
+        log->tail = position;
+        log->counters.trims++;
+        super_want(log->device);
+    }
+    return STATUS_OK;
+}
+
+const struct loglet_counters *loglet_counters(const struct loglet *log)
+{
+    return &log->counters;
+}

@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+/* What the module's files share; not for users. */
+#ifndef LIB_LOGLET_INTERNAL_H
+#define LIB_LOGLET_INTERNAL_H
+
+#include "lib/loglet/loglet.h"
+#include "lib/loglet/loglet_format.h"
+
+#define NONE 0xffffffffu
+#define BATCH 32u /* requests or completions handled at a time */
+#define FRAMES_IN_FLIGHT_MAX 32u
+#define WRITE_TRIES 4u
+#define HEADER_JOBS 16u /* extents whose first blocks are read at a time */
+
+enum extent_state {
+    EXTENT_FREE = 0,
+    EXTENT_USED, /* by a log */
+    EXTENT_DEAD  /* the drive gave it up */
+};
+
+struct extent {
+    uint64_t sequence;       /* within its log, from 1 */
+    uint64_t first_sequence; /* number of its first frame */
+    uint32_t written_blocks; /* zoned: write pointer */
+    uint32_t epoch;          /* of its first frame */
+    uint8_t log;             /* index, when USED */
+    uint8_t state;           /* enum extent_state */
+    bool reset_needed;       /* zoned: before the next frame at offset 0 */
+    bool full_state;         /* zoned: the drive says full */
+};
+
+enum frame_state { FRAME_FREE = 0, FRAME_OPEN, FRAME_READY, FRAME_FLYING, FRAME_DONE };
+
+struct frame {
+    uint64_t sequence;
+    log_position_t position;
+    log_position_t durable_after; /* records before this are whole in this and earlier frames */
+    uint32_t next;                /* in its log's queue, or among the free ones */
+    uint32_t extent;
+    uint32_t used;     /* bytes, header included */
+    uint32_t capacity; /* bytes */
+    uint32_t blocks;   /* once closed */
+    uint32_t continued_bytes;
+    uint16_t record_count;
+    uint8_t flags;
+    uint8_t state;
+    uint8_t tries;
+    uint8_t log;
+};
+
+struct loglet {
+    struct loglet_device *device;
+    struct loglet_counters counters;
+    status_t state;
+    uint32_t index;
+    uint32_t used_extents;
+    uint32_t open_frame;  /* NONE: none */
+    uint32_t first_frame; /* oldest not yet durable */
+    uint32_t last_frame;
+    uint32_t unsent; /* oldest READY frame, NONE: none */
+    uint32_t flying;
+    uint32_t extent;      /* the head's; NONE: none yet */
+    uint32_t head_offset; /* bytes into it, where the next frame goes */
+    uint64_t extent_sequence;
+    uint64_t sequence; /* of the next frame */
+    log_position_t durable;
+    log_position_t stable; /* frames before this position are durable */
+    uint64_t stable_sequence;
+    log_position_t tail;
+    uint32_t scan_epoch;   /* recovery: frames from `stable` on have at least this epoch */
+    struct super_log info; /* as in the superblock; tail and stable are set when it is written */
+};
+
+enum device_phase {
+    PHASE_ZONES,
+    PHASE_SUPER,
+    PHASE_END, /* the drive's last blocks, of one that looks empty */
+    PHASE_RESET,
+    PHASE_HEADERS,
+    PHASE_SCAN,
+    PHASE_FLUSH,
+    PHASE_PUBLISH, /* superblock of this epoch under way */
+    PHASE_OPEN,
+    PHASE_DRAIN, /* closing: frames under way */
+    PHASE_CLOSE, /* last superblock under way */
+    PHASE_CLOSED,
+    PHASE_FAILED
+};
+
+enum cookie_kind { COOKIE_FRAME = 1, COOKIE_JOB, COOKIE_SUPER, COOKIE_STEP, COOKIE_ZONE };
+#define COOKIE(kind, value) ((uint64_t)(kind) << 56 | (uint64_t)(value))
+#define COOKIE_VALUE(cookie) ((cookie)&0xffffffffffffffull)
+
+struct loglet_device {
+    struct block_device *block;
+    struct loglet_config config;
+    enum device_phase phase;
+    status_t status;
+    const char *seen;
+    char seen_text[96];
+    bool zoned;
+    bool formatted;
+    bool format_wanted;
+    uint32_t frame_bytes; /* largest frame that is written here */
+    uint32_t frame_count;
+    uint32_t free_frame; /* list */
+    uint32_t free_frames;
+    uint32_t flying;      /* frames */
+    uint32_t outstanding; /* requests of any kind */
+    uint8_t *read_buffer; /* LOGLET_READ_BYTES: recovery, and the superblock behind it */
+    uint8_t *super_buffer;
+    uint8_t *frame_memory;
+
+    struct super super; /* geometry, epoch; logs are kept in `logs` */
+    bool super_wanted;
+    bool super_flying;
+    bool super_clean;
+    uint32_t super_copies_left; /* formatting writes both copies of a plain drive */
+    uint32_t super_tries;
+    uint32_t super_zone;        /* zoned: the one being filled, 0 or 1 */
+    uint32_t super_zone_blocks; /* in it */
+    uint32_t super_zone_capacity;
+    log_position_t super_tails[LOGLET_LOGS_MAX]; /* in the one under way */
+    uint32_t super_ids[LOGLET_LOGS_MAX];
+
+    uint32_t step; /* of the phase: next extent, zone or log */
+    uint32_t step_outstanding;
+    uint32_t step_batch;
+    status_t step_status;
+    uint64_t step_result;
+    bool step_asked;
+    bool scan_started;
+    bool super_found, super_damaged, super_other_version; /* while looking */
+    bool zones_written;
+    uint32_t super_zone_found;
+    uint32_t super_zone_written[2];
+    struct super super_candidate;
+    struct loglet_job *jobs;
+    struct loglet_job header_jobs[HEADER_JOBS];
+    uint32_t header_extents[HEADER_JOBS];
+    struct loglet_reader scanner;
+
+    uint32_t next_extent; /* where to look for a free one */
+    uint32_t free_extents;
+    uint32_t dead_extents;
+    uint32_t promised_extents;
+    uint32_t requests_count;
+    struct block_request requests[BATCH];
+    struct loglet logs[LOGLET_LOGS_MAX];
+    struct frame frames[LOGLET_FRAMES_MAX];
+    struct extent extents[LOGLET_EXTENTS_MAX];
+};
+
+/* ---- Positions: extent number within the log, byte offset, record number ---- */
+
+static inline log_position_t position_of(const struct loglet_device *device, uint64_t sequence,
+                                         uint32_t offset)
+{
+    return sequence << device->super.position_shift | offset;
+}
+
+static inline uint64_t position_extent(const struct loglet_device *device, log_position_t position)
+{
+    return position >> device->super.position_shift;
+}
+
+/* Of the frame, without the record number. */
+static inline uint32_t position_offset(const struct loglet_device *device, log_position_t position)
+{
+    uint64_t mask = (1ull << device->super.position_shift) - 1u;
+    return (uint32_t)(position & mask & ~(uint64_t)(device->super.block_bytes - 1u));
+}
+
+static inline uint32_t extent_bytes(const struct loglet_device *device)
+{
+    return (uint32_t)(device->super.extent_blocks << device->block->block_shift);
+}
+
+static inline uint64_t extent_block(const struct loglet_device *device, uint32_t extent)
+{
+    return device->super.data_block + (uint64_t)extent * device->super.extent_distance;
+}
+
+/* ---- loglet.c ---- */
+void device_fail(struct loglet_device *device, status_t why);
+/* Queues one request; sent by device_flush_requests, or when the batch is full. False: the drive's
+ * queue is full, nothing was queued. */
+bool device_request(struct loglet_device *device, const struct block_request *request,
+                    time_ns_t now_ns);
+void device_flush_requests(struct loglet_device *device, time_ns_t now_ns);
+void device_pump(struct loglet_device *device, time_ns_t now_ns);
+void job_start(struct loglet_device *device, struct loglet_job *job, uint64_t block, uint64_t bytes,
+               uint8_t *to);
+
+/* ---- loglet_append.c ---- */
+void log_init(struct loglet_device *device, uint32_t index);
+void log_send(struct loglet *log, time_ns_t now_ns);
+void log_frame_done(struct loglet_device *device, uint32_t index,
+                    const struct block_completion *completion);
+void log_zone_done(struct loglet_device *device, uint32_t index, status_t status);
+void log_close_frame(struct loglet *log);
+uint32_t extent_find(const struct loglet_device *device, uint32_t log, uint64_t sequence);
+void extent_release(struct loglet_device *device, uint32_t extent);
+
+/* ---- loglet_super.c ---- */
+void super_want(struct loglet_device *device);
+void super_send(struct loglet_device *device, time_ns_t now_ns);
+void super_done(struct loglet_device *device, const struct block_completion *completion);
+
+/* ---- loglet_open.c ---- */
+void device_advance(struct loglet_device *device, time_ns_t now_ns);
+
+/* ---- loglet_read.c ---- */
+void reader_begin(struct loglet_reader *reader, struct loglet *log, log_position_t frame,
+                  uint64_t sequence, void *buffer);
+
+#endif

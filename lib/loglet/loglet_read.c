@@ -1,0 +1,300 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+/*
+ * Reading a log frame by frame, for users (up to what is durable) and for recovery (until the first
+ * frame that is not valid). A frame is valid when its checksums hold and it is the very frame that
+ * must come here: this log, this place, the next number, no older epoch. When the next one does not
+ * follow in the extent, it may begin the log's next extent.
+ */
+#include "lib/base/bytes.h"
+#include "lib/base/crc32c.h"
+#include "lib/base/endian.h"
+#include "lib/loglet/loglet_internal.h"
+
+#define FIRST_READ_BYTES 16384u
+
+void reader_begin(struct loglet_reader *reader, struct loglet *log, log_position_t frame,
+                  uint64_t sequence, void *buffer)
+{
+    memset(reader, 0, sizeof *reader);
+    reader->log = log;
+    reader->buffer = buffer;
+    reader->frame = frame;
+    reader->sequence = sequence;
+    reader->next_bytes = FIRST_READ_BYTES;
+    reader->extent = NONE;
+}
+
+status_t loglet_reader_start(struct loglet_reader *reader, struct loglet *log,
+                             log_position_t position, void *buffer)
+{
+    const struct loglet_device *device = log->device;
+
+    if (log->state != STATUS_OK) {
+        return log->state;
+    }
+    if (position < log->tail || position > log->stable ||
+        ((uintptr_t)buffer & (PAGE_BYTES - 1u)) != 0) {
+        return STATUS_INVALID_ARGUMENT;
+    }
+    reader_begin(reader, log, position & ~(uint64_t)(device->super.block_bytes - 1u), 0, buffer);
+    reader->start = position;
+    return STATUS_OK;
+}
+
+status_t loglet_reader_stop(struct loglet_reader *reader)
+{
+    reader->job.bytes_left = 0;
+    return reader->job.active ? STATUS_AGAIN : STATUS_OK;
+}
+
+/* Bytes from the extent's start that hold frames. */
+static uint32_t readable_bytes(const struct loglet_reader *reader)
+{
+    const struct loglet *log = reader->log;
+    const struct loglet_device *device = log->device;
+    uint32_t bytes = device->zoned ? device->extents[reader->extent].written_blocks
+                                         << device->block->block_shift
+                                   : extent_bytes(device);
+
+    if (!reader->scanning && position_extent(device, log->stable) == reader->extent_sequence) {
+        uint32_t stable = position_offset(device, log->stable);
+        bytes = stable < bytes ? stable : bytes;
+    }
+    return bytes;
+}
+
+static bool find_extent(struct loglet_reader *reader)
+{
+    const struct loglet_device *device = reader->log->device;
+    uint64_t sequence = position_extent(device, reader->frame);
+
+    if (reader->extent == NONE || reader->extent_sequence != sequence ||
+        device->extents[reader->extent].state != EXTENT_USED ||
+        device->extents[reader->extent].sequence != sequence) {
+        reader->extent = extent_find(device, reader->log->index, sequence);
+        reader->extent_sequence = sequence;
+    }
+    return reader->extent != NONE;
+}
+
+static void refill(struct loglet_reader *reader, uint32_t offset, uint32_t bytes, uint32_t end)
+{
+    struct loglet_device *device = reader->log->device;
+    uint32_t wanted = bytes > reader->next_bytes ? bytes : reader->next_bytes;
+
+    wanted = wanted < end - offset ? wanted : end - offset;
+    wanted = wanted < LOGLET_READ_BYTES ? wanted : LOGLET_READ_BYTES;
+    wanted &= ~(device->super.block_bytes - 1u);
+    reader->buffer_at = position_of(device, reader->extent_sequence, 0) + offset;
+    reader->filled = wanted;
+    if (reader->next_bytes < LOGLET_READ_BYTES) {
+        reader->next_bytes *= 2u;
+    }
+    reader->log->counters.reads++;
+    reader->log->counters.read_bytes += wanted;
+    job_start(device, &reader->job,
+              extent_block(device, reader->extent) + (offset >> device->block->block_shift), wanted,
+              reader->buffer);
+}
+
+static bool is_expected(const struct loglet_reader *reader, const struct frame_header *header)
+{
+    const struct loglet *log = reader->log;
+
+    return header->salt == log->info.salt && header->log_id == log->info.id &&
+           header->position == reader->frame && header->epoch >= reader->epoch &&
+           header->epoch <= log->device->super.epoch &&
+           (reader->sequence == 0 || header->sequence == reader->sequence);
+}
+
+/* The frame does not follow here: does the next extent begin with it? */
+static bool go_to_next_extent(struct loglet_reader *reader)
+{
+    const struct loglet_device *device = reader->log->device;
+    uint64_t sequence = position_extent(device, reader->frame) + 1u;
+    uint32_t next = extent_find(device, reader->log->index, sequence);
+
+    if (next == NONE ||
+        (reader->sequence != 0 && (device->extents[next].first_sequence != reader->sequence ||
+                                   device->extents[next].epoch < reader->epoch))) {
+        return false;
+    }
+    reader->extent = next;
+    reader->extent_sequence = sequence;
+    reader->frame = position_of(device, sequence, 0);
+    return true;
+}
+
+/* Takes the frame whose first byte is at `at` in the buffer. OK, AGAIN (more is being read), or
+ * CORRUPT for one that is not valid. */
+static status_t take_frame(struct loglet_reader *reader, uint32_t at, uint32_t offset, uint32_t end)
+{
+    uint32_t block_bytes = reader->log->device->super.block_bytes;
+    const uint8_t *bytes = reader->buffer + at;
+    struct frame_header header;
+
+    if (!frame_decode(bytes, &header) || !is_expected(reader, &header)) {
+        return STATUS_CORRUPT;
+    }
+    uint32_t total = FRAME_HEADER_BYTES + header.body_bytes;
+    uint32_t rounded = (total + block_bytes - 1u) & ~(block_bytes - 1u);
+    if (rounded > end - offset) {
+        return STATUS_CORRUPT;
+    }
+    if (rounded > reader->filled - at) {
+        refill(reader, offset, rounded, end);
+        return STATUS_AGAIN;
+    }
+    if (crc32c(0, bytes + FRAME_HEADER_BYTES, header.body_bytes) != header.body_crc) {
+        return STATUS_CORRUPT;
+    }
+    bool continues = (header.flags & FRAME_CONTINUES) != 0;
+    if (!continues) {
+        reader->in_record = false; /* what was begun was never acknowledged */
+    }
+    reader->sequence = header.sequence + 1u;
+    reader->epoch = header.epoch;
+    reader->at = at + FRAME_HEADER_BYTES;
+    reader->end = at + total;
+    reader->frame_end = at + rounded;
+    reader->continued = continues ? header.continued_bytes : 0;
+    reader->record_count = header.record_count;
+    reader->open_end = (header.flags & FRAME_OPEN_END) != 0;
+    reader->index = 0;
+    reader->in_frame = true;
+    return STATUS_OK;
+}
+
+static status_t load_frame(struct loglet_reader *reader)
+{
+    const struct loglet *log = reader->log;
+    struct loglet_device *device = log->device;
+
+    if (!reader->scanning && reader->frame >= log->stable) {
+        return STATUS_NOT_FOUND;
+    }
+    if (!find_extent(reader)) {
+        return reader->scanning ? STATUS_NOT_FOUND
+               : reader->extent_sequence < (log->tail >> device->super.position_shift)
+                   ? STATUS_CANCELLED
+                   : STATUS_CORRUPT;
+    }
+    uint32_t end = readable_bytes(reader);
+    uint32_t offset = (uint32_t)(reader->frame - position_of(device, reader->extent_sequence, 0));
+    status_t status = STATUS_CORRUPT;
+    if (offset < end) {
+        uint64_t at = reader->frame - reader->buffer_at;
+        if (reader->frame < reader->buffer_at || at >= reader->filled) {
+            refill(reader, offset, 0, end);
+            return STATUS_AGAIN;
+        }
+        status = take_frame(reader, (uint32_t)at, offset, end);
+    }
+    if (status == STATUS_CORRUPT) {
+        /* From an unknown frame on only the extent's end leads further. */
+        if ((reader->sequence != 0 || offset >= end) && go_to_next_extent(reader)) {
+            return STATUS_AGAIN;
+        }
+        return reader->scanning ? STATUS_NOT_FOUND : STATUS_CORRUPT;
+    }
+    return status;
+}
+
+static void fill_fragment(const struct loglet_reader *reader, struct loglet_fragment *fragment,
+                          uint32_t bytes)
+{
+    *fragment = (struct loglet_fragment){.position = reader->record,
+                                         .data = reader->buffer + reader->at,
+                                         .bytes = bytes,
+                                         .offset = reader->offset,
+                                         .total_bytes = reader->total};
+}
+
+/* The frame's first bytes, which belong to a record that began before. True: a wanted piece. */
+static status_t continue_record(struct loglet_reader *reader, struct loglet_fragment *fragment)
+{
+    uint32_t bytes = reader->continued;
+    bool wanted = reader->in_record;
+
+    reader->continued = 0;
+    if (wanted) {
+        bool last = reader->record_count != 0 || !reader->open_end;
+        if (bytes > reader->total - reader->offset ||
+            last != (bytes == reader->total - reader->offset)) {
+            return STATUS_CORRUPT;
+        }
+        fill_fragment(reader, fragment, bytes);
+        reader->offset += bytes;
+        reader->in_record = !last;
+    }
+    reader->at += bytes;
+    return wanted ? STATUS_OK : STATUS_AGAIN;
+}
+
+/* The next record that begins in the frame. AGAIN: not a wanted one. */
+static status_t begin_record(struct loglet_reader *reader, struct loglet_fragment *fragment)
+{
+    bool last = reader->index + 1u == reader->record_count;
+    uint32_t at = (reader->at + RECORD_ALIGNMENT - 1u) & ~(RECORD_ALIGNMENT - 1u);
+
+    if (at > reader->end || reader->end - at < RECORD_HEADER_BYTES) {
+        return STATUS_CORRUPT;
+    }
+    uint32_t total = load_le32(reader->buffer + at);
+    uint32_t room = reader->end - at - RECORD_HEADER_BYTES;
+    uint32_t bytes = total < room ? total : room;
+    if (bytes < total && !(last && reader->open_end)) {
+        return STATUS_CORRUPT;
+    }
+    reader->at = at + RECORD_HEADER_BYTES;
+    reader->record = reader->frame + reader->index;
+    reader->index++;
+    bool wanted = reader->record >= reader->start && !reader->scanning;
+    if (wanted) {
+        reader->total = total;
+        reader->offset = 0;
+        fill_fragment(reader, fragment, bytes);
+        reader->offset = bytes;
+        reader->in_record = bytes < total;
+    }
+    reader->at += bytes;
+    return wanted ? STATUS_OK : STATUS_AGAIN;
+}
+
+static status_t next_in_frame(struct loglet_reader *reader, struct loglet_fragment *fragment)
+{
+    while (reader->continued != 0 || reader->index < reader->record_count) {
+        status_t status = reader->continued != 0 ? continue_record(reader, fragment)
+                                                 : begin_record(reader, fragment);
+        if (status != STATUS_AGAIN) {
+            return status;
+        }
+    }
+    reader->frame = reader->buffer_at + reader->frame_end;
+    reader->in_frame = false;
+    return STATUS_AGAIN;
+}
+
+status_t loglet_reader_next(struct loglet_reader *reader, struct loglet_fragment *fragment)
+{
+    /* Bounded: each turn uses up bytes of the buffer, or asks for a read. */
+    for (;;) {
+        if (reader->job.active) {
+            return STATUS_AGAIN;
+        }
+        if (reader->job.status != STATUS_OK) {
+            return reader->job.status;
+        }
+        if (reader->in_frame) {
+            status_t status = next_in_frame(reader, fragment);
+            if (status != STATUS_AGAIN) {
+                return status;
+            }
+        } else {
+            status_t status = load_frame(reader);
+            if (status != STATUS_OK && status != STATUS_AGAIN) {
+                return status;
+            }
+        }
+    }
+}
