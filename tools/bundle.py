@@ -33,6 +33,11 @@ def crc32c(data):
     return crc ^ 0xFFFFFFFF
 
 
+# Zeros behind the bundle in its file. QEMU puts the file at the top of RAM, and SeaBIOS may take up
+# to 96 KiB of its end for tables of its own (256 KiB at most, of which QEMU leaves 160 free).
+TAIL_BYTES = 128 << 10
+
+
 class BundleError(Exception):
     """A bundle or a program that cannot be used; str() says why and how to mend it."""
 
@@ -64,7 +69,7 @@ def pack_bundle(entries):
         entries_crc32c=crc32c(table),
         reserved=0,
     )
-    return header + table + b"".join(body)
+    return header + table + b"".join(body) + bytes(TAIL_BYTES)
 
 
 def unpack_bundle(data):
@@ -78,7 +83,7 @@ def unpack_bundle(data):
     if header["version"] != layout.BUNDLE_VERSION:
         raise BundleError(f"bundle version {header['version']}, not {layout.BUNDLE_VERSION}")
     count, step = header["entry_count"], layout.size("bundle_entry")
-    if count > layout.BUNDLE_ENTRIES_MAX or header["total_bytes"] != len(data):
+    if count > layout.BUNDLE_ENTRIES_MAX or header["total_bytes"] > len(data):
         raise BundleError("damaged bundle: its header does not fit its length")
     table = data[head : head + count * step]
     if crc32c(table) != header["entries_crc32c"]:

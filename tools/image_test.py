@@ -209,7 +209,7 @@ def test_bundle_holds_everything(tmp_path, cells):
     assert len(symbols) == start + head["names_bytes"]
 
 
-@pytest.mark.parametrize("at,words", [(0, "wrong magic"), (8, "version"), (40, "entries"), (-1, "")])
+@pytest.mark.parametrize("at,words", [(0, "wrong magic"), (8, "version"), (40, "entries"), (5000, "checksum")])
 def test_damaged_bundle_is_refused(cells, at, words):
     system = load_system(ROOT / "systems/reference/system.toml", ROOT)
     data = bytearray(image.build_bundle(system, cells))
@@ -218,6 +218,8 @@ def test_damaged_bundle_is_refused(cells, at, words):
         bundle.unpack_bundle(bytes(data))
     with pytest.raises(bundle.BundleError):
         bundle.unpack_bundle(bytes(data[:100]))
+    with pytest.raises(bundle.BundleError):
+        bundle.unpack_bundle(bytes(data[: -bundle.TAIL_BYTES - 1]))
 
 
 def test_missing_program_names_the_manifest(cells, capsys):

@@ -80,6 +80,30 @@ static uint64_t table_page(void)
     return page;
 }
 
+/* What follows the bundle in its module is padding, which firmware may have taken: QEMU puts the
+ * module at the top of RAM, where SeaBIOS reserves its own pages later. */
+static void trim_bundle(void)
+{
+    const struct bundle_header *header = early_view(parameters.bundle_address, sizeof *header);
+    if (header != NULL && parameters.bundle_bytes >= sizeof *header &&
+        header->magic == BUNDLE_MAGIC && header->total_bytes >= sizeof *header &&
+        header->total_bytes < parameters.bundle_bytes)
+        parameters.bundle_bytes = header->total_bytes;
+}
+
+static bool bundle_in_ram(void)
+{
+    uint64_t base = parameters.bundle_address;
+    uint64_t bytes = (parameters.bundle_bytes + PAGE_BYTES - 1) & ~(PAGE_BYTES - 1ull);
+    for (uint32_t i = 0; i < parameters.memory.count; i++) {
+        uint64_t start = parameters.memory.range[i].base;
+        uint64_t length = parameters.memory.range[i].bytes;
+        if (base >= start && base - start < length && bytes <= length - (base - start))
+            return true;
+    }
+    return false;
+}
+
 static void read_loader(uint32_t loader, uint32_t information)
 {
     status_t status = STATUS_UNSUPPORTED;
@@ -96,6 +120,7 @@ static void read_loader(uint32_t loader, uint32_t information)
     if (parameters.bundle_bytes == 0)
         refuse("boot module",
                "there is none; give the bundle with -initrd (QEMU) or module2 (GRUB)");
+    trim_bundle();
 }
 
 static void plan_memory(void)
@@ -111,6 +136,8 @@ static void plan_memory(void)
     keep_out((uint64_t)image_physical_start, (uint64_t)image_physical_end - KERNEL_PHYSICAL);
     if (parameters.bundle_address % PAGE_BYTES != 0)
         refuse("boot module", "the loader did not put it on a page boundary");
+    if (!bundle_in_ram())
+        refuse("boot module", "it does not lie in usable memory");
     keep_out(parameters.bundle_address, parameters.bundle_bytes);
 }
 
