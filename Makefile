@@ -22,6 +22,8 @@ RUNTIME_DIRS := runtime lib/config
 CELLS := hello faulty
 hello_DIRS := services/hello
 faulty_DIRS := tests/cells/faulty
+CELLS += pci
+pci_DIRS := services/pci
 CELLS += supervisor
 supervisor_DIRS := services/supervisor lib/bundle lib/elf lib/system
 
@@ -50,6 +52,7 @@ HOST_DIRS := \
     lib/net \
     lib/ring \
     lib/system \
+    services/pci \
     services/supervisor
 
 # ---- Flags ----------------------------------------------------------------------------------
