@@ -129,13 +129,19 @@ static void plan_memory(void)
     uint64_t limit = PHYSICAL_BYTES_MAX;
     if (memory_map_remove(&parameters.memory, limit, UINT64_MAX - limit) != STATUS_OK)
         refuse("memory map", "it has too many ranges");
+    /* Firmware may have reserved memory that the loader then put the end of the module into; it is
+     * RAM all the same. */
+    if (parameters.bundle_address % PAGE_BYTES != 0)
+        refuse("boot module", "the loader did not put it on a page boundary");
+    if (memory_map_add(&parameters.memory, parameters.bundle_address,
+                       (parameters.bundle_bytes + PAGE_BYTES - 1) & ~(PAGE_BYTES - 1ull)) !=
+        STATUS_OK)
+        refuse("memory map", "it has too many ranges");
     request.parameters = &parameters;
     request.facts = &facts;
     request.free = parameters.memory;
     keep_out(0, LOW_MEMORY_BYTES);
     keep_out((uint64_t)image_physical_start, (uint64_t)image_physical_end - KERNEL_PHYSICAL);
-    if (parameters.bundle_address % PAGE_BYTES != 0)
-        refuse("boot module", "the loader did not put it on a page boundary");
     if (!bundle_in_ram())
         refuse("boot module", "it does not lie in usable memory");
     keep_out(parameters.bundle_address, parameters.bundle_bytes);
