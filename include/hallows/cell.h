@@ -97,8 +97,10 @@ struct cell_info {
     volatile void *ecam; /* buses appear as SUPERVISOR_PCI_MAP_BUS asks for them */
     uint32_t ecam_first_bus;
     uint32_t ecam_last_bus;
-    uint64_t pci_window_base[2]; /* physical: below and above 4 GiB; bytes 0 if there is none */
-    uint64_t pci_window_bytes[2];
+    /* Physical addresses for BARs: below the ECAM, between ECAM and 4 GiB, above 4 GiB; bytes 0 if
+     * there is none. */
+    uint64_t pci_window_base[3];
+    uint64_t pci_window_bytes[3];
 };
 
 _Static_assert(sizeof(struct cell_info) <= PAGE_BYTES, "cell_info fits its page");

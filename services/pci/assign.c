@@ -83,7 +83,27 @@ static bool place_in(const struct pci_tree *tree, uint32_t bridge, const struct 
     return false;
 }
 
+static bool place_below_4g(const struct pci_tree *tree, uint64_t grain, struct pci_range *range)
+{
+    const struct pci_range *first = &tree->windows[tree->favourite];
+    const struct pci_range *second = &tree->windows[1u - tree->favourite];
+
+    return place_in(tree, PCI_NO_BRIDGE, first, grain, range) ||
+           place_in(tree, PCI_NO_BRIDGE, second, grain, range);
+}
+
 /* ---- Pass 1 ---------------------------------------------------------------------------------- */
+
+/* The window that holds the range; PCI_WINDOWS if none does. */
+static uint32_t window_of(const struct pci_tree *tree, uint64_t base, uint64_t bytes)
+{
+    uint32_t i = 0;
+
+    while (i < PCI_WINDOWS && !contains(&tree->windows[i], base, bytes)) {
+        i++;
+    }
+    return i;
+}
 
 /* Whether what lies upstream of `node` lets [base, base + bytes) through to it. */
 static bool reachable(const struct pci_tree *tree, const struct pci_node *node, uint64_t base,
@@ -91,7 +111,7 @@ static bool reachable(const struct pci_tree *tree, const struct pci_node *node, 
 {
     uint32_t bridge = node->bridge;
 
-    if (!contains(&tree->windows[0], base, bytes) && !contains(&tree->windows[1], base, bytes)) {
+    if (window_of(tree, base, bytes) == PCI_WINDOWS) {
         return false;
     }
     /* Bridges come before what is behind them, so this ends. */
@@ -120,6 +140,8 @@ static bool meets_placed(const struct pci_tree *tree, const struct pci_bar *bar)
 
 static void keep_good(struct pci_tree *tree)
 {
+    uint64_t kept[PCI_WINDOWS + 1u] = {0};
+
     for (uint32_t n = 0; n < tree->count; n++) {
         struct pci_node *node = &tree->nodes[n];
         for (uint32_t i = 0; i < node->bar_count; i++) {
@@ -127,8 +149,11 @@ static void keep_good(struct pci_tree *tree)
             uint64_t span = bar_span(bar);
             bar->placed = bar->bytes != 0 && bar->base != 0 && bar->base % span == 0 &&
                           reachable(tree, node, bar->base, span) && !meets_placed(tree, bar);
+            kept[window_of(tree, bar->base, span)] += bar->placed ? bar->bytes : 0;
         }
     }
+    /* Behind the ECAM unless firmware thinks otherwise. */
+    tree->favourite = kept[0] > kept[1] || tree->windows[1].bytes == 0 ? 0 : 1u;
 }
 
 /* ---- Pass 2 ---------------------------------------------------------------------------------- */
@@ -209,7 +234,7 @@ static void open_bridges(struct pci_tree *tree)
         }
         struct pci_range old = node->memory;
         node->memory.bytes = 0;
-        if (!place_in(tree, PCI_NO_BRIDGE, &tree->windows[0], BRIDGE_GRAIN, &range)) {
+        if (!place_below_4g(tree, BRIDGE_GRAIN, &range)) {
             node->memory = old;
             continue;
         }

@@ -180,7 +180,7 @@ status_t cell_main(const struct cell_info *info)
         tree.config = &config;
         tree.first_bus = info->ecam_first_bus;
         tree.last_bus = info->ecam_last_bus;
-        for (uint32_t i = 0; i < 2u; i++) {
+        for (uint32_t i = 0; i < PCI_WINDOWS; i++) {
             tree.windows[i] =
                 (struct pci_range){info->pci_window_base[i], info->pci_window_bytes[i]};
         }

@@ -15,6 +15,7 @@
 #include "services/pci/config.h"
 
 #define PCI_TREE_FUNCTIONS_MAX 256u
+#define PCI_WINDOWS 3u
 #define PCI_NO_BRIDGE 0xffffffffu
 
 struct pci_range {
@@ -48,9 +49,11 @@ struct pci_node {
 
 struct pci_tree {
     const struct pci_config *config;
-    struct pci_range windows[2]; /* where BARs may lie: below 4 GiB and above */
+    /* Where BARs may lie: two below 4 GiB, one above. New ones go where firmware put most. */
+    struct pci_range windows[PCI_WINDOWS];
     uint32_t first_bus;
     uint32_t last_bus;
+    uint32_t favourite; /* of the windows below 4 GiB, the one tried first */
     uint32_t count;
     uint32_t buses;      /* walked */
     uint32_t unnumbered; /* bridges without usable bus numbers; what is behind is not seen */

@@ -4,6 +4,7 @@
 
 #include "lib/base/bytes.h"
 
+#define PCI_WINDOW_32_BASE 0x100000ull  /* above what PCs keep below 1 MiB */
 #define PCI_WINDOW_32_END 0xfec00000ull /* I/O APIC, HPET, local APIC and firmware lie above */
 #define PCI_4G 0x100000000ull
 
@@ -123,46 +124,42 @@ static status_t devices_fill(struct supervisor *s, struct cell *cell, struct cel
 
 /* ---- The pci service ------------------------------------------------------------------------- */
 
-/* The largest piece of [base, end) that is device memory without the ECAM. */
+/* The largest piece of [base, end) that is device memory. */
 static void window_find(const struct supervisor *s, uint64_t base, uint64_t end,
-                        struct boot_range *best)
+                        uint64_t *best_base, uint64_t *best_bytes)
 {
-    uint64_t ecam = s->boot->ecam_base;
-    uint64_t buses = s->boot->ecam_last_bus - s->boot->ecam_first_bus + 1ull;
-    uint64_t ecam_end = ecam == 0 ? 0 : ecam + (buses << 20);
-
-    *best = (struct boot_range){0};
+    *best_base = 0;
+    *best_bytes = 0;
     for (uint32_t i = 0; i < s->boot->device_memory_count; i++) {
         uint64_t low = s->boot->device_memory[i].base;
         uint64_t high = low + s->boot->device_memory[i].bytes;
         low = low > base ? low : base;
         high = high < end ? high : end;
-        /* Below and above the ECAM, if it lies inside. */
-        uint64_t pieces[2][2] = {{low, high < ecam ? high : ecam},
-                                 {low > ecam_end ? low : ecam_end, high}};
-        for (uint32_t p = 0; p < 2u; p++) {
-            if (pieces[p][1] > pieces[p][0] && pieces[p][1] - pieces[p][0] > best->bytes) {
-                best->base = pieces[p][0];
-                best->bytes = pieces[p][1] - pieces[p][0];
-            }
+        if (high > low && high - low > *best_bytes) {
+            *best_base = low;
+            *best_bytes = high - low;
         }
     }
 }
 
 static void pci_fill(const struct supervisor *s, struct cell_info *info)
 {
-    struct boot_range low;
-    struct boot_range high;
+    uint64_t buses = s->boot->ecam_last_bus - s->boot->ecam_first_bus + 1ull;
+    uint64_t ecam = s->boot->ecam_base;
+    uint64_t ecam_end = ecam == 0 ? PCI_WINDOW_32_BASE : ecam + (buses << 20);
+    const uint64_t areas[3][2] = {
+        {PCI_WINDOW_32_BASE, ecam < PCI_WINDOW_32_END ? ecam : PCI_WINDOW_32_END},
+        {ecam_end < PCI_WINDOW_32_END ? ecam_end : PCI_WINDOW_32_BASE, PCI_WINDOW_32_END},
+        {ecam_end > PCI_4G ? ecam_end : PCI_4G, UINT64_MAX},
+    };
 
-    window_find(s, 1u << 20, PCI_WINDOW_32_END, &low);
-    window_find(s, PCI_4G, UINT64_MAX, &high);
-    info->ecam = s->boot->ecam_base == 0 ? NULL : (volatile void *)CELL_ECAM_ADDRESS;
+    info->ecam = ecam == 0 ? NULL : (volatile void *)CELL_ECAM_ADDRESS;
     info->ecam_first_bus = s->boot->ecam_first_bus;
     info->ecam_last_bus = s->boot->ecam_last_bus;
-    info->pci_window_base[0] = low.base;
-    info->pci_window_bytes[0] = low.bytes;
-    info->pci_window_base[1] = high.base;
-    info->pci_window_bytes[1] = high.bytes;
+    for (uint32_t i = 0; i < 3u; i++) {
+        window_find(s, areas[i][0], areas[i][1], &info->pci_window_base[i],
+                    &info->pci_window_bytes[i]);
+    }
 }
 
 /* ---- All ------------------------------------------------------------------------------------- */
