@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import build
+import vm
 
 ROOT = build.ROOT
 LINE = re.compile(r"^BENCH (\S+) (-?\d+(?:\.\d+)?) (\S+)\s*$", re.MULTILINE)
@@ -57,10 +58,11 @@ def load_targets(path=ROOT / "bench/targets.toml"):
     }
 
 
-def parse(text, targets):
-    """The figures in a benchmark's output."""
+def parse(group, text, targets):
+    """The figures in a benchmark's output; a name without a group is of `group`."""
     out = []
     for name, value, unit in LINE.findall(text):
+        name = name if "/" in name else f"{group}/{name}"
         number = float(value)
         target, what = targets.get(name, (None, ""))
         out.append(Figure(name, int(number) if number.is_integer() else number, unit, target, what))
@@ -93,21 +95,42 @@ def add_options(parser):
                         " storage/ start the names)")
 
 
-def sources():
-    """Functions that run a group of benchmarks and return their output, by group."""
-    return {}
+def run_kernel():
+    """The kernel's own operations, measured by the test kernel's bench mode."""
+    folder = build.BUILD / "tests/kernel"
+    machine = vm.Machine(
+        kernel=build.KERNEL,
+        bundle=folder / "semantics.bundle",
+        command_line="bench",
+        nic=None,
+        memory_mib=256,
+        icount=True,
+        exit_on_reset=True,
+    )
+    with vm.Vm(machine) as guest:
+        guest.wait_for(r"^BENCH DONE", 300)
+        text = guest.serial
+    # Virtual time: 1 ns is 1 instruction, what the clock's calibration waits included.
+    started = re.search(r"initial cell starts at (\d+) us", text)
+    return text + (f"\nBENCH boot {int(started.group(1)) * 1000} instr\n" if started else "")
+
+
+GROUPS = {"kernel": run_kernel}
 
 
 def main(options):
     """The verb: returns the exit status."""
     targets = load_targets()
     build.make("all")
-    figures = []
-    for group, run in sources().items():
-        if options.filter and options.filter.split("/")[0] not in group:
+    figures, failures = [], []
+    for group, run in GROUPS.items():
+        if not (options.filter + "/").startswith(group + "/") and options.filter not in group:
             continue
         print(f"measuring {group} ...", file=sys.stderr, flush=True)
-        figures += parse(run(), targets)
+        try:
+            figures += parse(group, run(), targets)
+        except (vm.VmError, BenchError) as error:
+            failures.append(f"{group}: {error}")
     figures = [figure for figure in figures if options.filter in figure.name]
     measured = {figure.name for figure in figures}
     missing = [(name, target) for name, (target, _) in targets.items()
@@ -116,6 +139,8 @@ def main(options):
     if options.json:
         rows = [figure.as_json() for figure in figures]
         options.json.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
+    if failures:
+        raise BenchError("; ".join(failures))
     if not figures:
         raise BenchError("nothing was measured")
     return 0
