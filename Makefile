@@ -48,6 +48,7 @@ HOST_DIRS := \
     lib/bundle \
     lib/config \
     lib/elf \
+    lib/heap \
     lib/loglet \
     lib/net \
     lib/ring \
