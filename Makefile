@@ -34,6 +34,7 @@ KERNEL_CORE_DIRS := kernel kernel/object kernel/arch/host
 # Folders whose code is also built for the host, with their *_test.c and *_fake.c.
 # One a line, sorted, so that two changes seldom meet.
 HOST_DIRS := \
+    apps/kvstore/core \
     drivers \
     drivers/net \
     drivers/net/virtio \
@@ -159,6 +160,14 @@ $(BUILD)/host/%_test: $(BUILD)/host-obj/%_test.c.o $(BUILD)/host-obj/tests/check
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(HOST_FLAGS) $^ -lm -o $@
+
+# The key-value server's core as a Linux program (apps/kvstore/kvstore_host.c).
+.PHONY: kvstore-host
+kvstore-host: $(BUILD)/host/kvstore
+$(BUILD)/host/kvstore: $(BUILD)/host-obj/apps/kvstore/kvstore_host.c.o $(BUILD)/host/libhost.a
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(HOST_FLAGS) $^ -o $@
 
 host-tests: $(HOST_TESTS)
 	@fail=0; for t in $(HOST_TESTS); do printf '%-52s ' "$${t#$(BUILD)/host/}"; \

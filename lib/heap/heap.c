@@ -213,9 +213,11 @@ static void count_used(struct heap *heap, uint32_t before_units, uint32_t after_
     }
 }
 
-/* Marks exactly the asked-for bytes usable for the sanitizer. */
-static void expose(struct block *block, size_t bytes)
+/* Marks what the owner may use, and no more, for the sanitizer. */
+static void expose(struct block *block)
 {
+    size_t bytes = payload_bytes(block) - RED_ZONE_BYTES;
+
     unpoison(block_payload(block), bytes);
     poison((uint8_t *)block_payload(block) + bytes, payload_bytes(block) - bytes);
 }
@@ -263,7 +265,7 @@ void *heap_allocate(struct heap *heap, size_t bytes)
     count_used(heap, 0, block_units(block));
     heap->counters.blocks++;
     heap->counters.allocations++;
-    expose(block, bytes);
+    expose(block);
     return block_payload(block);
 }
 
@@ -322,7 +324,7 @@ void *heap_resize(struct heap *heap, void *payload, size_t bytes)
     if (block_units(block) >= units) {
         trim(heap, block, units);
         count_used(heap, old_units, block_units(block));
-        expose(block, bytes);
+        expose(block);
         return payload;
     }
     void *moved = heap_allocate(heap, bytes);
