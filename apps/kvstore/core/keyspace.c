@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 #include "apps/kvstore/core/keyspace.h"
 
-#include "apps/kvstore/core/siphash.h"
+#include "apps/kvstore/core/key_hash.h"
 #include "lib/base/assert.h"
 
 /* Buckets and expiry slots come in segments, so that growing never copies more than a segment. */
@@ -190,7 +190,7 @@ static struct entry *entry_allocate(struct keyspace *keyspace, struct slice key,
     entry->next = NULL;
     entry->expires_ms = EXPIRES_NEVER;
     entry->written_at = 0;
-    entry->hash = (uint32_t)siphash(keyspace->hash_key, key.data, key.bytes);
+    entry->hash = (uint32_t)key_hash(keyspace->hash_key, key.data, key.bytes);
     entry->expire_slot = SLOT_NONE;
     entry->key_bytes = (uint32_t)key.bytes;
     entry->value_bytes = 0;
@@ -285,7 +285,7 @@ size_t keyspace_buckets(const struct keyspace *keyspace)
 struct entry *keyspace_find(const struct keyspace *keyspace, struct slice key)
 {
     const struct table *table = keyspace->live;
-    uint32_t hash = (uint32_t)siphash(keyspace->hash_key, key.data, key.bytes);
+    uint32_t hash = (uint32_t)key_hash(keyspace->hash_key, key.data, key.bytes);
     struct entry *entry = *bucket_at(table, bucket_of(table, hash));
 
     while (entry != NULL) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-#include "apps/kvstore/core/siphash.h"
+#include "apps/kvstore/core/key_hash.h"
 
 struct __attribute__((packed)) unaligned64 {
     uint64_t value;
@@ -35,7 +35,7 @@ static inline uint64_t load_rest(const uint8_t *from, size_t bytes)
     return value;
 }
 
-uint64_t siphash(const uint64_t key[2], const void *data, size_t bytes)
+uint64_t key_hash(const uint64_t key[2], const void *data, size_t bytes)
 {
     uint64_t a = key[0] ^ 0x736f6d6570736575ull;
     uint64_t b = key[1] ^ 0x646f72616e646f6dull;
