@@ -12,7 +12,7 @@
 
 #include <hallows/boot.h>
 
-#define BOOT_TABLE_SLOTS 1024u
+#define BOOT_TABLE_SLOTS 512u
 #define BOOT_TABLE_PAGES (BOOT_TABLE_SLOTS / GRANULES_PER_PAGE)
 #define BOOT_LEVEL 1u    /* of the boot untyped memory; the boot table's is 0 */
 #define INITIAL_LEVEL 2u /* of the initial cell's table */

@@ -382,7 +382,8 @@ static void thread_unbind(struct kernel *k, struct thread *t)
 /*
  * Requires: thread held with MANAGE; notification 0, or one held with RECEIVE that is bound to no
  *           other thread (BUSY).
- * Changes:  the thread's old binding is gone, the new one made.
+ * Changes:  the thread's old binding is gone, the new one made; if it is receiving and the word is
+ * not 0, it takes it.
  */
 status_t thread_bind_notification(struct kernel *k, uint64_t thread, uint64_t notification)
 {
@@ -410,6 +411,9 @@ status_t thread_bind_notification(struct kernel *k, uint64_t thread, uint64_t no
     thread_unbind(k, t);
     n->bound = i;
     t->bound = (notification_ix){with->object};
+    if (n->word != 0) {
+        notification_raise(k, t->bound, 0); /* it may be receiving already */
+    }
     return STATUS_OK;
 }
 

@@ -1,0 +1,622 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+#include "kernel/invariants.h"
+
+#include "kernel/object/cap.h"
+#include "kernel/object/object.h"
+#include "kernel/timer.h"
+
+#define RIGHTS_WX (RIGHT_WRITE | RIGHT_EXECUTE)
+#define FAIL_UNLESS(number, condition)                                                             \
+    if (!(condition)) {                                                                            \
+        return number;                                                                             \
+    }
+
+const char *invariant_text(uint32_t number)
+{
+    switch (number) {
+#define CASE(n, name, text)                                                                        \
+    case n:                                                                                        \
+        return #name ": " text;
+        KERNEL_INVARIANT_TABLE(CASE)
+#undef CASE
+    default:
+        return "none";
+    }
+}
+
+/* ---- Liveness
+ * ------------------------------------------------------------------------------------- */
+
+static bool granules_ok(const struct kernel *k, enum object_type type, uint32_t n)
+{
+    switch (type) {
+    case OBJECT_TABLE:
+        return object_index_ok(k, n, type, 1) && k->pages[n / GRANULES_PER_PAGE].owner == n;
+    case OBJECT_THREAD:
+        return object_index_ok(k, n, type, THREAD_BYTES / GRANULE_BYTES);
+    case OBJECT_ASPACE:
+    case OBJECT_PAGE_TABLE:
+        return object_index_ok(k, n, type, 2);
+    default:
+        return object_index_ok(k, n, type, 1);
+    }
+}
+
+/* There is an object of that type there, and it is not dead. */
+static bool alive(struct kernel *k, enum object_type type, uint32_t n)
+{
+    if (type == OBJECT_IRQ) {
+        return n >= IRQ_VECTOR_FIRST && n <= IRQ_VECTOR_LAST && k->irqs[n].kind != IRQ_NONE;
+    }
+    if (!granules_ok(k, type, n)) {
+        return false;
+    }
+    return object_original(k, type, n)->n != NIL || n == k->boot_table.n;
+}
+
+static bool has_object(enum object_type type)
+{
+    return (type >= OBJECT_UNTYPED && type <= OBJECT_SEGMENT) || type == OBJECT_IRQ;
+}
+
+/* ---- Slots
+ * ------------------------------------------------------------------------------------------ */
+
+static bool slot_zero(const struct slot *s)
+{
+    return (s->rights | s->depth | s->original) == 0 && s->object == 0 && s->badge == 0 &&
+           (s->parent.n | s->child.n | s->next.n | s->previous.n) == 0 && s->base == 0 &&
+           s->length == 0;
+}
+
+static bool slot_used(struct kernel *k, slot_ix i)
+{
+    return slot_index_ok(k, i.n) && slot_at(k, i)->type != OBJECT_NONE;
+}
+
+static uint32_t slot_tree(struct kernel *k, slot_ix i, const struct slot *s)
+{
+    if (s->parent.n == NIL) {
+        FAIL_UNLESS(2, s->depth == 0 && s->original == 1)
+        FAIL_UNLESS(3, s->next.n == NIL && s->previous.n == NIL)
+    } else {
+        FAIL_UNLESS(2, slot_used(k, s->parent))
+        const struct slot *p = slot_at(k, s->parent);
+        FAIL_UNLESS(2, s->depth == p->depth + 1u)
+        if (s->original == 0) {
+            FAIL_UNLESS(2, s->type == p->type && s->object == p->object)
+            FAIL_UNLESS(2, (s->rights & ~p->rights) == 0)
+            FAIL_UNLESS(7, s->base >= p->base && s->length <= p->length &&
+                               s->base - p->base <= p->length - s->length)
+        } else {
+            FAIL_UNLESS(2, p->type == OBJECT_UNTYPED || p->type == OBJECT_IRQ_CONTROL)
+        }
+        FAIL_UNLESS(3, s->previous.n != NIL || p->child.n == i.n)
+    }
+    if (s->previous.n != NIL) {
+        FAIL_UNLESS(3, slot_used(k, s->previous) && slot_at(k, s->previous)->next.n == i.n &&
+                           slot_at(k, s->previous)->parent.n == s->parent.n)
+    }
+    if (s->next.n != NIL) {
+        FAIL_UNLESS(3, slot_used(k, s->next) && slot_at(k, s->next)->previous.n == i.n &&
+                           slot_at(k, s->next)->parent.n == s->parent.n)
+    }
+    if (s->child.n != NIL) {
+        FAIL_UNLESS(4, slot_used(k, s->child) && slot_at(k, s->child)->parent.n == i.n &&
+                           slot_at(k, s->child)->previous.n == NIL)
+    }
+    return 0;
+}
+
+static uint32_t slot_check(struct kernel *k, slot_ix i)
+{
+    const struct slot *s = slot_at(k, i);
+    enum object_type type = (enum object_type)s->type;
+
+    if (type == OBJECT_NONE) {
+        return slot_zero(s) ? 0 : 1;
+    }
+    FAIL_UNLESS(1, type < OBJECT_TYPE_COUNT && s->depth <= DERIVATION_DEPTH_MAX && s->original <= 1)
+    uint32_t failed = slot_tree(k, i, s);
+    if (failed != 0) {
+        return failed;
+    }
+    if (has_object(type)) {
+        FAIL_UNLESS(5, alive(k, type, s->object))
+        bool names = object_original(k, type, s->object)->n == i.n;
+        FAIL_UNLESS(5, names == (s->original == 1))
+    }
+    if (s->original == 1 && (type == OBJECT_TABLE || type == OBJECT_UNTYPED)) {
+        uint32_t level = object_level(k, type, s->object);
+        FAIL_UNLESS(6, level <= LEVEL_MAX)
+        FAIL_UNLESS(6, table_at(k, cap_table_of(k, i))->level < level)
+        if (s->parent.n != NIL) {
+            FAIL_UNLESS(6, object_level(k, OBJECT_UNTYPED, slot_at(k, s->parent)->object) < level)
+        }
+    }
+    if (s->original == 1 && s->parent.n != NIL && type != OBJECT_IRQ) {
+        const struct untyped *u = untyped_at(k, (untyped_ix){slot_at(k, s->parent)->object});
+        uint64_t at = granule_address(s->object);
+        FAIL_UNLESS(11, at >= u->base && at < u->watermark)
+    }
+    return 0;
+}
+
+/* ---- Memory
+ * ------------------------------------------------------------------------------------------ */
+
+static uint32_t table_slot_check(struct kernel *k, table_ix t, uint32_t n)
+{
+    if (n == 0) {
+        const struct table *table = table_at(k, t);
+        return table->slots >= 1 && table->slots <= table->slots_made &&
+                       table->slots_made <= CAP_TABLE_SLOTS_MAX
+                   ? 0
+                   : 8;
+    }
+    slot_ix i = {t.n + n};
+    if (n >= table_at(k, t)->slots) {
+        return slot_at(k, i)->type == OBJECT_NONE && slot_zero(slot_at(k, i)) ? 0 : 8;
+    }
+    return slot_check(k, i);
+}
+
+static bool page_zero(uint64_t physical)
+{
+    const uint64_t *words = arch_memory(physical);
+    uint64_t all = 0;
+
+    for (uint32_t n = 0; n < PAGE_BYTES / sizeof(*words); n++) {
+        all |= words[n];
+    }
+    return all == 0;
+}
+
+static uint32_t untyped_check(struct kernel *k, untyped_ix i)
+{
+    const struct untyped *u = untyped_at(k, i);
+
+    FAIL_UNLESS(9, u->base <= u->watermark && u->watermark <= u->prepared && u->prepared <= u->end)
+    FAIL_UNLESS(9, ((u->base | u->watermark | u->prepared | u->end) & (PAGE_BYTES - 1u)) == 0)
+    if (u->watermark < u->prepared) {
+        FAIL_UNLESS(9, page_zero(u->watermark))
+    }
+    if (u->watermark < u->end) {
+        FAIL_UNLESS(10, page_at(k, u->watermark)->kind == PAGE_FREE)
+        FAIL_UNLESS(10, page_at(k, u->end - PAGE_BYTES)->kind == PAGE_FREE)
+    }
+    if (u->fill_page != 0) {
+        uint64_t at = (uint64_t)u->fill_page << PAGE_SHIFT;
+        FAIL_UNLESS(11, at >= u->base && at < u->watermark && u->fill_next <= GRANULES_PER_PAGE)
+        FAIL_UNLESS(11, page_at(k, at)->kind == PAGE_OBJECT + u->fill_type)
+    }
+    return 0;
+}
+
+static uint32_t page_table_check(struct kernel *k, page_table_ix i)
+{
+    const struct page_table *t = page_table_at(k, i);
+
+    if (t->level == 0) {
+        return bit_first(t->paging.used, 8) == PAGING_ENTRIES ? 0 : 23;
+    }
+    FAIL_UNLESS(23,
+                t->level <= 2 && t->entry < PAGING_ENTRIES && alive(k, OBJECT_ASPACE, t->aspace.n))
+    const struct paging *in;
+    if (t->level == 2) {
+        FAIL_UNLESS(23, t->parent == t->aspace.n)
+        in = &aspace_at(k, t->aspace)->paging;
+    } else {
+        FAIL_UNLESS(23, alive(k, OBJECT_PAGE_TABLE, t->parent))
+        const struct page_table *parent = page_table_at(k, (page_table_ix){t->parent});
+        FAIL_UNLESS(23, parent->level == 2 && parent->aspace.n == t->aspace.n)
+        in = &parent->paging;
+    }
+    const uint64_t *entries = arch_memory(in->physical);
+    FAIL_UNLESS(23, bit_get(in->used, t->entry))
+    FAIL_UNLESS(23, arch_leaf_physical(entries[t->entry]) == t->paging.physical)
+    return 0;
+}
+
+/* Entry `n` of a page table. */
+static uint32_t entry_check(struct kernel *k, page_table_ix i, uint32_t n)
+{
+    const struct page_table *t = page_table_at(k, i);
+    uint64_t entry = ((const uint64_t *)arch_memory(t->paging.physical))[n];
+    const struct attachment_record *r = segment_record(k, (struct attachment){i, n});
+    bool used = bit_get(t->paging.used, n);
+
+    FAIL_UNLESS(23, (entry != 0) == used)
+    if (t->level != 1 || !used) {
+        FAIL_UNLESS(24, r->segment.n == NIL && r->next_table.n == NIL && r->previous_table.n == NIL)
+        if (used) {
+            const struct page *page = page_at(k, arch_leaf_physical(entry));
+            FAIL_UNLESS(23, page->kind == PAGE_PAGING && alive(k, OBJECT_PAGE_TABLE, page->owner))
+            FAIL_UNLESS(23, page_table_at(k, (page_table_ix){page->owner})->parent == i.n)
+        }
+        return 0;
+    }
+    FAIL_UNLESS(24, alive(k, OBJECT_SEGMENT, r->segment.n))
+    const struct segment *s = segment_at(k, r->segment);
+    FAIL_UNLESS(24, arch_leaf_physical(entry) == s->physical)
+    if (r->previous_table.n == NIL) {
+        FAIL_UNLESS(24, s->attachments.table.n == i.n && s->attachments.entry == n)
+    } else {
+        const struct attachment_record *before =
+            segment_record(k, (struct attachment){r->previous_table, r->previous_entry});
+        FAIL_UNLESS(24, before->next_table.n == i.n && before->next_entry == n)
+        FAIL_UNLESS(24, before->segment.n == r->segment.n)
+    }
+    if (r->next_table.n != NIL) {
+        const struct attachment_record *after =
+            segment_record(k, (struct attachment){r->next_table, r->next_entry});
+        FAIL_UNLESS(24, after->previous_table.n == i.n && after->previous_entry == n)
+    }
+    return 0;
+}
+
+static uint32_t segment_check(struct kernel *k, segment_ix i)
+{
+    const struct segment *s = segment_at(k, i);
+
+    FAIL_UNLESS(25, page_at(k, s->physical)->kind == PAGE_PAGING &&
+                        page_at(k, s->physical)->owner == i.n)
+    if (s->attachments.table.n != NIL) {
+        FAIL_UNLESS(24, alive(k, OBJECT_PAGE_TABLE, s->attachments.table.n))
+        FAIL_UNLESS(24, segment_record(k, s->attachments)->segment.n == i.n)
+        FAIL_UNLESS(24, segment_record(k, s->attachments)->previous_table.n == NIL)
+    }
+    return 0;
+}
+
+/* Leaf `n` of a segment: the basis of "no page of the kernel is ever shown to a user". */
+static uint32_t leaf_check(struct kernel *k, segment_ix i, uint32_t n)
+{
+    uint64_t leaf = ((const uint64_t *)arch_memory(segment_at(k, i)->physical))[n];
+    uint32_t rights = arch_leaf_rights(leaf);
+
+    FAIL_UNLESS(25, rights != 0)
+    FAIL_UNLESS(26, (rights & RIGHTS_WX) != RIGHTS_WX)
+    uint64_t physical = arch_leaf_physical(leaf);
+    if ((physical >> PAGE_SHIFT) >= k->page_count) {
+        return 0;
+    }
+    const struct page *page = page_at(k, physical);
+    if (page->kind == PAGE_FRAME) {
+        return page->owner == i.n ? 0 : 25;
+    }
+    if (page->kind == PAGE_BUNDLE) {
+        return (rights & RIGHTS_WX) == 0 ? 0 : 25;
+    }
+    return page->kind == PAGE_RESERVED ? 0 : 25;
+}
+
+/* ---- Threads
+ * ------------------------------------------------------------------------------------------- */
+
+static uint32_t thread_links(struct kernel *k, thread_ix i, const struct thread *t,
+                             const struct thread_queue *q)
+{
+    uint32_t number = t->state == THREAD_READY ? 14 : 15;
+    thread_ix ends[2] = {t->previous, t->next};
+
+    FAIL_UNLESS(number, t->previous.n != NIL || q->head.n == i.n)
+    FAIL_UNLESS(number, t->next.n != NIL || q->tail.n == i.n)
+    for (uint32_t n = 0; n < 2; n++) {
+        if (ends[n].n == NIL) {
+            continue;
+        }
+        FAIL_UNLESS(number, alive(k, OBJECT_THREAD, ends[n].n))
+        const struct thread *other = thread_at(k, ends[n]);
+        FAIL_UNLESS(number, (n == 0 ? other->next.n : other->previous.n) == i.n)
+        FAIL_UNLESS(number, other->blocked_on == t->blocked_on)
+        if (t->state == THREAD_READY) {
+            FAIL_UNLESS(14, other->state == THREAD_READY && other->priority == t->priority)
+        } else {
+            FAIL_UNLESS(15, (other->state == THREAD_RECEIVING) == (t->state == THREAD_RECEIVING))
+        }
+    }
+    return 0;
+}
+
+static uint32_t thread_state_check(struct kernel *k, thread_ix i, const struct thread *t)
+{
+    bool claims = t->state == THREAD_RECEIVING || t->state == THREAD_REPLY_WAITING;
+
+    FAIL_UNLESS(16, claims == (t->reply.n != NIL))
+    if (claims) {
+        FAIL_UNLESS(16, alive(k, OBJECT_REPLY, t->reply.n))
+        FAIL_UNLESS(16, reply_at(k, t->reply)->thread.n == i.n)
+    }
+    switch ((enum thread_state)t->state) {
+    case THREAD_READY:
+        FAIL_UNLESS(14, t->blocked_on == NIL)
+        if (k->current.n == i.n) {
+            return t->next.n == NIL && t->previous.n == NIL ? 0 : 14;
+        }
+        FAIL_UNLESS(14, bit_get(k->ready_used, t->priority))
+        return thread_links(k, i, t, &k->ready[t->priority]);
+    case THREAD_SENDING:
+    case THREAD_CALLING:
+    case THREAD_RECEIVING: {
+        FAIL_UNLESS(15, alive(k, OBJECT_ENDPOINT, t->blocked_on))
+        const struct endpoint *e = endpoint_at(k, (endpoint_ix){t->blocked_on});
+        const struct thread_queue q = {e->head, e->tail};
+        return thread_links(k, i, t, &q);
+    }
+    case THREAD_WAITING:
+        FAIL_UNLESS(17, alive(k, OBJECT_NOTIFICATION, t->blocked_on))
+        FAIL_UNLESS(17, notification_at(k, (notification_ix){t->blocked_on})->waiter.n == i.n)
+        return 0;
+    default:
+        FAIL_UNLESS(14, t->next.n == NIL && t->previous.n == NIL)
+        FAIL_UNLESS(17, t->blocked_on == NIL)
+        return 0;
+    }
+}
+
+static uint32_t thread_timer(struct kernel *k, thread_ix i, const struct thread *t)
+{
+    const struct timer_wheel *w = &k->wheel;
+    bool waits = t->state != THREAD_INACTIVE && t->state != THREAD_READY;
+
+    if ((t->flags & THREAD_TIMED) == 0) {
+        return t->timer_next.n == NIL && t->timer_previous.n == NIL ? 0 : 18;
+    }
+    FAIL_UNLESS(18, waits && t->deadline >= w->base && w->next <= t->deadline)
+    uint32_t bucket = t->timer_bucket;
+    FAIL_UNLESS(18, bucket < TIMER_LEVELS * TIMER_BUCKETS && bit_get(w->used, bucket))
+    uint32_t level = bucket / TIMER_BUCKETS;
+    bool moving = level > 0 && ((w->base >> (6u * level)) & 63u) == bucket % TIMER_BUCKETS;
+    FAIL_UNLESS(18, moving || timer_bucket_of(w->base, t->deadline) == bucket)
+    if (t->timer_previous.n == NIL) {
+        FAIL_UNLESS(18, w->bucket[bucket].n == i.n)
+    } else {
+        FAIL_UNLESS(18, thread_at(k, t->timer_previous)->timer_next.n == i.n)
+    }
+    if (t->timer_next.n != NIL) {
+        FAIL_UNLESS(18, thread_at(k, t->timer_next)->timer_previous.n == i.n)
+        FAIL_UNLESS(18, thread_at(k, t->timer_next)->timer_bucket == bucket)
+    }
+    return 0;
+}
+
+static uint32_t thread_check(struct kernel *k, thread_ix i)
+{
+    const struct thread *t = thread_at(k, i);
+
+    FAIL_UNLESS(12, t->state < THREAD_STATE_COUNT)
+    FAIL_UNLESS(12, t->state == THREAD_INACTIVE || (t->table.n != NIL && t->aspace.n != NIL))
+    FAIL_UNLESS(13, t->table.n == (t->table_slot.type == OBJECT_TABLE ? t->table_slot.object : NIL))
+    FAIL_UNLESS(13,
+                t->aspace.n == (t->aspace_slot.type == OBJECT_ASPACE ? t->aspace_slot.object : NIL))
+    FAIL_UNLESS(13, t->fault_slot.type == OBJECT_NONE || t->fault_slot.type == OBJECT_ENDPOINT)
+    uint32_t failed = thread_state_check(k, i, t);
+    if (failed == 0) {
+        failed = thread_timer(k, i, t);
+    }
+    if (failed != 0) {
+        return failed;
+    }
+    if (t->bound.n != NIL) {
+        FAIL_UNLESS(21, alive(k, OBJECT_NOTIFICATION, t->bound.n))
+        FAIL_UNLESS(21, notification_at(k, t->bound)->bound.n == i.n)
+    }
+    for (uint32_t n = 0; n < 3; n++) {
+        uint32_t first = offsetof(struct thread, table_slot) / GRANULE_BYTES;
+        failed = slot_check(k, (slot_ix){i.n + first + n});
+        if (failed != 0) {
+            return failed;
+        }
+    }
+    return 0;
+}
+
+static bool waits_on(struct kernel *k, thread_ix i, uint32_t object)
+{
+    return alive(k, OBJECT_THREAD, i.n) && thread_at(k, i)->blocked_on == object;
+}
+
+static uint32_t endpoint_check(struct kernel *k, endpoint_ix i)
+{
+    const struct endpoint *e = endpoint_at(k, i);
+
+    FAIL_UNLESS(19, (e->head.n == NIL) == (e->tail.n == NIL))
+    if (e->head.n != NIL) {
+        FAIL_UNLESS(19, waits_on(k, e->head, i.n) && thread_at(k, e->head)->previous.n == NIL)
+        FAIL_UNLESS(19, waits_on(k, e->tail, i.n) && thread_at(k, e->tail)->next.n == NIL)
+    }
+    return 0;
+}
+
+static uint32_t reply_check(struct kernel *k, reply_ix i)
+{
+    thread_ix t = reply_at(k, i)->thread;
+
+    FAIL_UNLESS(20, t.n == NIL || (alive(k, OBJECT_THREAD, t.n) && thread_at(k, t)->reply.n == i.n))
+    return 0;
+}
+
+static uint32_t notification_check(struct kernel *k, notification_ix i)
+{
+    const struct notification *n = notification_at(k, i);
+
+    if (n->waiter.n != NIL) {
+        FAIL_UNLESS(17, n->word == 0 && waits_on(k, n->waiter, i.n))
+        FAIL_UNLESS(17, thread_at(k, n->waiter)->state == THREAD_WAITING)
+    }
+    if (n->bound.n != NIL) {
+        FAIL_UNLESS(21, alive(k, OBJECT_THREAD, n->bound.n))
+        FAIL_UNLESS(21, thread_at(k, n->bound)->bound.n == i.n)
+        FAIL_UNLESS(21, n->word == 0 || thread_at(k, n->bound)->state != THREAD_RECEIVING)
+    }
+    if (n->irqs.n != NIL) {
+        FAIL_UNLESS(21, alive(k, OBJECT_IRQ, n->irqs.n))
+        FAIL_UNLESS(21, irq_at(k, n->irqs)->notification.n == i.n)
+        FAIL_UNLESS(21, irq_at(k, n->irqs)->previous.n == NIL)
+    }
+    return 0;
+}
+
+/* ---- Walking
+ * -------------------------------------------------------------------------------------------- */
+
+static uint32_t entries_check(struct kernel *k, page_table_ix i)
+{
+    const struct page_table *t = page_table_at(k, i);
+    const uint64_t *entries = arch_memory(t->paging.physical);
+    const struct attachment_record *records = arch_memory(t->records);
+    uint32_t failed = 0;
+
+    for (uint32_t n = 0; n < PAGING_ENTRIES && failed == 0; n++) {
+        if (entries[n] != 0 || records[n].segment.n != NIL || bit_get(t->paging.used, n)) {
+            failed = entry_check(k, i, n);
+        }
+    }
+    return failed;
+}
+
+static uint32_t leaves_check(struct kernel *k, segment_ix i)
+{
+    const uint64_t *leaves = arch_memory(segment_at(k, i)->physical);
+    uint32_t failed = 0;
+
+    for (uint32_t n = 0; n < SEGMENT_PAGES && failed == 0; n++) {
+        if (leaves[n] != 0) {
+            failed = leaf_check(k, i, n);
+        }
+    }
+    return failed;
+}
+
+static uint32_t object_check(struct kernel *k, enum object_type type, uint32_t n)
+{
+    uint32_t failed = 0;
+
+    switch (type) {
+    case OBJECT_UNTYPED:
+        return untyped_check(k, (untyped_ix){n});
+    case OBJECT_THREAD:
+        return thread_check(k, (thread_ix){n});
+    case OBJECT_ENDPOINT:
+        return endpoint_check(k, (endpoint_ix){n});
+    case OBJECT_REPLY:
+        return reply_check(k, (reply_ix){n});
+    case OBJECT_NOTIFICATION:
+        return notification_check(k, (notification_ix){n});
+    case OBJECT_PAGE_TABLE:
+        failed = page_table_check(k, (page_table_ix){n});
+        return failed == 0 ? entries_check(k, (page_table_ix){n}) : failed;
+    case OBJECT_SEGMENT:
+        failed = segment_check(k, (segment_ix){n});
+        return failed == 0 ? leaves_check(k, (segment_ix){n}) : failed;
+    default:
+        return 0;
+    }
+}
+
+struct invariant_failure invariants_check_page(struct kernel *k, uint32_t page)
+{
+    const struct page *p = &k->pages[page];
+    uint32_t first = page * GRANULES_PER_PAGE;
+
+    if (p->kind < PAGE_OBJECT) {
+        return (struct invariant_failure){0, 0};
+    }
+    enum object_type type = (enum object_type)(p->kind - PAGE_OBJECT);
+    for (uint32_t n = first; n < first + GRANULES_PER_PAGE; n++) {
+        uint32_t failed = 0;
+        if (type == OBJECT_TABLE) {
+            uint32_t index = n - p->owner;
+            if (alive(k, type, p->owner) && index < table_at(k, (table_ix){p->owner})->slots_made) {
+                failed = table_slot_check(k, (table_ix){p->owner}, index);
+            }
+        } else if (granules_ok(k, type, n) && alive(k, type, n)) {
+            failed = object_check(k, type, n);
+        }
+        if (failed != 0) {
+            return (struct invariant_failure){failed, n};
+        }
+    }
+    return (struct invariant_failure){0, 0};
+}
+
+static uint32_t irq_check(struct kernel *k, irq_ix i)
+{
+    const struct irq *irq = irq_at(k, i);
+
+    FAIL_UNLESS(22, (irq->kind != IRQ_NONE) == bit_get(k->irq_used, i.n))
+    if (irq->kind == IRQ_NONE) {
+        return irq->notification.n == NIL ? 0 : 22;
+    }
+    FAIL_UNLESS(22, slot_used(k, irq->original) && slot_at(k, irq->original)->object == i.n)
+    if (irq->notification.n == NIL) {
+        return irq->next.n == NIL && irq->previous.n == NIL ? 0 : 22;
+    }
+    FAIL_UNLESS(22, alive(k, OBJECT_NOTIFICATION, irq->notification.n) && irq->badge != 0)
+    if (irq->previous.n == NIL) {
+        FAIL_UNLESS(22, notification_at(k, irq->notification)->irqs.n == i.n)
+    } else {
+        FAIL_UNLESS(22, irq_at(k, irq->previous)->next.n == i.n)
+    }
+    FAIL_UNLESS(22, irq->next.n == NIL || irq_at(k, irq->next)->previous.n == i.n)
+    return 0;
+}
+
+static uint32_t queue_check(struct kernel *k, uint32_t priority)
+{
+    const struct thread_queue *q = &k->ready[priority];
+
+    FAIL_UNLESS(14, (q->head.n == NIL) == (q->tail.n == NIL))
+    FAIL_UNLESS(14, (q->head.n != NIL) == bit_get(k->ready_used, priority))
+    if (q->head.n == NIL) {
+        return 0;
+    }
+    FAIL_UNLESS(14, alive(k, OBJECT_THREAD, q->head.n) && alive(k, OBJECT_THREAD, q->tail.n))
+    FAIL_UNLESS(14, thread_at(k, q->head)->priority == priority)
+    FAIL_UNLESS(14, thread_at(k, q->head)->state == THREAD_READY)
+    FAIL_UNLESS(27, k->current.n != NIL && thread_at(k, k->current)->priority >= priority)
+    return 0;
+}
+
+struct invariant_failure invariants_check_global(struct kernel *k)
+{
+    uint32_t failed;
+
+    if (k->current.n != NIL && (!alive(k, OBJECT_THREAD, k->current.n) ||
+                                thread_at(k, k->current)->state != THREAD_READY)) {
+        return (struct invariant_failure){27, k->current.n};
+    }
+    if (k->timer_armed > k->wheel.next) {
+        return (struct invariant_failure){28, 0};
+    }
+    for (uint32_t v = IRQ_VECTOR_FIRST; v <= IRQ_VECTOR_LAST; v++) {
+        failed = irq_check(k, (irq_ix){v});
+        if (failed != 0) {
+            return (struct invariant_failure){failed, v};
+        }
+    }
+    for (uint32_t priority = 0; priority < PRIORITY_COUNT; priority++) {
+        failed = queue_check(k, priority);
+        if (failed != 0) {
+            return (struct invariant_failure){failed, priority};
+        }
+    }
+    for (uint32_t bucket = 0; bucket < TIMER_LEVELS * TIMER_BUCKETS; bucket++) {
+        bool filled = k->wheel.bucket[bucket].n != NIL;
+        if (filled != bit_get(k->wheel.used, bucket)) {
+            return (struct invariant_failure){18, bucket};
+        }
+    }
+    return (struct invariant_failure){0, 0};
+}
+
+struct invariant_failure invariants_check(struct kernel *k)
+{
+    struct invariant_failure failure = invariants_check_global(k);
+
+    for (uint32_t page = 0; page < k->page_count && failure.number == 0; page++) {
+        failure = invariants_check_page(k, page);
+    }
+    return failure;
+}

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+/*
+ * The kernel's invariants: numbered, executable, local. Each predicate looks at one or two indices
+ * and the neighbours they name, without loops over the state. Host tests, the fuzzer, checked
+ * builds and proofs use the same text. They hold between any two kernel entries.
+ */
+#ifndef KERNEL_INVARIANTS_H
+#define KERNEL_INVARIANTS_H
+
+#include "kernel/state.h"
+
+/* X(number, name, arguments, sentence) */
+#define KERNEL_INVARIANT_TABLE(X)                                                                  \
+    X(1, slot_shape, "an empty slot is all zero; type, depth and rights are in range")             \
+    X(2, slot_parent, "depth is the parent's + 1; a copy has its type, object and no more rights") \
+    X(3, slot_siblings, "siblings name each other and have one parent")                            \
+    X(4, slot_child, "the first child names its parent and comes first")                           \
+    X(5, slot_original, "an original and its object name each other; a copy's object lives")       \
+    X(6, slot_level, "a table or untyped memory is of a higher level than where it is kept")       \
+    X(7, slot_range, "a copied range lies within its parent's")                                    \
+    X(8, table_shape, "slots past the usable ones are empty")                                      \
+    X(9, untyped_shape, "base <= watermark <= prepared <= end; prepared memory is zero")           \
+    X(10, untyped_free, "pages past the watermark are free, pages below are not")                  \
+    X(11, untyped_inside, "what is made of untyped memory lies below its watermark")               \
+    X(12, thread_shape, "a thread that runs or waits has a table and an address space")            \
+    X(13, thread_spaces, "table and aspace are the objects of the embedded capabilities")          \
+    X(14, thread_ready, "a ready thread is current or queued at its priority")                     \
+    X(15, thread_queued, "a waiting sender or receiver is in its endpoint's queue")                \
+    X(16, thread_reply, "a thread and the reply object it waits with name each other")             \
+    X(17, thread_waiting, "a waiter and its notification name each other; its word is 0")          \
+    X(18, thread_timer, "a thread with a deadline is in the bucket for it, not before its time")   \
+    X(19, endpoint_ends, "head and tail are both there or not, and wait on this endpoint")         \
+    X(20, reply_shape, "a reply object's thread names it")                                         \
+    X(21, notification_shape, "waiter, bound thread and first irq name the notification")          \
+    X(22, irq_shape, "a used vector has an original; irqs of a notification are linked")           \
+    X(23, paging_parent, "a mapped page table is the used entry of its parent")                    \
+    X(24, attachment, "a used entry of level 1 shows the segment of its record, linked to it")     \
+    X(25, segment_leaf, "a leaf shows a frame of its own segment or a page of no untyped memory")  \
+    X(26, leaf_rights, "no page is writable and executable")                                       \
+    X(27, current, "the current thread is ready and none is better")                               \
+    X(28, timer_armed, "the timer is armed no later than the earliest deadline")
+
+/* The first broken invariant's number and where, or 0. */
+struct invariant_failure {
+    uint32_t number;
+    uint32_t index; /* granule, vector or priority */
+};
+
+/* Those of one page: every object on it. */
+struct invariant_failure invariants_check_page(struct kernel *k, uint32_t page);
+/* Those of the rest: irqs, queues, timer. */
+struct invariant_failure invariants_check_global(struct kernel *k);
+/* All. */
+struct invariant_failure invariants_check(struct kernel *k);
+/* The sentence for a number. */
+const char *invariant_text(uint32_t number);
+
+#endif
