@@ -340,7 +340,7 @@ static void step(struct kernel *k, uint64_t n)
     }
     struct thread *t = harness_current();
     uint32_t number = random_call(&t->registers);
-    bool compare = n % 16 == 0;
+    bool compare = n % 64 == 0;
     uint32_t before = compare ? state_sum(k, t) : 0;
     kernel_syscall(k);
     snprintf(what, sizeof(what), "call %u, step %llu", number, (unsigned long long)n);

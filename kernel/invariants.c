@@ -1,15 +1,12 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 #include "kernel/invariants.h"
+#include "kernel/invariants_local.h"
 
 #include "kernel/object/cap.h"
 #include "kernel/object/object.h"
 #include "kernel/timer.h"
 
 #define RIGHTS_WX (RIGHT_WRITE | RIGHT_EXECUTE)
-#define FAIL_UNLESS(number, condition)                                                             \
-    if (!(condition)) {                                                                            \
-        return number;                                                                             \
-    }
 
 const char *invariant_text(uint32_t number)
 {
@@ -27,23 +24,22 @@ const char *invariant_text(uint32_t number)
 /* ---- Liveness
  * ------------------------------------------------------------------------------------- */
 
+uint32_t inv_object_granules(enum object_type type)
+{
+    if (type == OBJECT_THREAD) {
+        return THREAD_BYTES / GRANULE_BYTES;
+    }
+    return type == OBJECT_ASPACE || type == OBJECT_PAGE_TABLE ? 2 : 1;
+}
+
 static bool granules_ok(const struct kernel *k, enum object_type type, uint32_t n)
 {
-    switch (type) {
-    case OBJECT_TABLE:
-        return object_index_ok(k, n, type, 1) && k->pages[n / GRANULES_PER_PAGE].owner == n;
-    case OBJECT_THREAD:
-        return object_index_ok(k, n, type, THREAD_BYTES / GRANULE_BYTES);
-    case OBJECT_ASPACE:
-    case OBJECT_PAGE_TABLE:
-        return object_index_ok(k, n, type, 2);
-    default:
-        return object_index_ok(k, n, type, 1);
-    }
+    return object_index_ok(k, n, type, inv_object_granules(type)) &&
+           (type != OBJECT_TABLE || k->pages[n / GRANULES_PER_PAGE].owner == n);
 }
 
 /* There is an object of that type there, and it is not dead. */
-static bool alive(struct kernel *k, enum object_type type, uint32_t n)
+bool inv_alive(struct kernel *k, enum object_type type, uint32_t n)
 {
     if (type == OBJECT_IRQ) {
         return n >= IRQ_VECTOR_FIRST && n <= IRQ_VECTOR_LAST && k->irqs[n].kind != IRQ_NONE;
@@ -69,7 +65,7 @@ static bool slot_zero(const struct slot *s)
            s->length == 0;
 }
 
-static bool slot_used(struct kernel *k, slot_ix i)
+bool inv_slot_used(struct kernel *k, slot_ix i)
 {
     return slot_index_ok(k, i.n) && slot_at(k, i)->type != OBJECT_NONE;
 }
@@ -80,7 +76,7 @@ static uint32_t slot_tree(struct kernel *k, slot_ix i, const struct slot *s)
         FAIL_UNLESS(2, s->depth == 0 && s->original == 1)
         FAIL_UNLESS(3, s->next.n == NIL && s->previous.n == NIL)
     } else {
-        FAIL_UNLESS(2, slot_used(k, s->parent))
+        FAIL_UNLESS(2, inv_slot_used(k, s->parent))
         const struct slot *p = slot_at(k, s->parent);
         FAIL_UNLESS(2, s->depth == p->depth + 1u)
         if (s->original == 0) {
@@ -94,21 +90,21 @@ static uint32_t slot_tree(struct kernel *k, slot_ix i, const struct slot *s)
         FAIL_UNLESS(3, s->previous.n != NIL || p->child.n == i.n)
     }
     if (s->previous.n != NIL) {
-        FAIL_UNLESS(3, slot_used(k, s->previous) && slot_at(k, s->previous)->next.n == i.n &&
+        FAIL_UNLESS(3, inv_slot_used(k, s->previous) && slot_at(k, s->previous)->next.n == i.n &&
                            slot_at(k, s->previous)->parent.n == s->parent.n)
     }
     if (s->next.n != NIL) {
-        FAIL_UNLESS(3, slot_used(k, s->next) && slot_at(k, s->next)->previous.n == i.n &&
+        FAIL_UNLESS(3, inv_slot_used(k, s->next) && slot_at(k, s->next)->previous.n == i.n &&
                            slot_at(k, s->next)->parent.n == s->parent.n)
     }
     if (s->child.n != NIL) {
-        FAIL_UNLESS(4, slot_used(k, s->child) && slot_at(k, s->child)->parent.n == i.n &&
+        FAIL_UNLESS(4, inv_slot_used(k, s->child) && slot_at(k, s->child)->parent.n == i.n &&
                            slot_at(k, s->child)->previous.n == NIL)
     }
     return 0;
 }
 
-static uint32_t slot_check(struct kernel *k, slot_ix i)
+uint32_t inv_slot_check(struct kernel *k, slot_ix i)
 {
     const struct slot *s = slot_at(k, i);
     enum object_type type = (enum object_type)s->type;
@@ -122,7 +118,7 @@ static uint32_t slot_check(struct kernel *k, slot_ix i)
         return failed;
     }
     if (has_object(type)) {
-        FAIL_UNLESS(5, alive(k, type, s->object))
+        FAIL_UNLESS(5, inv_alive(k, type, s->object))
         bool names = object_original(k, type, s->object)->n == i.n;
         FAIL_UNLESS(5, names == (s->original == 1))
     }
@@ -145,7 +141,7 @@ static uint32_t slot_check(struct kernel *k, slot_ix i)
 /* ---- Memory
  * ------------------------------------------------------------------------------------------ */
 
-static uint32_t table_slot_check(struct kernel *k, table_ix t, uint32_t n)
+uint32_t inv_table_slot_check(struct kernel *k, table_ix t, uint32_t n)
 {
     if (n == 0) {
         const struct table *table = table_at(k, t);
@@ -158,7 +154,7 @@ static uint32_t table_slot_check(struct kernel *k, table_ix t, uint32_t n)
     if (n >= table_at(k, t)->slots) {
         return slot_at(k, i)->type == OBJECT_NONE && slot_zero(slot_at(k, i)) ? 0 : 8;
     }
-    return slot_check(k, i);
+    return inv_slot_check(k, i);
 }
 
 static bool page_zero(uint64_t physical)
@@ -172,7 +168,7 @@ static bool page_zero(uint64_t physical)
     return all == 0;
 }
 
-static uint32_t untyped_check(struct kernel *k, untyped_ix i)
+uint32_t inv_untyped_check(struct kernel *k, untyped_ix i)
 {
     const struct untyped *u = untyped_at(k, i);
 
@@ -193,21 +189,21 @@ static uint32_t untyped_check(struct kernel *k, untyped_ix i)
     return 0;
 }
 
-static uint32_t page_table_check(struct kernel *k, page_table_ix i)
+uint32_t inv_page_table_check(struct kernel *k, page_table_ix i)
 {
     const struct page_table *t = page_table_at(k, i);
 
     if (t->level == 0) {
         return bit_first(t->paging.used, 8) == PAGING_ENTRIES ? 0 : 23;
     }
-    FAIL_UNLESS(23,
-                t->level <= 2 && t->entry < PAGING_ENTRIES && alive(k, OBJECT_ASPACE, t->aspace.n))
+    FAIL_UNLESS(23, t->level <= 2 && t->entry < PAGING_ENTRIES &&
+                        inv_alive(k, OBJECT_ASPACE, t->aspace.n))
     const struct paging *in;
     if (t->level == 2) {
         FAIL_UNLESS(23, t->parent == t->aspace.n)
         in = &aspace_at(k, t->aspace)->paging;
     } else {
-        FAIL_UNLESS(23, alive(k, OBJECT_PAGE_TABLE, t->parent))
+        FAIL_UNLESS(23, inv_alive(k, OBJECT_PAGE_TABLE, t->parent))
         const struct page_table *parent = page_table_at(k, (page_table_ix){t->parent});
         FAIL_UNLESS(23, parent->level == 2 && parent->aspace.n == t->aspace.n)
         in = &parent->paging;
@@ -219,7 +215,7 @@ static uint32_t page_table_check(struct kernel *k, page_table_ix i)
 }
 
 /* Entry `n` of a page table. */
-static uint32_t entry_check(struct kernel *k, page_table_ix i, uint32_t n)
+uint32_t inv_entry_check(struct kernel *k, page_table_ix i, uint32_t n)
 {
     const struct page_table *t = page_table_at(k, i);
     uint64_t entry = ((const uint64_t *)arch_memory(t->paging.physical))[n];
@@ -231,12 +227,13 @@ static uint32_t entry_check(struct kernel *k, page_table_ix i, uint32_t n)
         FAIL_UNLESS(24, r->segment.n == NIL && r->next_table.n == NIL && r->previous_table.n == NIL)
         if (used) {
             const struct page *page = page_at(k, arch_leaf_physical(entry));
-            FAIL_UNLESS(23, page->kind == PAGE_PAGING && alive(k, OBJECT_PAGE_TABLE, page->owner))
+            FAIL_UNLESS(23,
+                        page->kind == PAGE_PAGING && inv_alive(k, OBJECT_PAGE_TABLE, page->owner))
             FAIL_UNLESS(23, page_table_at(k, (page_table_ix){page->owner})->parent == i.n)
         }
         return 0;
     }
-    FAIL_UNLESS(24, alive(k, OBJECT_SEGMENT, r->segment.n))
+    FAIL_UNLESS(24, inv_alive(k, OBJECT_SEGMENT, r->segment.n))
     const struct segment *s = segment_at(k, r->segment);
     FAIL_UNLESS(24, arch_leaf_physical(entry) == s->physical)
     if (r->previous_table.n == NIL) {
@@ -255,14 +252,14 @@ static uint32_t entry_check(struct kernel *k, page_table_ix i, uint32_t n)
     return 0;
 }
 
-static uint32_t segment_check(struct kernel *k, segment_ix i)
+uint32_t inv_segment_check(struct kernel *k, segment_ix i)
 {
     const struct segment *s = segment_at(k, i);
 
     FAIL_UNLESS(25, page_at(k, s->physical)->kind == PAGE_PAGING &&
                         page_at(k, s->physical)->owner == i.n)
     if (s->attachments.table.n != NIL) {
-        FAIL_UNLESS(24, alive(k, OBJECT_PAGE_TABLE, s->attachments.table.n))
+        FAIL_UNLESS(24, inv_alive(k, OBJECT_PAGE_TABLE, s->attachments.table.n))
         FAIL_UNLESS(24, segment_record(k, s->attachments)->segment.n == i.n)
         FAIL_UNLESS(24, segment_record(k, s->attachments)->previous_table.n == NIL)
     }
@@ -270,7 +267,7 @@ static uint32_t segment_check(struct kernel *k, segment_ix i)
 }
 
 /* Leaf `n` of a segment: the basis of "no page of the kernel is ever shown to a user". */
-static uint32_t leaf_check(struct kernel *k, segment_ix i, uint32_t n)
+uint32_t inv_leaf_check(struct kernel *k, segment_ix i, uint32_t n)
 {
     uint64_t leaf = ((const uint64_t *)arch_memory(segment_at(k, i)->physical))[n];
     uint32_t rights = arch_leaf_rights(leaf);
@@ -306,7 +303,7 @@ static uint32_t thread_links(struct kernel *k, thread_ix i, const struct thread 
         if (ends[n].n == NIL) {
             continue;
         }
-        FAIL_UNLESS(number, alive(k, OBJECT_THREAD, ends[n].n))
+        FAIL_UNLESS(number, inv_alive(k, OBJECT_THREAD, ends[n].n))
         const struct thread *other = thread_at(k, ends[n]);
         FAIL_UNLESS(number, (n == 0 ? other->next.n : other->previous.n) == i.n)
         FAIL_UNLESS(number, other->blocked_on == t->blocked_on)
@@ -325,7 +322,7 @@ static uint32_t thread_state_check(struct kernel *k, thread_ix i, const struct t
 
     FAIL_UNLESS(16, claims == (t->reply.n != NIL))
     if (claims) {
-        FAIL_UNLESS(16, alive(k, OBJECT_REPLY, t->reply.n))
+        FAIL_UNLESS(16, inv_alive(k, OBJECT_REPLY, t->reply.n))
         FAIL_UNLESS(16, reply_at(k, t->reply)->thread.n == i.n)
     }
     switch ((enum thread_state)t->state) {
@@ -339,13 +336,13 @@ static uint32_t thread_state_check(struct kernel *k, thread_ix i, const struct t
     case THREAD_SENDING:
     case THREAD_CALLING:
     case THREAD_RECEIVING: {
-        FAIL_UNLESS(15, alive(k, OBJECT_ENDPOINT, t->blocked_on))
+        FAIL_UNLESS(15, inv_alive(k, OBJECT_ENDPOINT, t->blocked_on))
         const struct endpoint *e = endpoint_at(k, (endpoint_ix){t->blocked_on});
         const struct thread_queue q = {e->head, e->tail};
         return thread_links(k, i, t, &q);
     }
     case THREAD_WAITING:
-        FAIL_UNLESS(17, alive(k, OBJECT_NOTIFICATION, t->blocked_on))
+        FAIL_UNLESS(17, inv_alive(k, OBJECT_NOTIFICATION, t->blocked_on))
         FAIL_UNLESS(17, notification_at(k, (notification_ix){t->blocked_on})->waiter.n == i.n)
         return 0;
     default:
@@ -381,7 +378,7 @@ static uint32_t thread_timer(struct kernel *k, thread_ix i, const struct thread 
     return 0;
 }
 
-static uint32_t thread_check(struct kernel *k, thread_ix i)
+uint32_t inv_thread_check(struct kernel *k, thread_ix i)
 {
     const struct thread *t = thread_at(k, i);
 
@@ -399,12 +396,12 @@ static uint32_t thread_check(struct kernel *k, thread_ix i)
         return failed;
     }
     if (t->bound.n != NIL) {
-        FAIL_UNLESS(21, alive(k, OBJECT_NOTIFICATION, t->bound.n))
+        FAIL_UNLESS(21, inv_alive(k, OBJECT_NOTIFICATION, t->bound.n))
         FAIL_UNLESS(21, notification_at(k, t->bound)->bound.n == i.n)
     }
     for (uint32_t n = 0; n < 3; n++) {
         uint32_t first = offsetof(struct thread, table_slot) / GRANULE_BYTES;
-        failed = slot_check(k, (slot_ix){i.n + first + n});
+        failed = inv_slot_check(k, (slot_ix){i.n + first + n});
         if (failed != 0) {
             return failed;
         }
@@ -414,10 +411,10 @@ static uint32_t thread_check(struct kernel *k, thread_ix i)
 
 static bool waits_on(struct kernel *k, thread_ix i, uint32_t object)
 {
-    return alive(k, OBJECT_THREAD, i.n) && thread_at(k, i)->blocked_on == object;
+    return inv_alive(k, OBJECT_THREAD, i.n) && thread_at(k, i)->blocked_on == object;
 }
 
-static uint32_t endpoint_check(struct kernel *k, endpoint_ix i)
+uint32_t inv_endpoint_check(struct kernel *k, endpoint_ix i)
 {
     const struct endpoint *e = endpoint_at(k, i);
 
@@ -429,15 +426,16 @@ static uint32_t endpoint_check(struct kernel *k, endpoint_ix i)
     return 0;
 }
 
-static uint32_t reply_check(struct kernel *k, reply_ix i)
+uint32_t inv_reply_check(struct kernel *k, reply_ix i)
 {
     thread_ix t = reply_at(k, i)->thread;
 
-    FAIL_UNLESS(20, t.n == NIL || (alive(k, OBJECT_THREAD, t.n) && thread_at(k, t)->reply.n == i.n))
+    FAIL_UNLESS(20,
+                t.n == NIL || (inv_alive(k, OBJECT_THREAD, t.n) && thread_at(k, t)->reply.n == i.n))
     return 0;
 }
 
-static uint32_t notification_check(struct kernel *k, notification_ix i)
+uint32_t inv_notification_check(struct kernel *k, notification_ix i)
 {
     const struct notification *n = notification_at(k, i);
 
@@ -446,177 +444,14 @@ static uint32_t notification_check(struct kernel *k, notification_ix i)
         FAIL_UNLESS(17, thread_at(k, n->waiter)->state == THREAD_WAITING)
     }
     if (n->bound.n != NIL) {
-        FAIL_UNLESS(21, alive(k, OBJECT_THREAD, n->bound.n))
+        FAIL_UNLESS(21, inv_alive(k, OBJECT_THREAD, n->bound.n))
         FAIL_UNLESS(21, thread_at(k, n->bound)->bound.n == i.n)
         FAIL_UNLESS(21, n->word == 0 || thread_at(k, n->bound)->state != THREAD_RECEIVING)
     }
     if (n->irqs.n != NIL) {
-        FAIL_UNLESS(21, alive(k, OBJECT_IRQ, n->irqs.n))
+        FAIL_UNLESS(21, inv_alive(k, OBJECT_IRQ, n->irqs.n))
         FAIL_UNLESS(21, irq_at(k, n->irqs)->notification.n == i.n)
         FAIL_UNLESS(21, irq_at(k, n->irqs)->previous.n == NIL)
     }
     return 0;
-}
-
-/* ---- Walking
- * -------------------------------------------------------------------------------------------- */
-
-static uint32_t entries_check(struct kernel *k, page_table_ix i)
-{
-    const struct page_table *t = page_table_at(k, i);
-    const uint64_t *entries = arch_memory(t->paging.physical);
-    const struct attachment_record *records = arch_memory(t->records);
-    uint32_t failed = 0;
-
-    for (uint32_t n = 0; n < PAGING_ENTRIES && failed == 0; n++) {
-        if (entries[n] != 0 || records[n].segment.n != NIL || bit_get(t->paging.used, n)) {
-            failed = entry_check(k, i, n);
-        }
-    }
-    return failed;
-}
-
-static uint32_t leaves_check(struct kernel *k, segment_ix i)
-{
-    const uint64_t *leaves = arch_memory(segment_at(k, i)->physical);
-    uint32_t failed = 0;
-
-    for (uint32_t n = 0; n < SEGMENT_PAGES && failed == 0; n++) {
-        if (leaves[n] != 0) {
-            failed = leaf_check(k, i, n);
-        }
-    }
-    return failed;
-}
-
-static uint32_t object_check(struct kernel *k, enum object_type type, uint32_t n)
-{
-    uint32_t failed = 0;
-
-    switch (type) {
-    case OBJECT_UNTYPED:
-        return untyped_check(k, (untyped_ix){n});
-    case OBJECT_THREAD:
-        return thread_check(k, (thread_ix){n});
-    case OBJECT_ENDPOINT:
-        return endpoint_check(k, (endpoint_ix){n});
-    case OBJECT_REPLY:
-        return reply_check(k, (reply_ix){n});
-    case OBJECT_NOTIFICATION:
-        return notification_check(k, (notification_ix){n});
-    case OBJECT_PAGE_TABLE:
-        failed = page_table_check(k, (page_table_ix){n});
-        return failed == 0 ? entries_check(k, (page_table_ix){n}) : failed;
-    case OBJECT_SEGMENT:
-        failed = segment_check(k, (segment_ix){n});
-        return failed == 0 ? leaves_check(k, (segment_ix){n}) : failed;
-    default:
-        return 0;
-    }
-}
-
-struct invariant_failure invariants_check_page(struct kernel *k, uint32_t page)
-{
-    const struct page *p = &k->pages[page];
-    uint32_t first = page * GRANULES_PER_PAGE;
-
-    if (p->kind < PAGE_OBJECT) {
-        return (struct invariant_failure){0, 0};
-    }
-    enum object_type type = (enum object_type)(p->kind - PAGE_OBJECT);
-    for (uint32_t n = first; n < first + GRANULES_PER_PAGE; n++) {
-        uint32_t failed = 0;
-        if (type == OBJECT_TABLE) {
-            uint32_t index = n - p->owner;
-            if (alive(k, type, p->owner) && index < table_at(k, (table_ix){p->owner})->slots_made) {
-                failed = table_slot_check(k, (table_ix){p->owner}, index);
-            }
-        } else if (granules_ok(k, type, n) && alive(k, type, n)) {
-            failed = object_check(k, type, n);
-        }
-        if (failed != 0) {
-            return (struct invariant_failure){failed, n};
-        }
-    }
-    return (struct invariant_failure){0, 0};
-}
-
-static uint32_t irq_check(struct kernel *k, irq_ix i)
-{
-    const struct irq *irq = irq_at(k, i);
-
-    FAIL_UNLESS(22, (irq->kind != IRQ_NONE) == bit_get(k->irq_used, i.n))
-    if (irq->kind == IRQ_NONE) {
-        return irq->notification.n == NIL ? 0 : 22;
-    }
-    FAIL_UNLESS(22, slot_used(k, irq->original) && slot_at(k, irq->original)->object == i.n)
-    if (irq->notification.n == NIL) {
-        return irq->next.n == NIL && irq->previous.n == NIL ? 0 : 22;
-    }
-    FAIL_UNLESS(22, alive(k, OBJECT_NOTIFICATION, irq->notification.n) && irq->badge != 0)
-    if (irq->previous.n == NIL) {
-        FAIL_UNLESS(22, notification_at(k, irq->notification)->irqs.n == i.n)
-    } else {
-        FAIL_UNLESS(22, irq_at(k, irq->previous)->next.n == i.n)
-    }
-    FAIL_UNLESS(22, irq->next.n == NIL || irq_at(k, irq->next)->previous.n == i.n)
-    return 0;
-}
-
-static uint32_t queue_check(struct kernel *k, uint32_t priority)
-{
-    const struct thread_queue *q = &k->ready[priority];
-
-    FAIL_UNLESS(14, (q->head.n == NIL) == (q->tail.n == NIL))
-    FAIL_UNLESS(14, (q->head.n != NIL) == bit_get(k->ready_used, priority))
-    if (q->head.n == NIL) {
-        return 0;
-    }
-    FAIL_UNLESS(14, alive(k, OBJECT_THREAD, q->head.n) && alive(k, OBJECT_THREAD, q->tail.n))
-    FAIL_UNLESS(14, thread_at(k, q->head)->priority == priority)
-    FAIL_UNLESS(14, thread_at(k, q->head)->state == THREAD_READY)
-    FAIL_UNLESS(27, k->current.n != NIL && thread_at(k, k->current)->priority >= priority)
-    return 0;
-}
-
-struct invariant_failure invariants_check_global(struct kernel *k)
-{
-    uint32_t failed;
-
-    if (k->current.n != NIL && (!alive(k, OBJECT_THREAD, k->current.n) ||
-                                thread_at(k, k->current)->state != THREAD_READY)) {
-        return (struct invariant_failure){27, k->current.n};
-    }
-    if (k->timer_armed > k->wheel.next) {
-        return (struct invariant_failure){28, 0};
-    }
-    for (uint32_t v = IRQ_VECTOR_FIRST; v <= IRQ_VECTOR_LAST; v++) {
-        failed = irq_check(k, (irq_ix){v});
-        if (failed != 0) {
-            return (struct invariant_failure){failed, v};
-        }
-    }
-    for (uint32_t priority = 0; priority < PRIORITY_COUNT; priority++) {
-        failed = queue_check(k, priority);
-        if (failed != 0) {
-            return (struct invariant_failure){failed, priority};
-        }
-    }
-    for (uint32_t bucket = 0; bucket < TIMER_LEVELS * TIMER_BUCKETS; bucket++) {
-        bool filled = k->wheel.bucket[bucket].n != NIL;
-        if (filled != bit_get(k->wheel.used, bucket)) {
-            return (struct invariant_failure){18, bucket};
-        }
-    }
-    return (struct invariant_failure){0, 0};
-}
-
-struct invariant_failure invariants_check(struct kernel *k)
-{
-    struct invariant_failure failure = invariants_check_global(k);
-
-    for (uint32_t page = 0; page < k->page_count && failure.number == 0; page++) {
-        failure = invariants_check_page(k, page);
-    }
-    return failure;
 }

@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+/* Walks the state and asks every invariant at every index. Not part of the kernel's entries. */
+#include "kernel/invariants.h"
+#include "kernel/invariants_local.h"
+#include "kernel/timer.h"
+
+/* ---- Walking
+ * -------------------------------------------------------------------------------------------- */
+
+static uint32_t entries_check(struct kernel *k, page_table_ix i)
+{
+    const struct page_table *t = page_table_at(k, i);
+    const uint64_t *entries = arch_memory(t->paging.physical);
+    const struct attachment_record *records = arch_memory(t->records);
+    uint32_t failed = 0;
+
+    for (uint32_t n = 0; n < PAGING_ENTRIES && failed == 0; n++) {
+        if (entries[n] != 0 || records[n].segment.n != NIL || bit_get(t->paging.used, n)) {
+            failed = inv_entry_check(k, i, n);
+        }
+    }
+    return failed;
+}
+
+static uint32_t leaves_check(struct kernel *k, segment_ix i)
+{
+    const uint64_t *leaves = arch_memory(segment_at(k, i)->physical);
+    uint32_t failed = 0;
+
+    for (uint32_t n = 0; n < SEGMENT_PAGES && failed == 0; n++) {
+        if (leaves[n] != 0) {
+            failed = inv_leaf_check(k, i, n);
+        }
+    }
+    return failed;
+}
+
+static uint32_t object_check(struct kernel *k, enum object_type type, uint32_t n)
+{
+    uint32_t failed = 0;
+
+    switch (type) {
+    case OBJECT_UNTYPED:
+        return inv_untyped_check(k, (untyped_ix){n});
+    case OBJECT_THREAD:
+        return inv_thread_check(k, (thread_ix){n});
+    case OBJECT_ENDPOINT:
+        return inv_endpoint_check(k, (endpoint_ix){n});
+    case OBJECT_REPLY:
+        return inv_reply_check(k, (reply_ix){n});
+    case OBJECT_NOTIFICATION:
+        return inv_notification_check(k, (notification_ix){n});
+    case OBJECT_PAGE_TABLE:
+        failed = inv_page_table_check(k, (page_table_ix){n});
+        return failed == 0 ? entries_check(k, (page_table_ix){n}) : failed;
+    case OBJECT_SEGMENT:
+        failed = inv_segment_check(k, (segment_ix){n});
+        return failed == 0 ? leaves_check(k, (segment_ix){n}) : failed;
+    default:
+        return 0;
+    }
+}
+
+static struct invariant_failure table_page_check(struct kernel *k, uint32_t page)
+{
+    table_ix t = {k->pages[page].owner};
+    uint32_t first = page * GRANULES_PER_PAGE;
+
+    if (!inv_alive(k, OBJECT_TABLE, t.n)) {
+        return (struct invariant_failure){0, 0};
+    }
+    for (uint32_t n = first; n < first + GRANULES_PER_PAGE; n++) {
+        uint32_t index = n - t.n;
+        if (index >= table_at(k, t)->slots_made) {
+            break;
+        }
+        uint32_t failed = inv_table_slot_check(k, t, index);
+        if (failed != 0) {
+            return (struct invariant_failure){failed, n};
+        }
+    }
+    return (struct invariant_failure){0, 0};
+}
+
+struct invariant_failure invariants_check_page(struct kernel *k, uint32_t page)
+{
+    const struct page *p = &k->pages[page];
+    uint32_t first = page * GRANULES_PER_PAGE;
+
+    if (p->kind < PAGE_OBJECT) {
+        return (struct invariant_failure){0, 0};
+    }
+    enum object_type type = (enum object_type)(p->kind - PAGE_OBJECT);
+    if (type == OBJECT_TABLE) {
+        return table_page_check(k, page);
+    }
+    uint32_t step = inv_object_granules(type);
+    for (uint32_t n = first; n < first + GRANULES_PER_PAGE; n += step) {
+        uint32_t failed = inv_alive(k, type, n) ? object_check(k, type, n) : 0;
+        if (failed != 0) {
+            return (struct invariant_failure){failed, n};
+        }
+    }
+    return (struct invariant_failure){0, 0};
+}
+
+static uint32_t irq_check(struct kernel *k, irq_ix i)
+{
+    const struct irq *irq = irq_at(k, i);
+
+    FAIL_UNLESS(22, (irq->kind != IRQ_NONE) == bit_get(k->irq_used, i.n))
+    if (irq->kind == IRQ_NONE) {
+        return irq->notification.n == NIL ? 0 : 22;
+    }
+    FAIL_UNLESS(22, inv_slot_used(k, irq->original) && slot_at(k, irq->original)->object == i.n)
+    if (irq->notification.n == NIL) {
+        return irq->next.n == NIL && irq->previous.n == NIL ? 0 : 22;
+    }
+    FAIL_UNLESS(22, inv_alive(k, OBJECT_NOTIFICATION, irq->notification.n) && irq->badge != 0)
+    if (irq->previous.n == NIL) {
+        FAIL_UNLESS(22, notification_at(k, irq->notification)->irqs.n == i.n)
+    } else {
+        FAIL_UNLESS(22, irq_at(k, irq->previous)->next.n == i.n)
+    }
+    FAIL_UNLESS(22, irq->next.n == NIL || irq_at(k, irq->next)->previous.n == i.n)
+    return 0;
+}
+
+static uint32_t queue_check(struct kernel *k, uint32_t priority)
+{
+    const struct thread_queue *q = &k->ready[priority];
+
+    FAIL_UNLESS(14, (q->head.n == NIL) == (q->tail.n == NIL))
+    FAIL_UNLESS(14, (q->head.n != NIL) == bit_get(k->ready_used, priority))
+    if (q->head.n == NIL) {
+        return 0;
+    }
+    FAIL_UNLESS(14,
+                inv_alive(k, OBJECT_THREAD, q->head.n) && inv_alive(k, OBJECT_THREAD, q->tail.n))
+    FAIL_UNLESS(14, thread_at(k, q->head)->priority == priority)
+    FAIL_UNLESS(14, thread_at(k, q->head)->state == THREAD_READY)
+    FAIL_UNLESS(27, k->current.n != NIL && thread_at(k, k->current)->priority >= priority)
+    return 0;
+}
+
+struct invariant_failure invariants_check_global(struct kernel *k)
+{
+    uint32_t failed;
+
+    if (k->current.n != NIL && (!inv_alive(k, OBJECT_THREAD, k->current.n) ||
+                                thread_at(k, k->current)->state != THREAD_READY)) {
+        return (struct invariant_failure){27, k->current.n};
+    }
+    if (k->timer_armed > k->wheel.next) {
+        return (struct invariant_failure){28, 0};
+    }
+    for (uint32_t v = IRQ_VECTOR_FIRST; v <= IRQ_VECTOR_LAST; v++) {
+        failed = irq_check(k, (irq_ix){v});
+        if (failed != 0) {
+            return (struct invariant_failure){failed, v};
+        }
+    }
+    for (uint32_t priority = 0; priority < PRIORITY_COUNT; priority++) {
+        failed = queue_check(k, priority);
+        if (failed != 0) {
+            return (struct invariant_failure){failed, priority};
+        }
+    }
+    for (uint32_t bucket = 0; bucket < TIMER_LEVELS * TIMER_BUCKETS; bucket++) {
+        bool filled = k->wheel.bucket[bucket].n != NIL;
+        if (filled != bit_get(k->wheel.used, bucket)) {
+            return (struct invariant_failure){18, bucket};
+        }
+    }
+    return (struct invariant_failure){0, 0};
+}
+
+struct invariant_failure invariants_check(struct kernel *k)
+{
+    struct invariant_failure failure = invariants_check_global(k);
+
+    for (uint32_t page = 0; page < k->page_count && failure.number == 0; page++) {
+        failure = invariants_check_page(k, page);
+    }
+    return failure;
+}
