@@ -121,6 +121,7 @@ struct boot_info {
     struct boot_range untyped[BOOT_UNTYPED_MAX];
     struct boot_range device_memory[BOOT_DEVICE_MEMORY_MAX];
     char command_line[BOOT_COMMAND_LINE_BYTES];
+    uint64_t start_tsc; /* TSC at the kernel's first instructions */
 };
 
 _Static_assert(sizeof(struct boot_info) <= PAGE_BYTES, "boot_info fits its page");

@@ -181,6 +181,7 @@ static void fill_info(const struct initial_cell_request *request, struct boot_in
     info->acpi_sci_gsi = facts->sci_gsi;
     info->acpi_s5_sleep_type = facts->s5_sleep_type;
     info->ram_bytes = request->ram_bytes;
+    info->start_tsc = request->start_tsc;
     memcpy(info->command_line, p->command_line, sizeof info->command_line);
 }
 

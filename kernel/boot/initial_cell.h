@@ -26,6 +26,7 @@ struct initial_cell_request {
     uint64_t start_memory_base;
     uint64_t start_memory_bytes; /* initial_cell_memory */
     uint64_t ram_bytes;
+    uint64_t start_tsc;  /* at the kernel's first instructions */
     uint32_t flags;      /* enum boot_flags */
     const char *problem; /* out: what is wrong, one sentence */
     char problem_text[160];

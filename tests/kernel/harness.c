@@ -11,6 +11,7 @@
 #define HELPER_STACK_BYTES 16384u
 
 const struct boot_info *boot;
+uint64_t boot_ticks;
 cap_slot_t test_untyped;
 
 static cap_slot_t next_slot;
@@ -288,6 +289,7 @@ static void power_off(void)
 _Noreturn void program_entry(const void *page)
 {
     boot = page;
+    boot_ticks = clock_ticks() - boot->start_tsc;
     log_open(BOOT_SLOT_CONSOLE, "tests");
     if (boot->magic != BOOT_INFO_MAGIC || boot->version != BOOT_INFO_VERSION) {
         print("FAIL boot_info: wrong magic or version\n");

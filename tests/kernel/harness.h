@@ -44,6 +44,8 @@ void test_equal(const char *file, int line, const char *what, int64_t actual, in
 void test_skip(const char *why);
 
 extern const struct boot_info *boot;
+/* TSC ticks from the kernel's first instructions to the first of this program. */
+extern uint64_t boot_ticks;
 /* Untyped memory of the running test. */
 extern cap_slot_t test_untyped;
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 /* Segments, address spaces, W^X; interrupts, ports. */
 #include "tests/kernel/harness.h"
+#include "tests/kernel/hpet.h"
 
 #define RW (RIGHT_READ | RIGHT_WRITE)
 
@@ -228,66 +229,15 @@ KERNEL_TEST(ports_are_read_and_ranges_kept)
     EXPECT_EQ(slot_type(none), OBJECT_NONE);
 }
 
-/* ---- Interrupts: the HPET (IA-PC HPET specification 1.0a, 2.3) ------------------------------- */
-
-#define HPET_ADDRESS 0xfed00000ull
-#define HPET_CONFIGURATION (0x10 / 8)
-#define HPET_COUNTER (0xf0 / 8)
-#define HPET_STATUS (0x20 / 8)
-#define HPET_TIMER2 (0x140 / 8)
-#define HPET_TIMER2_COMPARE (0x148 / 8)
-#define HPET_TIMER2_FSB (0x150 / 8)
-#define TIMER_LEVEL (1u << 1)
-#define TIMER_ENABLE (1u << 2)
-#define TIMER_ROUTE_SHIFT 9u
-#define TIMER_FSB_ENABLE (1u << 14)
-#define TIMER_FSB_POSSIBLE (1u << 15)
-
-static volatile uint64_t *hpet_map(void)
-{
-    cap_slot_t segment = object_new(OBJECT_SEGMENT, 0);
-    uint64_t address = test_address();
-    for (uint32_t i = 0; i < boot->device_memory_count; i++) {
-        const struct boot_range *range = &boot->device_memory[i];
-        if (range->base > HPET_ADDRESS || HPET_ADDRESS - range->base >= range->bytes)
-            continue;
-        struct device_pages pages = {0, 1, range->slot, HPET_ADDRESS - range->base,
-                                     RW | PAGE_UNCACHED};
-        EXPECT_OK(segment_populate_device(segment, pages));
-        EXPECT_OK(attach(segment, BOOT_SLOT_ASPACE, address, RW));
-        volatile uint64_t *hpet = (volatile uint64_t *)address;
-        return hpet[0] != 0 && hpet[0] != UINT64_MAX ? hpet : NULL;
-    }
-    return NULL;
-}
-
-static void hpet_fire_soon(volatile uint64_t *hpet, uint64_t configuration)
-{
-    hpet[HPET_CONFIGURATION] = 0;
-    hpet[HPET_COUNTER] = 0;
-    hpet[HPET_STATUS] = UINT32_MAX;
-    hpet[HPET_TIMER2] = configuration | TIMER_ENABLE;
-    hpet[HPET_TIMER2_COMPARE] = 20000;
-    hpet[HPET_CONFIGURATION] = 1;
-}
-
-static void hpet_stop(volatile uint64_t *hpet)
-{
-    hpet[HPET_CONFIGURATION] = 0;
-    hpet[HPET_TIMER2] = 0;
-    hpet[HPET_STATUS] = UINT32_MAX;
-}
+/* ---- Interrupts ---------------------------------------------------------------------------- */
 
 static void pin_interrupt(uint32_t flags)
 {
     volatile uint64_t *hpet = hpet_map();
     if (hpet == NULL)
         return test_skip("this machine has no HPET");
-    uint32_t routes = (uint32_t)(hpet[HPET_TIMER2] >> 32);
-    uint32_t gsi = 16;
-    while (gsi < 24 && !(routes >> gsi & 1))
-        gsi++;
-    if (gsi == 24)
+    uint32_t gsi = hpet_pin(hpet);
+    if (gsi == 0)
         return test_skip("the HPET's timer 2 reaches no pin above 15");
     cap_slot_t irq = slot_new();
     cap_slot_t notification = object_new(OBJECT_NOTIFICATION, 0);
@@ -295,7 +245,7 @@ static void pin_interrupt(uint32_t flags)
     EXPECT_OK(irq_create_ioapic(BOOT_SLOT_IRQ_CONTROL, irq, gsi, flags));
     EXPECT_OK(irq_bind(irq, minted(notification, RIGHTS_ALL, 0x10)));
     for (uint32_t i = 0; i < 3; i++) {
-        hpet_fire_soon(hpet, gsi << TIMER_ROUTE_SHIFT | (flags & IRQ_LEVEL ? TIMER_LEVEL : 0));
+        hpet_fire_soon(hpet, gsi << HPET_ROUTE_SHIFT | (flags & IRQ_LEVEL ? HPET_LEVEL : 0));
         EXPECT_OK(notification_wait(notification, now_ns() + 1000000000, &word));
         EXPECT_EQ(word, 0x10);
         if (flags & IRQ_LEVEL) /* still asserted, and masked: no second signal */
@@ -320,7 +270,7 @@ KERNEL_TEST(a_level_pin_signals_and_is_acknowledged)
 KERNEL_TEST(a_message_signalled_interrupt_signals)
 {
     volatile uint64_t *hpet = hpet_map();
-    if (hpet == NULL || !(hpet[HPET_TIMER2] & TIMER_FSB_POSSIBLE))
+    if (hpet == NULL || !(hpet[HPET_TIMER2] & HPET_FSB_POSSIBLE))
         return test_skip("the HPET sends no messages (-global hpet.msi=on)");
     cap_slot_t irq = slot_new();
     cap_slot_t notification = object_new(OBJECT_NOTIFICATION, 0);
@@ -328,7 +278,7 @@ KERNEL_TEST(a_message_signalled_interrupt_signals)
     EXPECT_OK(irq_create_msi(BOOT_SLOT_IRQ_CONTROL, irq, target));
     EXPECT_OK(irq_bind(irq, minted(notification, RIGHTS_ALL, 2)));
     hpet[HPET_TIMER2_FSB] = target[0] << 32 | (uint32_t)target[1];
-    hpet_fire_soon(hpet, TIMER_FSB_ENABLE);
+    hpet_fire_soon(hpet, HPET_FSB_ENABLE);
     EXPECT_OK(notification_wait(notification, now_ns() + 1000000000, &word));
     EXPECT_EQ(word, 2);
     hpet_stop(hpet);

@@ -243,7 +243,7 @@ static cap_slot_t sleepers[3];
 static void sleep_and_note(uint64_t i)
 {
     uint64_t word;
-    (void)notification_wait(sleepers[i], now_ns() + (3 - i) * 1000000, &word);
+    (void)notification_wait(sleepers[i], now_ns() + (3 - i) * 20000000, &word);
     note(i);
 }
 
@@ -256,7 +256,7 @@ KERNEL_TEST(several_sleepers)
         (void)helper_start(sleep_and_note, i, PRIORITY_HIGH);
     cap_slot_t never = object_new(OBJECT_NOTIFICATION, 0);
     uint64_t word;
-    (void)notification_wait(never, now_ns() + 8000000, &word);
+    (void)notification_wait(never, now_ns() + 100000000, &word);
     EXPECT_EQ(order_count, 3);
     EXPECT_EQ(order[0], 2);
     EXPECT_EQ(order[2], 0);

@@ -210,6 +210,7 @@ static void start_machine(void)
 
 void x86_64_start(uint32_t loader, uint32_t information)
 {
+    request.start_tsc = rdtsc();
     serial_init();
     descriptors_init();
     cpu_features_detect();
