@@ -1,0 +1,370 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+/* What the fake controller's commands do. */
+#include <string.h>
+
+#include "drivers/nvme/nvme_fake.h"
+#include "drivers/nvme/nvme_spec.h"
+#include "lib/base/endian.h"
+
+#define SEGMENTS_MAX 260u
+#define FAKE_NAMESPACE 1u
+
+struct transfer {
+    uint32_t count;
+    struct {
+        uint8_t *at;
+        uint32_t bytes;
+    } segment[SEGMENTS_MAX];
+};
+
+static bool add_segment(struct nvme_fake *fake, struct transfer *transfer, uint64_t address,
+                        uint32_t bytes)
+{
+    uint8_t *at = nvme_fake_memory(fake, address, bytes);
+    if (at == NULL || transfer->count == SEGMENTS_MAX) {
+        return false;
+    }
+    transfer->segment[transfer->count].at = at;
+    transfer->segment[transfer->count++].bytes = bytes;
+    return true;
+}
+
+/* PRP entries (Base 4.3): the first may start inside a page, all others are pages; more than two
+ * are in a list. */
+static bool walk_prps(struct nvme_fake *fake, const uint32_t word[16], uint32_t bytes,
+                      struct transfer *transfer)
+{
+    uint64_t first = (uint64_t)word[7] << 32 | word[6];
+    uint64_t second = (uint64_t)word[9] << 32 | word[8];
+    uint32_t room = PAGE_BYTES - (uint32_t)(first & (PAGE_BYTES - 1u));
+    uint32_t chunk = bytes < room ? bytes : room;
+
+    transfer->count = 0;
+    if ((first & 3u) != 0) {
+        nvme_fake_fault(fake, "PRP1 not aligned");
+        return false;
+    }
+    if (!add_segment(fake, transfer, first, chunk)) {
+        return false;
+    }
+    bytes -= chunk;
+    if (bytes == 0) {
+        return true;
+    }
+    if (bytes <= PAGE_BYTES) {
+        if ((second & (PAGE_BYTES - 1u)) != 0) {
+            nvme_fake_fault(fake, "PRP2 not a page");
+        }
+        return add_segment(fake, transfer, second, bytes);
+    }
+    if ((second & 7u) != 0) {
+        nvme_fake_fault(fake, "PRP list not aligned");
+    }
+    for (uint64_t at = second; bytes != 0; at += 8) {
+        const uint8_t *entry = nvme_fake_memory(fake, at, 8);
+        chunk = bytes < PAGE_BYTES ? bytes : PAGE_BYTES;
+        if (entry == NULL || (load_le64(entry) & (PAGE_BYTES - 1u)) != 0 ||
+            !add_segment(fake, transfer, load_le64(entry), chunk)) {
+            nvme_fake_fault(fake, "bad PRP list");
+            return false;
+        }
+        bytes -= chunk;
+    }
+    return true;
+}
+
+static void copy_out(const struct transfer *transfer, const uint8_t *from)
+{
+    for (uint32_t i = 0; i < transfer->count; i++) {
+        memcpy(transfer->segment[i].at, from, transfer->segment[i].bytes);
+        from += transfer->segment[i].bytes;
+    }
+}
+
+static void copy_in(const struct transfer *transfer, uint8_t *to)
+{
+    for (uint32_t i = 0; i < transfer->count; i++) {
+        memcpy(to, transfer->segment[i].at, transfer->segment[i].bytes);
+        to += transfer->segment[i].bytes;
+    }
+}
+
+/* ---- Admin ---- */
+
+static void identify_controller(const struct nvme_fake *fake, uint8_t *data)
+{
+    memcpy(data + 4, "SERIAL 1            ", 20);
+    memcpy(data + 24, "Fake controller                         ", 40);
+    memcpy(data + 64, "1.0     ", 8);
+    data[77] = (uint8_t)fake->mdts;
+    data[512] = 0x66;
+    data[513] = 0x44;
+    store_le32(data + 516, 1);
+    store_le16(data + 520, 4u | 8u);
+    data[525] = 1;
+}
+
+static void identify_namespace(const struct nvme_fake *fake, uint8_t *data)
+{
+    uint32_t shift = (uint32_t)__builtin_ctz(fake->media.block_bytes);
+
+    store_le64(data, fake->media.block_count);
+    store_le64(data + 8, fake->media.block_count);
+    data[25] = 1; /* two formats, the second is in use */
+    data[26] = 1;
+    store_le32(data + 128, 21u << 16);
+    store_le32(data + 132, shift << 16);
+}
+
+static uint32_t identify(struct nvme_fake *fake, const struct nvme_fake_command *command)
+{
+    uint8_t data[PAGE_BYTES] = {0};
+    struct transfer transfer;
+    uint32_t cns = command->word[10] & 0xffu;
+    bool zoned = fake->media.zones != NULL;
+
+    switch (cns) {
+    case NVME_CNS_CONTROLLER:
+        identify_controller(fake, data);
+        break;
+    case NVME_CNS_ACTIVE_NAMESPACES:
+        store_le32(data, FAKE_NAMESPACE);
+        break;
+    case NVME_CNS_DESCRIPTORS:
+        data[0] = 1; /* an EUI64 */
+        data[1] = 8;
+        data[12] = NVME_DESCRIPTOR_CSI;
+        data[13] = 1;
+        data[16] = zoned ? NVME_CSI_ZNS : NVME_CSI_NVM;
+        break;
+    case NVME_CNS_NAMESPACE:
+        identify_namespace(fake, data);
+        break;
+    case NVME_CNS_SET_CONTROLLER:
+        data[0] = (uint8_t)fake->zasl;
+        break;
+    case NVME_CNS_SET_NAMESPACE:
+        if (!zoned || command->word[11] >> 24 != NVME_CSI_ZNS) {
+            return NVME_SC_INVALID_FIELD;
+        }
+        store_le32(data + 4, 0xffffffffu);
+        store_le32(data + 8, 13);
+        store_le64(data + 2816 + 16, fake->media.zone_blocks);
+        break;
+    default:
+        return NVME_SC_INVALID_FIELD;
+    }
+    for (uint32_t i = 0; fake->corrupt_identify != NULL && i < PAGE_BYTES; i++) {
+        data[i] = fake->corrupt_identify(fake->corrupt_context, cns, i, data[i]);
+    }
+    if (!walk_prps(fake, command->word, PAGE_BYTES, &transfer)) {
+        return NVME_SC_INVALID_FIELD;
+    }
+    copy_out(&transfer, data);
+    return NVME_SC_SUCCESS;
+}
+
+static uint32_t create_queue(struct nvme_fake *fake, const struct nvme_fake_command *command)
+{
+    struct nvme_fake_queue *queue = &fake->queues[1];
+    uint32_t entries = (command->word[10] >> 16) + 1u;
+    uint64_t address = (uint64_t)command->word[7] << 32 | command->word[6];
+
+    if ((command->word[10] & 0xffffu) != 1 || entries < 2 || entries > fake->mqes + 1u ||
+        (address & (PAGE_BYTES - 1u)) != 0 || (command->word[11] & 1u) == 0) {
+        nvme_fake_fault(fake, "bad queue");
+        return NVME_SC_INVALID_FIELD;
+    }
+    if ((command->word[0] & 0xffu) == NVME_ADMIN_CREATE_CQ) {
+        *queue = (struct nvme_fake_queue){.cq_address = address,
+                                          .cq_entries = entries,
+                                          .phase = 1,
+                                          .cq_live = true,
+                                          .interrupts = (command->word[11] & 2u) != 0};
+        return NVME_SC_SUCCESS;
+    }
+    if (!queue->cq_live || command->word[11] >> 16 != 1) {
+        nvme_fake_fault(fake, "submission queue without its completion queue");
+        return NVME_SC_INVALID_FIELD;
+    }
+    queue->sq_address = address;
+    queue->sq_entries = entries;
+    queue->sq_live = true;
+    return NVME_SC_SUCCESS;
+}
+
+static uint32_t execute_admin(struct nvme_fake *fake, const struct nvme_fake_command *command,
+                              uint64_t *result)
+{
+    switch (command->word[0] & 0xffu) {
+    case NVME_ADMIN_IDENTIFY:
+        return identify(fake, command);
+    case NVME_ADMIN_SET_FEATURES:
+        return (command->word[10] & 0xffu) == NVME_FEATURE_QUEUES ? NVME_SC_SUCCESS
+                                                                  : NVME_SC_INVALID_FIELD;
+    case NVME_ADMIN_CREATE_CQ:
+    case NVME_ADMIN_CREATE_SQ:
+        return create_queue(fake, command);
+    case NVME_ADMIN_DELETE_SQ:
+        fake->queues[1].sq_live = false;
+        return NVME_SC_SUCCESS;
+    case NVME_ADMIN_DELETE_CQ:
+        if (fake->queues[1].sq_live) {
+            nvme_fake_fault(fake, "completion queue deleted before its submission queue");
+        }
+        fake->queues[1].cq_live = false;
+        return NVME_SC_SUCCESS;
+    case NVME_ADMIN_ABORT:
+        *result = fake->ignore_abort;
+        return NVME_SC_SUCCESS;
+    default:
+        return NVME_SC_INVALID_OPCODE;
+    }
+}
+
+/* ---- I/O ---- */
+
+static uint32_t media_status(enum media_error error)
+{
+    static const uint16_t statuses[] = {
+        [MEDIA_OK] = NVME_SC_SUCCESS,
+        [MEDIA_RANGE] = NVME_SC_LBA_RANGE,
+        [MEDIA_BOUNDARY] = NVME_SC_ZONE_BOUNDARY,
+        [MEDIA_FULL] = NVME_SC_ZONE_FULL,
+        [MEDIA_INVALID] = NVME_SC_ZONE_INVALID_WRITE,
+    };
+    return statuses[error];
+}
+
+static uint32_t transfer_blocks(struct nvme_fake *fake, const struct nvme_fake_command *command,
+                                uint64_t *result)
+{
+    static uint8_t data[1u << 20];
+    struct transfer transfer;
+    uint32_t opcode = command->word[0] & 0xffu;
+    uint64_t block = (uint64_t)command->word[11] << 32 | command->word[10];
+    uint32_t blocks = (command->word[12] & 0xffffu) + 1u;
+    uint64_t bytes = (uint64_t)blocks * fake->media.block_bytes;
+    bool fua = (command->word[12] & NVME_FUA) != 0;
+    enum media_error error;
+
+    if (bytes > (uint64_t)PAGE_BYTES << fake->mdts || bytes > sizeof data) {
+        nvme_fake_fault(fake, "transfer above MDTS");
+        return NVME_SC_INVALID_FIELD;
+    }
+    if (!walk_prps(fake, command->word, (uint32_t)bytes, &transfer)) {
+        return NVME_SC_INVALID_FIELD;
+    }
+    if (opcode == NVME_IO_READ) {
+        error = media_read(&fake->media, block, blocks, data);
+        if (error == MEDIA_OK) {
+            copy_out(&transfer, data);
+        }
+    } else {
+        copy_in(&transfer, data);
+        error = opcode == NVME_IO_WRITE
+                    ? media_write(&fake->media, block, blocks, data, fua)
+                    : media_append(&fake->media, block, blocks, data, fua, result);
+    }
+    return media_status(error);
+}
+
+static uint32_t zone_report(struct nvme_fake *fake, const struct nvme_fake_command *command)
+{
+    uint8_t data[PAGE_BYTES] = {0};
+    struct transfer transfer;
+    uint64_t block = (uint64_t)command->word[11] << 32 | command->word[10];
+    uint32_t bytes = (command->word[12] + 1u) * 4u;
+    uint32_t room = (bytes - NVME_ZONE_REPORT_HEADER_BYTES) / NVME_ZONE_DESCRIPTOR_BYTES;
+    uint32_t count = 0;
+
+    if (fake->media.zones == NULL || bytes > PAGE_BYTES ||
+        !walk_prps(fake, command->word, bytes, &transfer)) {
+        return NVME_SC_INVALID_FIELD;
+    }
+    for (uint64_t i = block / fake->media.zone_blocks; i < fake->media.zone_count && count < room;
+         i++, count++) {
+        const struct media_zone *zone = &fake->media.zones[i];
+        uint8_t *at =
+            data + NVME_ZONE_REPORT_HEADER_BYTES + (size_t)count * NVME_ZONE_DESCRIPTOR_BYTES;
+        bool full = zone->finished || zone->written == zone->capacity;
+        at[0] = 2;
+        at[1] = (uint8_t)((full                 ? NVME_ZS_FULL
+                           : zone->written == 0 ? NVME_ZS_EMPTY
+                           : zone->open         ? NVME_ZS_IMPLICITLY_OPEN
+                                                : NVME_ZS_CLOSED)
+                          << 4);
+        store_le64(at + 8, zone->capacity);
+        store_le64(at + 16, i * fake->media.zone_blocks);
+        store_le64(at + 24, i * fake->media.zone_blocks + zone->written);
+    }
+    store_le64(data, count);
+    copy_out(&transfer, data);
+    return NVME_SC_SUCCESS;
+}
+
+static uint32_t zone_send(struct nvme_fake *fake, const struct nvme_fake_command *command)
+{
+    uint64_t block = (uint64_t)command->word[11] << 32 | command->word[10];
+
+    switch (command->word[13] & 0xffu) {
+    case NVME_ZONE_RESET:
+        return media_status(media_zone_reset(&fake->media, block));
+    case NVME_ZONE_FINISH:
+        return media_status(media_zone_finish(&fake->media, block));
+    case NVME_ZONE_OPEN:
+    case NVME_ZONE_CLOSE:
+        return NVME_SC_SUCCESS;
+    default:
+        return NVME_SC_INVALID_FIELD;
+    }
+}
+
+static uint32_t execute_io(struct nvme_fake *fake, const struct nvme_fake_command *command,
+                           uint64_t *result)
+{
+    uint64_t block = (uint64_t)command->word[11] << 32 | command->word[10];
+
+    if (command->word[1] != FAKE_NAMESPACE) {
+        nvme_fake_fault(fake, "wrong namespace");
+        return NVME_SC_INVALID_NAMESPACE;
+    }
+    switch (command->word[0] & 0xffu) {
+    case NVME_IO_FLUSH:
+        media_flush(&fake->media);
+        fake->flushes++;
+        return NVME_SC_SUCCESS;
+    case NVME_IO_READ:
+    case NVME_IO_WRITE:
+    case NVME_IO_ZONE_APPEND:
+        return transfer_blocks(fake, command, result);
+    case NVME_IO_WRITE_ZEROES:
+        return media_status(media_write(&fake->media, block, (command->word[12] & 0xffffu) + 1u,
+                                        NULL, (command->word[12] & NVME_FUA) != 0));
+    case NVME_IO_DATASET: {
+        struct transfer transfer;
+        if (!walk_prps(fake, command->word, 16, &transfer) || command->word[10] != 0 ||
+            load_le64(transfer.segment[0].at + 8) >= fake->media.block_count) {
+            return NVME_SC_INVALID_FIELD;
+        }
+        return NVME_SC_SUCCESS;
+    }
+    case NVME_IO_ZONE_SEND:
+        return zone_send(fake, command);
+    case NVME_IO_ZONE_RECEIVE:
+        return zone_report(fake, command);
+    default:
+        return NVME_SC_INVALID_OPCODE;
+    }
+}
+
+uint32_t nvme_fake_execute(struct nvme_fake *fake, const struct nvme_fake_command *command,
+                           uint64_t *result)
+{
+    if ((command->word[0] & 0xff00u) != 0) {
+        nvme_fake_fault(fake, "reserved bits or SGLs in a command");
+        return NVME_SC_INVALID_FIELD;
+    }
+    return command->queue == 0 ? execute_admin(fake, command, result)
+                               : execute_io(fake, command, result);
+}

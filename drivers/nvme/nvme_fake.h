@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+/*
+ * Tests only: an NVMe controller with one plain or zoned namespace, seen through registers,
+ * doorbells and DMA as the driver sees a real one. It checks what the driver does against the
+ * specification
+ * (`faults` counts, `fault` says) and can be slow, faulty or hostile on request.
+ */
+#ifndef DRIVERS_NVME_FAKE_H
+#define DRIVERS_NVME_FAKE_H
+
+#include "drivers/mmio.h"
+#include "drivers/mmio_fake.h"
+#include "lib/block/media_fake.h"
+
+#define NVME_FAKE_PENDING 128u
+#define NVME_FAKE_REGISTER_BYTES 0x2000u
+#define NVME_FAKE_MSIX_OFFSET 0x3000u
+#define NVME_FAKE_WINDOW_BYTES 0x4000u
+
+enum nvme_fake_hostility {
+    HOSTILE_NONE,
+    HOSTILE_BAD_CID,     /* completes a command that was never given */
+    HOSTILE_DOUBLE,      /* completes a command twice */
+    HOSTILE_BAD_SQ_HEAD, /* names a queue position outside the queue */
+    HOSTILE_APPEND_PLACE /* says an append went outside its zone */
+};
+
+struct nvme_fake_queue {
+    uint64_t sq_address, cq_address;
+    uint32_t sq_entries, cq_entries;
+    uint32_t sq_head, sq_tail, cq_head, cq_tail;
+    uint32_t phase;
+    bool sq_live, cq_live, interrupts;
+};
+
+struct nvme_fake_command {
+    uint32_t queue;
+    uint32_t word[16];
+};
+
+struct nvme_fake {
+    struct mmio_fake window;
+    uint8_t *space;                  /* what the window's addresses are of; never read or written */
+    const struct dma_region *memory; /* all that it may reach */
+    struct media_fake media;
+    uint32_t mdts; /* as in Identify Controller */
+    uint32_t zasl;
+    uint32_t mqes; /* entries - 1 */
+
+    uint32_t cc, csts, aqa;
+    uint64_t asq, acq;
+    uint32_t msix[4];
+    struct nvme_fake_queue queues[2];
+    struct nvme_fake_command pending[NVME_FAKE_PENDING];
+    uint32_t pending_count;
+
+    bool any_order;
+    bool never_ready;   /* CSTS.RDY stays as it is */
+    uint32_t swallow;   /* so many I/O commands are never answered */
+    bool ignore_abort;  /* an abort does not bring a swallowed command back */
+    uint32_t fail_next; /* so many I/O commands end with fail_status */
+    uint32_t fail_status;
+    enum nvme_fake_hostility hostility; /* for the next I/O completion */
+    uint8_t (*corrupt_identify)(void *context, uint32_t cns, uint32_t offset, uint8_t byte);
+    void *corrupt_context;
+
+    uint32_t faults; /* what the driver did wrong */
+    const char *fault;
+    uint32_t doorbell_writes, interrupts, commands, flushes, resets, shutdowns;
+    bool interrupt_pending;
+    uint32_t swallowed_count;
+    struct nvme_fake_command swallowed[NVME_FAKE_PENDING];
+};
+
+void nvme_fake_init(struct nvme_fake *fake, const struct dma_region *memory);
+/* Before use: the namespace. zone_blocks 0: plain. */
+void nvme_fake_namespace(struct nvme_fake *fake, uint64_t block_count, uint32_t block_bytes,
+                         uint32_t zone_blocks, uint32_t zone_capacity);
+void nvme_fake_free(struct nvme_fake *fake);
+/* Executes up to `most` fetched commands and posts their completions. */
+void nvme_fake_run(struct nvme_fake *fake, uint32_t most);
+/* A fatal controller error (CSTS.CFS). */
+void nvme_fake_break(struct nvme_fake *fake);
+
+/* nvme_fake_command.c: executes one; returns the status field, fills the completion's DW0 and DW1.
+ */
+uint32_t nvme_fake_execute(struct nvme_fake *fake, const struct nvme_fake_command *command,
+                           uint64_t *result);
+/* Memory that the device reaches at `address`, `bytes` within one page; NULL and a fault if none.
+ */
+void *nvme_fake_memory(struct nvme_fake *fake, uint64_t address, size_t bytes);
+void nvme_fake_fault(struct nvme_fake *fake, const char *what);
+
+#endif
