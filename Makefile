@@ -22,6 +22,9 @@ RUNTIME_DIRS := runtime lib/config
 CELLS := hello faulty
 hello_DIRS := services/hello
 faulty_DIRS := tests/cells/faulty
+NET_DRIVER_DIRS := drivers/net drivers/net/ring drivers/net/virtio drivers/pci lib/ring
+CELLS += nic
+nic_DIRS := services/nic services/nic/server $(NET_DRIVER_DIRS) lib/net
 CELLS += pci
 pci_DIRS := services/pci
 CELLS += supervisor
@@ -37,6 +40,7 @@ HOST_DIRS := \
     apps/kvstore/core \
     drivers \
     drivers/net \
+    drivers/net/ring \
     drivers/net/virtio \
     drivers/nvme \
     drivers/pci \
@@ -54,6 +58,7 @@ HOST_DIRS := \
     lib/net \
     lib/ring \
     lib/system \
+    services/nic/server \
     services/pci \
     services/supervisor
 

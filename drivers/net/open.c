@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 #include "drivers/net/open.h"
 
+#include "drivers/net/ring/ringdev.h"
+
 #define BUFFERS_MIN 64u
 #define ALIGNMENT 64u
 
@@ -19,6 +21,16 @@ static const struct cell_device *find_device(const struct cell_info *cell)
     return NULL;
 }
 
+static const struct cell_ring *find_ring(const struct cell_info *cell)
+{
+    for (uint32_t i = 0; i < cell->ring_count && i < CELL_RINGS_MAX; i++) {
+        if (cell->rings[i].role == CELL_RING_CLIENT) {
+            return &cell->rings[i];
+        }
+    }
+    return NULL;
+}
+
 uint64_t netdev_open_dma_bytes(const struct cell_info *cell, uint32_t buffers)
 {
     uint64_t pool_bytes = (uint64_t)buffers * NETDEV_OPEN_BUFFER_BYTES + PAGE_BYTES - 1u;
@@ -30,9 +42,14 @@ uint64_t netdev_open_dma_bytes(const struct cell_info *cell, uint32_t buffers)
 
 size_t netdev_open_memory_bytes(const struct cell_info *cell, uint32_t buffers)
 {
-    (void)cell;
-    return NETDEV_STATE_BYTES + round_up(sizeof(struct netbuf_pool)) +
-           netbuf_pool_bookkeeping_bytes(buffers);
+    const struct cell_ring *ring = find_ring(cell);
+    size_t pool = round_up(sizeof(struct netbuf_pool));
+
+    if (find_device(cell) == NULL && ring != NULL) {
+        return pool + round_up(netbuf_pool_bookkeeping_bytes(ring->buffer_count)) +
+               ringdev_memory_bytes(ring->buffer_count);
+    }
+    return pool + round_up(netbuf_pool_bookkeeping_bytes(buffers)) + NETDEV_STATE_BYTES;
 }
 
 static status_t open_device(const struct netdev_open_request *request,
@@ -48,13 +65,15 @@ static status_t open_device(const struct netdev_open_request *request,
         return STATUS_NO_MEMORY;
     }
     struct dma_region buffers = dma_part(dma, NETDEV_DMA_BYTES, dma->bytes - NETDEV_DMA_BYTES);
-    struct netbuf_pool *pool = (struct netbuf_pool *)(memory + NETDEV_STATE_BYTES);
+    struct netbuf_pool *pool = request->memory;
+    memory += round_up(sizeof *pool);
     status_t status =
         netbuf_pool_init(pool, buffers.base, request->buffers, NETDEV_OPEN_BUFFER_BYTES,
-                         buffers.page_device_address, (uint8_t *)pool + round_up(sizeof *pool));
+                         buffers.page_device_address, memory);
     if (status != STATUS_OK) {
         return status;
     }
+    memory += round_up(netbuf_pool_bookkeeping_bytes(request->buffers));
     return netdev_attach(
         &(struct netdev_attach_request){
             .device = device,
@@ -66,11 +85,36 @@ static status_t open_device(const struct netdev_open_request *request,
         dev);
 }
 
+static status_t open_ring(const struct netdev_open_request *request, const struct cell_ring *ring,
+                          struct netdev **dev)
+{
+    uint8_t *memory = request->memory;
+    struct netbuf_pool *pool = request->memory;
+
+    memory += round_up(sizeof *pool);
+    status_t status = netbuf_pool_init(pool, ringdev_pool_base(ring), ring->buffer_count,
+                                       ring->buffer_bytes, NULL, memory);
+    if (status != STATUS_OK) {
+        return status;
+    }
+    memory += round_up(netbuf_pool_bookkeeping_bytes(ring->buffer_count));
+    return ringdev_attach(
+        &(struct ringdev_attach_request){
+            .ring = ring,
+            .pool = pool,
+            .memory = memory,
+            .memory_bytes = ringdev_memory_bytes(ring->buffer_count),
+            .environment = request->environment,
+        },
+        dev);
+}
+
 status_t netdev_open(const struct netdev_open_request *request, struct netdev **dev)
 {
     const struct cell_device *device = find_device(request->cell);
+    const struct cell_ring *ring = find_ring(request->cell);
 
-    if (device == NULL) {
+    if (device == NULL && ring == NULL) {
         return STATUS_NOT_FOUND;
     }
     if ((uintptr_t)request->memory % ALIGNMENT != 0) {
@@ -79,5 +123,5 @@ status_t netdev_open(const struct netdev_open_request *request, struct netdev **
     if (request->memory_bytes < netdev_open_memory_bytes(request->cell, request->buffers)) {
         return STATUS_NO_MEMORY;
     }
-    return open_device(request, device, dev);
+    return device != NULL ? open_device(request, device, dev) : open_ring(request, ring, dev);
 }

@@ -158,6 +158,7 @@ void ring_server_answer(struct ring_server *server)
     ring_store(&shared->submit_head, 0);
     ring_store(&shared->complete_tail, 0);
     ring_store(&shared->submit_wanted, 0);
+    ring_store(&shared->server_generation, server->generation); /* should it have been spoilt */
     ring_store(&shared->server_state, RING_STATE_OPEN);
     ring_store(&shared->client_generation_seen, server->peer_generation);
 }

@@ -26,10 +26,11 @@
 #define RING_VIOLATION 0xffffffffu
 #define RING_ENTRY_WORDS 4u
 
-/* Both kinds of entries. */
+/* Both kinds of entries, moved as words whatever their fields. */
+typedef uint64_t __attribute__((may_alias)) ring_word;
 struct ring_entry {
-    uint64_t words[RING_ENTRY_WORDS];
-};
+    ring_word words[RING_ENTRY_WORDS];
+} __attribute__((may_alias));
 _Static_assert(sizeof(struct ring_entry) == sizeof(struct ring_submission), "one size");
 _Static_assert(sizeof(struct ring_entry) == sizeof(struct ring_completion), "one size");
 
