@@ -30,6 +30,9 @@ pci_DIRS := services/pci
 CELLS += supervisor
 supervisor_DIRS := services/supervisor lib/bundle lib/elf lib/system
 
+CELLS += storagebench
+storagebench_DIRS := bench/cells/storage drivers drivers/pci drivers/nvme lib/block lib/loglet
+
 KERNEL_DIRS := kernel kernel/object kernel/boot kernel/arch/x86_64
 # Part of the kernel that also runs on the host, against kernel/arch/host.
 KERNEL_CORE_DIRS := kernel kernel/object kernel/arch/host

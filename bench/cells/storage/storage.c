@@ -1,0 +1,264 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+/*
+ * Benchmark cell: what one storage operation costs in this cell, in TSC ticks. Under QEMU's
+ * `-icount shift=0,sleep=off` a tick is a guest instruction.
+ *
+ * Counted are submission and every poll that found a completion; polls that found nothing are idle
+ * time of a slow emulated drive. Nothing here makes a system call.
+ */
+#include <hallows/cell.h>
+
+#include "drivers/nvme/nvme.h"
+#include "lib/base/bytes.h"
+#include "lib/base/format.h"
+#include "lib/loglet/loglet.h"
+#include "runtime/cell.h"
+#include "runtime/dma.h"
+
+#define READ_BYTES 4096u
+#define READS 4096u
+#define DEPTH_MAX 32u
+#define APPEND_BYTES 4096u
+#define APPEND_BATCHES 64u
+#define LOG_BUFFER_BYTES LOGLET_BUFFER_BYTES(4u << 20)
+/* An emulated drive can be arbitrarily slow in guest time (docs: device waits). */
+#define WAIT_NS (300ull * 1000 * 1000 * 1000)
+
+struct bench {
+    const struct cell_info *info;
+    struct nvme nvme;
+    struct dma_region data;
+    struct loglet_device *device;
+    struct loglet *log;
+    uint64_t busy_ticks;
+};
+
+static struct bench bench;
+
+static time_ns_t now_ns(void)
+{
+    return clock_ns(&bench.info->time);
+}
+
+static void print_figure(const char *name, uint64_t operations)
+{
+    char line[LOG_LINE_BYTES];
+    size_t length = format_text(line, sizeof(line), "BENCH storage/%s %lu instr\n", name,
+                                bench.busy_ticks / operations);
+
+    log_text(line, length);
+}
+
+/* ---- Drive -----------------------------------------------------------------------------------*/
+
+static status_t start_drive(struct dma_pool *pool)
+{
+    struct nvme_config config = {0};
+    status_t status = nvme_config_from_cell(&config, &bench.info->devices[0]);
+
+    if (status == STATUS_OK) {
+        status = dma_take(pool, NVME_QUEUE_MEMORY_BYTES, &config.dma);
+    }
+    if (status != STATUS_OK) {
+        return status;
+    }
+    config.data = pool->all;
+    status = nvme_start(&bench.nvme, &config, now_ns());
+    for (time_ns_t limit = now_ns() + WAIT_NS; status == STATUS_OK && now_ns() < limit;) {
+        struct block_completion unused;
+
+        nvme_poll(&bench.nvme, &unused, 1, now_ns());
+        if (nvme_state(&bench.nvme) == NVME_READY) {
+            return STATUS_OK;
+        }
+        if (nvme_state(&bench.nvme) == NVME_DEAD) {
+            return bench.nvme.last_error;
+        }
+    }
+    return status == STATUS_OK ? STATUS_DEVICE_TIMEOUT : status;
+}
+
+/* Keeps `depth` reads in flight until READS are done. */
+static status_t read_at_depth(uint32_t depth)
+{
+    uint32_t blocks = READ_BYTES >> bench.nvme.block.block_shift;
+    uint64_t pages = bench.nvme.block.block_count / blocks;
+    struct block_request requests[DEPTH_MAX];
+    struct block_completion done[DEPTH_MAX];
+    uint32_t started = 0;
+    uint32_t finished = 0;
+    uint32_t idle = depth;
+    time_ns_t limit = now_ns() + WAIT_NS;
+
+    bench.busy_ticks = 0;
+    while (finished < READS) {
+        uint64_t before = clock_ticks();
+        time_ns_t now = clock_ns_at(&bench.info->time, before);
+        uint32_t count = idle < READS - started ? idle : READS - started;
+
+        for (uint32_t i = 0; i < count; i++) {
+            uint64_t page = ((uint64_t)(started + i) * 2654435761u) % pages;
+            requests[i] = (struct block_request){
+                .cookie = i,
+                .block = page * blocks,
+                .blocks = blocks,
+                .operation = BLOCK_READ,
+                .data =
+                    (uint8_t *)bench.data.base + (size_t)((started + i) % DEPTH_MAX) * READ_BYTES,
+            };
+        }
+        uint32_t taken = count > 0 ? nvme_submit(&bench.nvme, requests, count, now) : 0;
+        started += taken;
+        idle -= taken;
+        uint32_t reaped = nvme_poll(&bench.nvme, done, DEPTH_MAX, now);
+        if (reaped > 0 || taken > 0) {
+            bench.busy_ticks += clock_ticks() - before;
+        }
+        for (uint32_t i = 0; i < reaped; i++) {
+            if (done[i].status != STATUS_OK) {
+                return done[i].status;
+            }
+        }
+        finished += reaped;
+        idle += reaped;
+        if (now > limit) {
+            return STATUS_DEVICE_TIMEOUT;
+        }
+    }
+    return STATUS_OK;
+}
+
+/* ---- Log -------------------------------------------------------------------------------------*/
+
+static status_t wait_for(status_t (*state)(void))
+{
+    for (time_ns_t limit = now_ns() + WAIT_NS; now_ns() < limit;) {
+        status_t status = state();
+
+        if (status != STATUS_AGAIN) {
+            return status;
+        }
+        loglet_device_poll(bench.device, now_ns());
+    }
+    return STATUS_DEVICE_TIMEOUT;
+}
+
+static status_t device_state(void)
+{
+    return loglet_device_state(bench.device);
+}
+
+static status_t log_state(void)
+{
+    return loglet_state(bench.log);
+}
+
+static status_t open_log(struct dma_pool *pool)
+{
+    struct dma_region buffers;
+    status_t status = dma_take(pool, LOG_BUFFER_BYTES, &buffers);
+
+    if (status != STATUS_OK) {
+        return status;
+    }
+    struct loglet_config config = {
+        .block = &bench.nvme.block,
+        .buffers = buffers.base,
+        .buffer_bytes = LOG_BUFFER_BYTES,
+        .random = {clock_ticks(), bench.info->time.tsc_base},
+        .flags = LOGLET_FORMAT, /* the drive is the benchmark's own */
+    };
+    if (loglet_device_bytes() > bench.info->heap_bytes) {
+        return STATUS_NO_MEMORY;
+    }
+    status = loglet_device_open(bench.info->heap, &config, now_ns(), &bench.device);
+    if (status == STATUS_OK) {
+        status = wait_for(device_state);
+    }
+    if (status == STATUS_OK) {
+        status = loglet_open(bench.device, "bench", 0, &bench.log);
+    }
+    return status == STATUS_OK ? wait_for(log_state) : status;
+}
+
+/* One batch of `count` records, appended, committed, and polled until it is durable. */
+static status_t append_batch(uint32_t count, time_ns_t limit)
+{
+    struct loglet_piece piece = {bench.data.base, APPEND_BYTES};
+    log_position_t last = 0;
+    uint64_t before = clock_ticks();
+
+    for (uint32_t i = 0; i < count; i++) {
+        status_t status = loglet_append(bench.log, &piece, 1, &last);
+
+        if (status != STATUS_OK) {
+            return status;
+        }
+    }
+    loglet_commit(bench.log, clock_ns_at(&bench.info->time, before));
+    bench.busy_ticks += clock_ticks() - before;
+    while (loglet_durable(bench.log) <= last) {
+        before = clock_ticks();
+        time_ns_t now = clock_ns_at(&bench.info->time, before);
+        if (loglet_device_poll(bench.device, now) > 0) {
+            bench.busy_ticks += clock_ticks() - before;
+        }
+        if (now > limit) {
+            return STATUS_DEVICE_TIMEOUT;
+        }
+    }
+    return STATUS_OK;
+}
+
+static status_t append_batches(uint32_t count)
+{
+    status_t status = append_batch(count, now_ns() + WAIT_NS); /* warm */
+
+    bench.busy_ticks = 0;
+    for (uint32_t i = 0; i < APPEND_BATCHES && status == STATUS_OK; i++) {
+        status = append_batch(count, now_ns() + WAIT_NS);
+    }
+    return status;
+}
+
+/* ---- All -------------------------------------------------------------------------------------*/
+
+static status_t run(void)
+{
+    struct dma_pool pool;
+    status_t status;
+
+    dma_pool_init(&pool, bench.info);
+    status = start_drive(&pool);
+    if (status == STATUS_OK) {
+        status = dma_take(&pool, DEPTH_MAX * READ_BYTES, &bench.data);
+    }
+    for (uint32_t depth = 1; depth <= DEPTH_MAX && status == STATUS_OK; depth *= DEPTH_MAX) {
+        status = read_at_depth(depth);
+        if (status == STATUS_OK) {
+            print_figure(depth == 1 ? "nvme_read_1" : "nvme_read_32", READS);
+        }
+    }
+    if (status == STATUS_OK) {
+        status = open_log(&pool);
+    }
+    for (uint32_t count = 1; count <= DEPTH_MAX && status == STATUS_OK; count *= DEPTH_MAX) {
+        status = append_batches(count);
+        if (status == STATUS_OK) {
+            print_figure(count == 1 ? "append_1" : "append_32", (uint64_t)APPEND_BATCHES * count);
+        }
+    }
+    return status;
+}
+
+status_t cell_main(const struct cell_info *info)
+{
+    bench.info = info;
+    if (info->device_count != 1) {
+        log_line("the manifest has to give exactly one drive");
+        return STATUS_INVALID_ARGUMENT;
+    }
+    status_t status = run();
+    log_line("bench ended: %s", status_text(status));
+    return status;
+}
