@@ -11,6 +11,7 @@ import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
+import bench_machine
 import build
 import vm
 
@@ -95,41 +96,17 @@ def add_options(parser):
                         " storage/ start the names)")
 
 
-def run_kernel():
-    """The kernel's own operations, measured by the test kernel's bench mode."""
-    folder = build.BUILD / "tests/kernel"
-    machine = vm.Machine(
-        kernel=build.KERNEL,
-        bundle=folder / "semantics.bundle",
-        command_line="bench",
-        nic=None,
-        memory_mib=256,
-        icount=True,
-        exit_on_reset=True,
-    )
-    with vm.Vm(machine) as guest:
-        guest.wait_for(r"^BENCH DONE", 300)
-        text = guest.serial
-    # Virtual time: 1 ns is 1 instruction, what the clock's calibration waits included.
-    started = re.search(r"initial cell starts at (\d+) us", text)
-    return text + (f"\nBENCH boot {int(started.group(1)) * 1000} instr\n" if started else "")
-
-
-GROUPS = {"kernel": run_kernel}
-
-
 def main(options):
     """The verb: returns the exit status."""
     targets = load_targets()
-    build.make("all")
     figures, failures = [], []
-    for group, run in GROUPS.items():
+    for group, run in bench_machine.SOURCES.items():
         if not (options.filter + "/").startswith(group + "/") and options.filter not in group:
             continue
         print(f"measuring {group} ...", file=sys.stderr, flush=True)
         try:
             figures += parse(group, run(), targets)
-        except (vm.VmError, BenchError) as error:
+        except (vm.VmError, bench_machine.MachineError) as error:
             failures.append(f"{group}: {error}")
     figures = [figure for figure in figures if options.filter in figure.name]
     measured = {figure.name for figure in figures}

@@ -7,7 +7,6 @@
  * With --count SOCKET (the instruction-counting plugin) the guest's instructions are sampled while
  * nothing is in flight, before and after the measured requests.
  */
-#include <getopt.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,22 +16,19 @@
 
 #include "bench/load/count_host.h"
 #include "bench/load/dgram_host.h"
+#include "bench/load/options_host.h"
 #include "lib/net/stack.h"
 
 #define POOL_BUFFERS 8192u
-#define CLIENTS_MAX 1024u
-#define PIPELINE_MAX 64u
 #define KEYS 64u
-#define MESSAGE_BYTES_MAX 65536u
 #define NS_PER_SECOND 1000000000ull
 #define RESEND_NS (2 * NS_PER_SECOND)
 #define UDP_LOCAL_PORT 4000
 #define ECHO_PORT 7
 #define KV_PORT 6379
 #define STATUS_PORT 80
+#define STATUS_CLOSING_TURNS 20 /* lets the last acknowledgements out */
 #define STATUS_BYTES_MAX (1u << 20)
-
-enum mode { MODE_UDP_ECHO, MODE_TCP_ECHO, MODE_KV_GET, MODE_KV_SET, MODE_STATUS };
 
 struct message {
     uint8_t *request;
@@ -57,11 +53,7 @@ struct load {
     struct dgram_netdev wire;
     struct net_stack *stack;
     struct udp_socket *udp;
-    enum mode mode;
-    ipv4_t target;
-    uint32_t outstanding;
-    uint32_t pipeline;
-    uint32_t bytes;
+    struct options options;
     uint64_t limit; /* requests to start in this phase */
     uint64_t started;
     uint64_t finished;
@@ -95,29 +87,29 @@ static _Noreturn void fail(const char *what)
 
 static void make_message(struct message *message, uint32_t key, bool set)
 {
-    char *value = malloc(load.bytes + 1u);
-    size_t room = load.bytes + 256u;
+    char *value = malloc(load.options.bytes + 1u);
+    size_t room = load.options.bytes + 256u;
 
-    for (uint32_t i = 0; i < load.bytes; i++) {
+    for (uint32_t i = 0; i < load.options.bytes; i++) {
         value[i] = (char)('a' + (i + key) % 26u);
     }
-    value[load.bytes] = '\0';
+    value[load.options.bytes] = '\0';
     message->request = malloc(room);
     message->answer = malloc(room);
-    if (load.mode == MODE_UDP_ECHO || load.mode == MODE_TCP_ECHO) {
-        memcpy(message->request, value, load.bytes);
-        memcpy(message->answer, value, load.bytes);
-        message->request_bytes = message->answer_bytes = load.bytes;
+    if (load.options.mode == MODE_UDP_ECHO || load.options.mode == MODE_TCP_ECHO) {
+        memcpy(message->request, value, load.options.bytes);
+        memcpy(message->answer, value, load.options.bytes);
+        message->request_bytes = message->answer_bytes = load.options.bytes;
     } else if (set) {
         message->request_bytes = (uint32_t)snprintf(
             (char *)message->request, room, "*3\r\n$3\r\nSET\r\n$10\r\nbench:%04u\r\n$%u\r\n%s\r\n",
-            key, load.bytes, value);
+            key, load.options.bytes, value);
         message->answer_bytes = (uint32_t)snprintf((char *)message->answer, room, "+OK\r\n");
     } else {
         message->request_bytes = (uint32_t)snprintf(
             (char *)message->request, room, "*2\r\n$3\r\nGET\r\n$10\r\nbench:%04u\r\n", key);
-        message->answer_bytes =
-            (uint32_t)snprintf((char *)message->answer, room, "$%u\r\n%s\r\n", load.bytes, value);
+        message->answer_bytes = (uint32_t)snprintf((char *)message->answer, room, "$%u\r\n%s\r\n",
+                                                   load.options.bytes, value);
     }
     free(value);
 }
@@ -158,7 +150,7 @@ static void send_rest(struct client *client)
 
 static void start_requests(struct client *client)
 {
-    while (client->open && client->unsent == 0 && client->in_flight < load.pipeline &&
+    while (client->open && client->unsent == 0 && client->in_flight < load.options.pipeline &&
            load.started < load.limit) {
         uint32_t slot = (client->first + client->in_flight) % PIPELINE_MAX;
 
@@ -205,7 +197,7 @@ static uint32_t on_receive(struct tcp_connection *connection, void *user, const 
             finish_request(client);
         }
     }
-    if (load.mode != MODE_STATUS) {
+    if (load.options.mode != MODE_STATUS) {
         start_requests(client);
     }
     return length;
@@ -299,8 +291,8 @@ static void udp_start(uint32_t index)
     }
     client->started_ns[0] = now_ns();
     memcpy(message->request, &index, sizeof(index)); /* names the client in the echo */
-    if (udp_send(load.udp, load.target, ECHO_PORT, message->request, message->request_bytes) !=
-        STATUS_OK) {
+    if (udp_send(load.udp, load.options.target, ECHO_PORT, message->request,
+                 message->request_bytes) != STATUS_OK) {
         client->started_ns[0] = 0; /* sent again at once */
     }
 }
@@ -311,16 +303,16 @@ static void on_datagram(struct udp_socket *socket, void *user, const struct udp_
 
     (void)socket;
     (void)user;
-    if (datagram->length != load.bytes) {
+    if (datagram->length != load.options.bytes) {
         load.wrong++;
         return;
     }
     memcpy(&index, datagram->data, sizeof(index));
-    if (index >= load.outstanding || load.clients[index].in_flight == 0) {
+    if (index >= load.options.outstanding || load.clients[index].in_flight == 0) {
         return; /* the answer to a request that was sent twice */
     }
     if (memcmp(datagram->data + sizeof(index), load.messages[index % KEYS].answer + sizeof(index),
-               load.bytes - sizeof(index)) != 0) {
+               load.options.bytes - sizeof(index)) != 0) {
         load.wrong++;
     }
     finish_request(&load.clients[index]);
@@ -346,8 +338,8 @@ static void run_phase(uint64_t requests, uint64_t deadline_ns)
 {
     load.limit = requests;
     load.started = load.finished = 0;
-    for (uint32_t i = 0; i < load.outstanding; i++) {
-        if (load.mode == MODE_UDP_ECHO) {
+    for (uint32_t i = 0; i < load.options.outstanding; i++) {
+        if (load.options.mode == MODE_UDP_ECHO) {
             udp_start(i);
         } else {
             start_requests(&load.clients[i]);
@@ -357,7 +349,8 @@ static void run_phase(uint64_t requests, uint64_t deadline_ns)
     while (load.finished < requests) {
         turn();
         uint64_t now = now_ns();
-        for (uint32_t i = 0; load.mode == MODE_UDP_ECHO && i < load.outstanding; i++) {
+        for (uint32_t i = 0; load.options.mode == MODE_UDP_ECHO && i < load.options.outstanding;
+             i++) {
             if (load.clients[i].in_flight != 0 && now > load.clients[i].started_ns[0] + RESEND_NS) {
                 udp_start(i);
             }
@@ -372,16 +365,16 @@ static void run_phase(uint64_t requests, uint64_t deadline_ns)
 
 static void open_clients(uint64_t deadline_ns)
 {
-    if (load.mode == MODE_UDP_ECHO) {
+    if (load.options.mode == MODE_UDP_ECHO) {
         if (udp_bind(load.stack, UDP_LOCAL_PORT, on_datagram, NULL, &load.udp) != STATUS_OK) {
             fail("cannot bind the UDP port");
         }
         return;
     }
-    for (uint32_t i = 0; i < load.outstanding; i++) {
+    for (uint32_t i = 0; i < load.options.outstanding; i++) {
         struct tcp_connect_request request = {
-            .address = load.target,
-            .port = load.mode == MODE_TCP_ECHO ? ECHO_PORT : KV_PORT,
+            .address = load.options.target,
+            .port = load.options.mode == MODE_TCP_ECHO ? ECHO_PORT : KV_PORT,
             .ops = &client_ops,
             .user = &load.clients[i],
         };
@@ -399,12 +392,15 @@ static void open_clients(uint64_t deadline_ns)
     }
 }
 
-static void fetch_status(uint64_t deadline_ns)
+/* Fetches /status.json; returns the document as text of the caller's. */
+static char *fetch_status(uint64_t deadline_ns)
 {
     struct tcp_connection *connection;
     struct tcp_connect_request request = {
-        .address = load.target, .port = STATUS_PORT, .ops = &status_ops};
+        .address = load.options.target, .port = STATUS_PORT, .ops = &status_ops};
 
+    load.status_bytes = 0;
+    load.status_done = false;
     if (tcp_connect(load.stack, &request, &connection) != STATUS_OK) {
         fail("cannot connect to the status port");
     }
@@ -414,14 +410,14 @@ static void fetch_status(uint64_t deadline_ns)
             fail("no status document by the deadline");
         }
     }
-    for (int i = 0; i < 20; i++) {
-        turn(); /* lets the FIN out */
+    for (int i = 0; i < STATUS_CLOSING_TURNS; i++) {
+        turn();
     }
-    const uint8_t *body = memmem(load.status, load.status_bytes, "\r\n\r\n", 4);
+    char *body = memmem(load.status, load.status_bytes, "\r\n\r\n", 4);
     if (body == NULL) {
         fail("no status document in the answer");
     }
-    fwrite(body + 4, 1, load.status_bytes - (size_t)(body + 4 - load.status), stdout);
+    return strndup(body + 4, load.status_bytes - (size_t)(body + 4 - (char *)load.status));
 }
 
 /* ---- Counting --------------------------------------------------------------------------------*/
@@ -459,7 +455,18 @@ static int compare_u64(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-static void report(uint64_t elapsed_ns, const struct count *before, const struct count *after)
+/* What the guest said of itself. */
+struct sample {
+    struct count count;
+    char *status; /* NULL: not asked for */
+};
+
+static void take_status(struct sample *sample, bool wanted, uint64_t deadline_ns)
+{
+    sample->status = wanted ? fetch_status(deadline_ns) : NULL;
+}
+
+static void report(uint64_t elapsed_ns, const struct sample *before, const struct sample *after)
 {
     uint64_t n = load.finished;
 
@@ -472,140 +479,19 @@ static void report(uint64_t elapsed_ns, const struct count *before, const struct
            (double)load.latency_ns[n / 2] / 1e3, (double)load.latency_ns[n * 99 / 100] / 1e3,
            (double)load.latency_ns[n * 999 / 1000] / 1e3, (double)load.latency_ns[n - 1] / 1e3);
     if (count_is_open()) {
-        printf(", \"kernel_instructions\": %" PRIu64 ", \"user_instructions\": %" PRIu64
-               ", \"counts_before\": \"%s\", \"counts_after\": \"%s\"",
-               after->kernel - before->kernel, after->user - before->user, before->line,
-               after->line);
+        printf(", \"kernel_instructions\": %" PRIu64 ", \"user_instructions\": %" PRIu64,
+               after->count.kernel - before->count.kernel, after->count.user - before->count.user);
+    }
+    if (before->status != NULL) {
+        printf(", \"status_before\": %s, \"status_after\": %s", before->status, after->status);
     }
     printf("}\n");
 }
 
-static const char usage[] =
-    "usage: loadgen --local PATH --remote PATH --mode MODE [options]\n"
-    "  --local PATH       our Unix datagram socket (QEMU's remote.path)\n"
-    "  --remote PATH      the guest NIC's socket (QEMU's local.path)\n"
-    "  --mode MODE        udp-echo, tcp-echo, kv-get, kv-set, or status (prints /status.json)\n"
-    "  --target A.B.C.D   the guest's address (10.77.0.2); we are 10.77.0.1/24\n"
-    "  --outstanding N    clients, one connection each (1)\n"
-    "  --pipeline N       requests in flight on each connection (1)\n"
-    "  --requests N       measured requests (10000)\n"
-    "  --warm-up N        requests before (1000)\n"
-    "  --bytes N          payload or value size (64)\n"
-    "  --count SOCKET     sample the instruction-counting plugin\n"
-    "  --deadline SECONDS give up after (120)\n";
-
-static ipv4_t parse_address(const char *text)
-{
-    unsigned a, b, c, d;
-
-    if (sscanf(text, "%u.%u.%u.%u", &a, &b, &c, &d) != 4 || (a | b | c | d) > 255) {
-        fail("--target wants A.B.C.D");
-    }
-    return IPV4(a, b, c, d);
-}
-
-static enum mode parse_mode(const char *text)
-{
-    static const char *const names[] = {"udp-echo", "tcp-echo", "kv-get", "kv-set", "status"};
-
-    for (enum mode mode = 0; mode <= MODE_STATUS; mode++) {
-        if (strcmp(text, names[mode]) == 0) {
-            return mode;
-        }
-    }
-    fail("--mode wants udp-echo, tcp-echo, kv-get, kv-set or status");
-}
-
-struct options {
-    const char *local;
-    const char *remote;
-    const char *count;
-    uint64_t requests;
-    uint64_t warm_up;
-    uint64_t deadline_s;
-};
-
-static void parse(int argc, char **argv, struct options *options)
-{
-    static const struct option names[] = {{"local", 1, 0, 'l'},
-                                          {"remote", 1, 0, 'r'},
-                                          {"mode", 1, 0, 'm'},
-                                          {"target", 1, 0, 't'},
-                                          {"outstanding", 1, 0, 'o'},
-                                          {"pipeline", 1, 0, 'p'},
-                                          {"requests", 1, 0, 'n'},
-                                          {"warm-up", 1, 0, 'w'},
-                                          {"bytes", 1, 0, 'b'},
-                                          {"count", 1, 0, 'c'},
-                                          {"deadline", 1, 0, 'd'},
-                                          {"help", 0, 0, 'h'},
-                                          {0}};
-    bool have_mode = false;
-
-    for (int c; (c = getopt_long(argc, argv, "", names, NULL)) != -1;) {
-        uint64_t number = optarg != NULL ? strtoull(optarg, NULL, 10) : 0;
-
-        switch (c) {
-        case 'l':
-            options->local = optarg;
-            break;
-        case 'r':
-            options->remote = optarg;
-            break;
-        case 'm':
-            load.mode = parse_mode(optarg);
-            have_mode = true;
-            break;
-        case 't':
-            load.target = parse_address(optarg);
-            break;
-        case 'o':
-            load.outstanding = (uint32_t)number;
-            break;
-        case 'p':
-            load.pipeline = (uint32_t)number;
-            break;
-        case 'n':
-            options->requests = number;
-            break;
-        case 'w':
-            options->warm_up = number;
-            break;
-        case 'b':
-            load.bytes = (uint32_t)number;
-            break;
-        case 'c':
-            options->count = optarg;
-            break;
-        case 'd':
-            options->deadline_s = number;
-            break;
-        case 'h':
-            fputs(usage, stdout);
-            exit(0);
-        default:
-            fputs(usage, stderr);
-            exit(2);
-        }
-    }
-    if (options->local == NULL || options->remote == NULL || !have_mode || optind != argc ||
-        load.outstanding == 0 || load.outstanding > CLIENTS_MAX || load.pipeline == 0 ||
-        load.pipeline > PIPELINE_MAX || load.bytes < 8 || load.bytes > MESSAGE_BYTES_MAX ||
-        options->requests == 0) {
-        fputs(usage, stderr);
-        exit(2);
-    }
-}
-
 int main(int argc, char **argv)
 {
-    struct options options = {.requests = 10000, .warm_up = 1000, .deadline_s = 120};
-
-    load.target = IPV4(10, 77, 0, 2);
-    load.outstanding = load.pipeline = 1;
-    load.bytes = 64;
-    parse(argc, argv, &options);
-
+    options_parse(&load.options, argc, argv);
+    const struct options options = load.options;
     uint64_t deadline = now_ns() + options.deadline_s * NS_PER_SECOND;
     if (!dgram_netdev_open(&load.wire, options.local, options.remote, POOL_BUFFERS)) {
         return 1;
@@ -622,8 +508,8 @@ int main(int argc, char **argv)
     if (memory == NULL || stack_init(&load.stack, &config, memory, bytes, now_ns()) != STATUS_OK) {
         fail("cannot start the stack");
     }
-    if (load.mode == MODE_STATUS) {
-        fetch_status(deadline);
+    if (load.options.mode == MODE_STATUS) {
+        fputs(fetch_status(deadline), stdout);
         return 0;
     }
     if (options.count != NULL) {
@@ -631,21 +517,23 @@ int main(int argc, char **argv)
     }
     make_messages(true);
     open_clients(deadline);
-    if (load.mode == MODE_KV_GET) {
-        run_phase(KEYS * load.outstanding, deadline); /* stores every key */
+    if (load.options.mode == MODE_KV_GET) {
+        run_phase(KEYS * load.options.outstanding, deadline); /* stores every key */
         make_messages(false);
     }
     run_phase(options.warm_up, deadline);
 
-    struct count before;
-    struct count after;
-    settle_count(&before);
+    struct sample before;
+    struct sample after;
     load.latency_ns = calloc(options.requests, sizeof(uint64_t));
+    settle_count(&before.count);
+    take_status(&before, options.status, deadline);
     load.resent = 0;
     uint64_t start = now_ns();
     run_phase(options.requests, deadline);
     uint64_t elapsed = now_ns() - start;
-    settle_count(&after);
+    take_status(&after, options.status, deadline);
+    settle_count(&after.count);
     report(elapsed, &before, &after);
     return load.wrong != 0;
 }

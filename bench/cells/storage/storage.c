@@ -43,7 +43,7 @@ static time_ns_t now_ns(void)
 static void print_figure(const char *name, uint64_t operations)
 {
     char line[LOG_LINE_BYTES];
-    size_t length = format_text(line, sizeof(line), "BENCH storage/%s %lu instr\n", name,
+    size_t length = format_text(line, sizeof(line), "BENCH %s %lu instr\n", name,
                                 bench.busy_ticks / operations);
 
     log_text(line, length);

@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: MIT OR Apache-2.0
+"""The machines that `./hallows bench` measures, all under `-icount shift=0,sleep=off`, where one
+TSC tick is one guest instruction: the kernel's own benchmarks, the storage benchmark cell, and
+running systems under load from bench/load.
+
+Each source returns text with `BENCH NAME VALUE UNIT` lines; the group's name goes before them.
+
+A figure of the network or the key-value server is all guest instructions of the measured requests,
+kernel and user (counted by bench/plugin), less the rounds of the cell's event loop that found
+nothing to do (its own account in /status.json), divided by the requests. The wake-ups between
+requests are therefore in it. `NAME.rate` is requests a second of wall-clock time on this host.
+"""
+
+import json
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import build
+import vm
+
+ROOT = build.ROOT
+COUNT_PLUGIN = build.BUILD / "bench/count.so"
+LOADGEN = build.BUILD / "bench/loadgen"
+STATIC_ADDRESS = [("address", "10.77.0.2/24"), ("gateway", "10.77.0.1")]
+BOOT_SECONDS = 240
+LOAD_SECONDS = 240
+SOCKET_QUEUE = Path("/proc/sys/net/unix/max_dgram_qlen")
+SOCKET_QUEUE_WANTED = 512
+
+
+class MachineError(Exception):
+    """A machine or the load generator failed; str() is for the user."""
+
+
+def widen_socket_queue():
+    """Lets more frames wait in a Unix datagram socket, where the system allows it."""
+    try:
+        if int(SOCKET_QUEUE.read_text()) < SOCKET_QUEUE_WANTED:
+            SOCKET_QUEUE.write_text(str(SOCKET_QUEUE_WANTED))
+    except OSError:
+        pass  # the queue stays short: senders wait, nothing is lost
+
+
+class LoadedSystem:
+    """A running system whose NIC is a Unix datagram socket, and its load generator."""
+
+    def __init__(self, system_file, cell, nic="virtio", disk=False):
+        self.folder = tempfile.TemporaryDirectory(prefix="hallows-bench-")
+        base = Path(self.folder.name)
+        self.host, self.guest = base / "host", base / "guest"
+        self.count = base / "count"
+        settings = [(cell, key, value) for key, value in STATIC_ADDRESS]
+        _, bundle_path = build.make_bundle(ROOT / system_file, settings, output=base / "bundle")
+        if disk:
+            vm.make_disk(base / "disk")
+        ends = f"local.type=unix,local.path={self.guest},remote.type=unix,remote.path={self.host}"
+        self.vm = vm.Vm(vm.Machine(
+            kernel=build.KERNEL,
+            bundle=bundle_path,
+            nic=nic,
+            netdev=f"dgram,id=net0,{ends}",
+            disk=base / "disk" if disk else None,
+            icount=True,
+            extra=["-plugin", f"{COUNT_PLUGIN},socket={self.count}"],
+        ))
+
+    def __enter__(self):
+        widen_socket_queue()
+        self.vm.start()
+        try:
+            self.vm.wait_for(vm.READY, BOOT_SECONDS)
+        except vm.VmError:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_):
+        self.vm.close()
+        self.folder.cleanup()
+
+    def measure(self, name, mode, requests, **options):
+        """BENCH lines for `requests` of one kind."""
+        print(f"  {name}", file=sys.stderr, flush=True)
+        command = [str(LOADGEN), "--local", str(self.host), "--remote", str(self.guest)]
+        command += ["--deadline", str(LOAD_SECONDS), "--count", str(self.count), "--status"]
+        command += ["--mode", mode, "--requests", str(requests)]
+        for option, value in options.items():
+            command += [f"--{option}", str(value)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False,
+                              timeout=LOAD_SECONDS + 60)
+        if done.returncode:
+            last = (done.stderr or done.stdout).strip().splitlines()[-1:]
+            tail = "\n".join(self.vm.serial.splitlines()[-5:])
+            raise MachineError(f"{name}: {' '.join(last) or done.returncode}; the console ends"
+                               f" with:\n{tail}")
+        report = json.loads(done.stdout)
+        total = report["kernel_instructions"] + report["user_instructions"]
+        idle = (report["status_after"]["event_loop"]["spin_ticks"]
+                - report["status_before"]["event_loop"]["spin_ticks"])
+        return (f"BENCH {name} {(total - idle) / report['requests']:.0f} instr\n"
+                f"BENCH {name}.rate {report['requests_per_second']:.0f} req/s\n")
+
+
+def _bench_tools():
+    build.make("all", *(str(path.relative_to(ROOT)) for path in (COUNT_PLUGIN, LOADGEN)))
+
+
+def network():
+    """UDP and TCP echo on virtio-net."""
+    _bench_tools()
+    with LoadedSystem("systems/echo/system.toml", "echo") as system:
+        return (system.measure("udp_echo_1", "udp-echo", 10000)
+                + system.measure("udp_echo_32", "udp-echo", 40000, outstanding=32)
+                + system.measure("tcp_echo_1", "tcp-echo", 10000)
+                + system.measure("tcp_echo_32", "tcp-echo", 40000, outstanding=32))
+
+
+def kvstore():
+    """GET and SET against the reference system."""
+    _bench_tools()
+    with LoadedSystem("systems/reference/system.toml", "kvstore", disk=True) as system:
+        return (system.measure("get_1", "kv-get", 10000)
+                + system.measure("set_1", "kv-set", 5000)
+                + system.measure("get_32", "kv-get", 40000, outstanding=32)
+                + system.measure("get_pipeline_16", "kv-get", 80000, outstanding=32,
+                                 pipeline=16))
+
+
+def _console(machine, end, seconds):
+    """What a machine prints until `end`."""
+    with vm.Vm(machine) as guest:
+        guest.wait_for(end, seconds)
+        return guest.serial
+
+
+def storage():
+    """The storage benchmark cell, on a drive of its own."""
+    with tempfile.TemporaryDirectory(prefix="hallows-bench-") as folder:
+        base = Path(folder)
+        _, bundle_path = build.make_bundle(
+            ROOT / "systems/bench-storage/system.toml", output=base / "bundle"
+        )
+        vm.make_disk(base / "disk")
+        machine = vm.Machine(kernel=build.KERNEL, bundle=bundle_path, nic=None,
+                             disk=base / "disk", icount=True)
+        return _console(machine, r"bench ended: ", BOOT_SECONDS)
+
+
+def kernel():
+    """The kernel's own operations, measured by the test kernel's bench mode."""
+    build.make("all")
+    folder = build.BUILD / "tests/kernel"
+    machine = vm.Machine(
+        kernel=build.KERNEL,
+        bundle=folder / "semantics.bundle",
+        command_line="bench",
+        nic=None,
+        memory_mib=256,
+        icount=True,
+        exit_on_reset=True,
+    )
+    with vm.Vm(machine) as guest:
+        guest.wait_for(r"^BENCH DONE", 300)
+        text = guest.serial
+    # Virtual time: 1 ns is 1 instruction, what the clock's calibration waits included.
+    started = re.search(r"initial cell starts at (\d+) us", text)
+    return text + (f"\nBENCH boot {int(started.group(1)) * 1000} instr\n" if started else "")
+
+
+SOURCES = {"kernel": kernel, "net": network, "kvstore": kvstore, "storage": storage}
