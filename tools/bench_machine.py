@@ -112,20 +112,20 @@ def network():
     """UDP and TCP echo on virtio-net."""
     _bench_tools()
     with LoadedSystem("systems/echo/system.toml", "echo") as system:
-        return (system.measure("udp_echo_1", "udp-echo", 10000)
-                + system.measure("udp_echo_32", "udp-echo", 40000, outstanding=32)
-                + system.measure("tcp_echo_1", "tcp-echo", 10000)
-                + system.measure("tcp_echo_32", "tcp-echo", 40000, outstanding=32))
+        return (system.measure("udp-echo-1", "udp-echo", 10000)
+                + system.measure("udp-echo-32", "udp-echo", 40000, outstanding=32)
+                + system.measure("tcp-echo-1", "tcp-echo", 10000)
+                + system.measure("tcp-echo-32", "tcp-echo", 40000, outstanding=32))
 
 
 def kvstore():
     """GET and SET against the reference system."""
     _bench_tools()
     with LoadedSystem("systems/reference/system.toml", "kvstore", disk=True) as system:
-        return (system.measure("get_1", "kv-get", 10000)
-                + system.measure("set_1", "kv-set", 5000)
-                + system.measure("get_32", "kv-get", 40000, outstanding=32)
-                + system.measure("get_pipeline_16", "kv-get", 80000, outstanding=32,
+        return (system.measure("get-1", "kv-get", 10000)
+                + system.measure("set-1", "kv-set", 5000)
+                + system.measure("get-32", "kv-get", 40000, outstanding=32)
+                + system.measure("get-pipeline-16", "kv-get", 80000, outstanding=32,
                                  pipeline=16))
 
 

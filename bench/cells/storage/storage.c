@@ -236,7 +236,7 @@ static status_t run(void)
     for (uint32_t depth = 1; depth <= DEPTH_MAX && status == STATUS_OK; depth *= DEPTH_MAX) {
         status = read_at_depth(depth);
         if (status == STATUS_OK) {
-            print_figure(depth == 1 ? "nvme_read_1" : "nvme_read_32", READS);
+            print_figure(depth == 1 ? "nvme-read-1" : "nvme-read-32", READS);
         }
     }
     if (status == STATUS_OK) {
@@ -245,7 +245,8 @@ static status_t run(void)
     for (uint32_t count = 1; count <= DEPTH_MAX && status == STATUS_OK; count *= DEPTH_MAX) {
         status = append_batches(count);
         if (status == STATUS_OK) {
-            print_figure(count == 1 ? "append_1" : "append_32", (uint64_t)APPEND_BATCHES * count);
+            print_figure(count == 1 ? "log-append-1" : "log-append-32",
+                         (uint64_t)APPEND_BATCHES * count);
         }
     }
     return status;
