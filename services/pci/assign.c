@@ -257,8 +257,8 @@ static bool place(struct pci_tree *tree, const struct pci_node *node, struct pci
                  reachable(tree, node, range.base, range.bytes);
     } else {
         placed =
-            place_in(tree, PCI_NO_BRIDGE, &tree->windows[0], range.bytes, &range) ||
-            (bar->wide && place_in(tree, PCI_NO_BRIDGE, &tree->windows[1], range.bytes, &range));
+            place_below_4g(tree, range.bytes, &range) ||
+            (bar->wide && place_in(tree, PCI_NO_BRIDGE, &tree->windows[2], range.bytes, &range));
     }
     if (placed) {
         bar->base = range.base;
