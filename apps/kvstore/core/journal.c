@@ -32,6 +32,14 @@ static void encode_header(uint8_t *to, const struct journal_record *record, size
     store_le64(to + 16, (uint64_t)record->argument);
 }
 
+/* An empty slice may have no address. */
+static void copy_slice(uint8_t *to, struct slice from)
+{
+    if (from.bytes > 0) {
+        memcpy(to, from.data, from.bytes);
+    }
+}
+
 /* Appends the record to `chain`, whole or not at all. */
 static status_t encode(struct journal *journal, struct chain *chain,
                        const struct journal_record *record)
@@ -49,10 +57,9 @@ static status_t encode(struct journal *journal, struct chain *chain,
         return STATUS_NO_MEMORY;
     }
     encode_header(to, record, bytes);
-    memcpy(to + JOURNAL_RECORD_HEADER_BYTES, record->key.data, record->key.bytes);
+    copy_slice(to + JOURNAL_RECORD_HEADER_BYTES, record->key);
     if (!by_reference) {
-        memcpy(to + JOURNAL_RECORD_HEADER_BYTES + record->key.bytes, record->value.data,
-               record->value.bytes);
+        copy_slice(to + JOURNAL_RECORD_HEADER_BYTES + record->key.bytes, record->value);
         chain_commit(chain, copied);
         return STATUS_OK;
     }
