@@ -181,6 +181,12 @@ $(BUILD)/host/kvstore: $(BUILD)/host-obj/apps/kvstore/kvstore_host.c.o $(BUILD)/
 	$(call say,LD,$@)
 	$(Q)$(CC) $(HOST_FLAGS) $^ -o $@
 
+# The stack on Linux over a tap device (lib/net/tap_host.c says how).
+$(BUILD)/host/lib/net/tap_host: $(BUILD)/host-obj/lib/net/tap_host.c.o $(BUILD)/host/libhost.a
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(HOST_FLAGS) $^ -o $@
+
 host-tests: $(HOST_TESTS)
 	@fail=0; for t in $(HOST_TESTS); do printf '%-52s ' "$${t#$(BUILD)/host/}"; \
 	    out=$$($$t 2>&1) || { fail=1; echo FAILED; echo "$$out"; continue; }; \
