@@ -23,9 +23,6 @@ CELLS := hello faulty
 hello_DIRS := services/hello
 faulty_DIRS := tests/cells/faulty
 NET_DRIVER_DIRS := drivers/net drivers/net/ring drivers/net/virtio drivers/pci lib/ring
-NETWORK_DIRS := apps/network $(NET_DRIVER_DIRS) lib/net
-CELLS += echo
-echo_DIRS := apps/echo $(NETWORK_DIRS)
 CELLS += nic
 nic_DIRS := services/nic services/nic/server $(NET_DRIVER_DIRS) lib/net
 CELLS += pci
@@ -36,6 +33,10 @@ supervisor_DIRS := services/supervisor lib/bundle lib/elf lib/system
 CELLS += storagebench
 storagebench_DIRS := bench/cells/storage drivers drivers/pci drivers/nvme lib/block lib/loglet
 
+CELLS += kvstore
+kvstore_DIRS := apps/kvstore apps/kvstore/core lib/heap lib/http lib/net $(NET_DRIVER_DIRS) \
+    drivers/nvme lib/block lib/loglet
+
 KERNEL_DIRS := kernel kernel/object kernel/boot kernel/arch/x86_64
 # Part of the kernel that also runs on the host, against kernel/arch/host.
 KERNEL_CORE_DIRS := kernel kernel/object kernel/arch/host
@@ -43,7 +44,6 @@ KERNEL_CORE_DIRS := kernel kernel/object kernel/arch/host
 # Folders whose code is also built for the host, with their *_test.c and *_fake.c.
 # One a line, sorted, so that two changes seldom meet.
 HOST_DIRS := \
-    apps/network \
     apps/kvstore/core \
     drivers \
     drivers/net \
@@ -61,6 +61,7 @@ HOST_DIRS := \
     lib/config \
     lib/elf \
     lib/heap \
+    lib/http \
     lib/loglet \
     lib/net \
     lib/ring \

@@ -101,6 +101,8 @@ struct cell_info {
      * there is none. */
     uint64_t pci_window_base[3];
     uint64_t pci_window_bytes[3];
+    /* Unix time in ns when system time was 0 (from the real-time clock); 0 if it is not known. */
+    uint64_t unix_ns_at_zero;
 };
 
 _Static_assert(sizeof(struct cell_info) <= PAGE_BYTES, "cell_info fits its page");

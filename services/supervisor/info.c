@@ -176,6 +176,7 @@ status_t cell_info_fill(struct supervisor *s, struct cell *cell)
     info->generation = cell->generation;
     info->flags = d->flags;
     info->time = s->boot->time;
+    info->unix_ns_at_zero = s->unix_ns_at_zero;
     info->heap = (void *)CELL_HEAP_ADDRESS;
     info->heap_bytes = d->heap_bytes;
     memcpy(cell->info + cell->plan.config_offset, system_cell_config(&s->system, d),

@@ -150,6 +150,7 @@ _Noreturn void program_entry(const void *page)
     if (cells_prepare(s) != STATUS_OK) {
         halt("there is too little memory for the cells' rings and wake-ups");
     }
+    calendar_read(s);
     power_prepare(s);
     serve(s);
 }

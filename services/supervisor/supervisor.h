@@ -142,6 +142,7 @@ struct supervisor {
     bool said_ready;
     bool shutting_down;
     time_ns_t shutdown_deadline_ns;
+    uint64_t unix_ns_at_zero; /* Unix time in ns at system time 0; 0: not known */
     uint32_t next_slot;
     uint64_t next_address;
     uint32_t cell_count;
@@ -276,6 +277,12 @@ void cells_advance(struct supervisor *s);
 
 /* One received message. */
 void message_handle(struct supervisor *s, struct message *m);
+
+/* ---- calendar.c --------------------------------------------------------------------------------
+ */
+
+/* Finds out the time of day for unix_ns_at_zero. */
+void calendar_read(struct supervisor *s);
 
 /* ---- power.c -----------------------------------------------------------------------------------
  */

@@ -93,6 +93,22 @@ size_t chain_peek(const struct chain *chain, const uint8_t **data)
     return 0;
 }
 
+size_t chain_gather(const struct chain *chain, struct slice *slices, size_t max, size_t bytes)
+{
+    size_t count = 0;
+
+    for (const struct chunk *chunk = chain->first; chunk != NULL && count < max && bytes != 0;
+         chunk = chunk->next) {
+        size_t here = chunk->end - chunk->start;
+        here = here < bytes ? here : bytes;
+        if (here != 0) {
+            slices[count++] = slice_of(chunk->data + chunk->start, here);
+            bytes -= here;
+        }
+    }
+    return count;
+}
+
 static void drop_first(struct chain *chain)
 {
     struct chunk *chunk = chain->first;

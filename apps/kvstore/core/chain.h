@@ -88,6 +88,8 @@ bool chain_put(struct chain *chain, const void *data, size_t bytes);
 bool chain_put_blob(struct chain *chain, struct blob *blob, uint32_t offset, uint32_t bytes);
 /* First contiguous bytes; 0 if empty. */
 size_t chain_peek(const struct chain *chain, const uint8_t **data);
+/* The first `bytes` bytes, or what fits `max` slices; returns how many slices. */
+size_t chain_gather(const struct chain *chain, struct slice *slices, size_t max, size_t bytes);
 /* Drops `bytes` from the front; no more than there are. */
 void chain_consume(struct chain *chain, size_t bytes);
 /* Moves everything from `from` to the end of `to`, without copying. Both use the same heap. */

@@ -32,14 +32,6 @@ static void encode_header(uint8_t *to, const struct journal_record *record, size
     store_le64(to + 16, (uint64_t)record->argument);
 }
 
-/* An empty slice may have no address. */
-static void copy_slice(uint8_t *to, struct slice from)
-{
-    if (from.bytes > 0) {
-        memcpy(to, from.data, from.bytes);
-    }
-}
-
 /* Appends the record to `chain`, whole or not at all. */
 static status_t encode(struct journal *journal, struct chain *chain,
                        const struct journal_record *record)
@@ -57,9 +49,10 @@ static status_t encode(struct journal *journal, struct chain *chain,
         return STATUS_NO_MEMORY;
     }
     encode_header(to, record, bytes);
-    copy_slice(to + JOURNAL_RECORD_HEADER_BYTES, record->key);
+    memcpy(to + JOURNAL_RECORD_HEADER_BYTES, record->key.data, record->key.bytes);
     if (!by_reference) {
-        copy_slice(to + JOURNAL_RECORD_HEADER_BYTES + record->key.bytes, record->value);
+        memcpy(to + JOURNAL_RECORD_HEADER_BYTES + record->key.bytes, record->value.data,
+               record->value.bytes);
         chain_commit(chain, copied);
         return STATUS_OK;
     }

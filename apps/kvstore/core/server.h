@@ -124,6 +124,8 @@ const char *session_refusal(void);
 void session_close(struct session *session);
 /* Bytes from the client, in order; all are taken. Executes what is complete. */
 void session_feed(struct session *session, const uint8_t *data, size_t bytes);
+/* The client sends no more: the session is finished when its output is sent. */
+void session_end(struct session *session);
 /* Whether more input is welcome: not while much output waits. */
 bool session_wants_input(const struct session *session);
 /* First contiguous bytes that may be sent now; 0 if there are none. */

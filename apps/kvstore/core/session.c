@@ -289,6 +289,12 @@ void session_feed(struct session *session, const uint8_t *data, size_t bytes)
     session_mark_ready(session);
 }
 
+void session_end(struct session *session)
+{
+    session->flags |= SESSION_CLOSING;
+    session_mark_ready(session);
+}
+
 bool session_wants_input(const struct session *session)
 {
     return (session->flags & (SESSION_PAUSED | SESSION_CLOSING | SESSION_ABORTED)) == 0;

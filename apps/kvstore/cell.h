@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+/*
+ * The kvstore cell: the server's core (core/) over lib/net's TCP and a loglet on the NVMe drive, in
+ * one thread and one event loop.
+ *
+ *   main.c     start-up, loop, shutdown
+ *   store.c    the drive and the log: recovery, batches, checkpoints
+ *   clients.c  connections of clients
+ *   browsers.c connections to the status page
+ *   report.c   what the status page tells about the system around the server
+ */
+#ifndef APPS_KVSTORE_CELL_H
+#define APPS_KVSTORE_CELL_H
+
+#include "apps/kvstore/core/server.h"
+#include "apps/kvstore/core/web.h"
+#include "drivers/nvme/nvme.h"
+#include "lib/loglet/loglet.h"
+#include "lib/net/stack.h"
+#include "runtime/cell.h"
+#include "runtime/dma.h"
+#include "runtime/event_loop.h"
+
+#define BATCHES_MAX 64u
+
+/* A batch on its way to the drive: when the record at `record` is durable, so is the journal up to
+ * `position`. */
+struct batch {
+    log_position_t record;
+    uint64_t position;
+};
+
+struct store {
+    struct server *server;
+    struct nvme nvme;
+    struct loglet_device *device;
+    struct loglet *log;
+    bool draining;      /* a batch is being given to the log */
+    bool batch_begun;   /* some of it was */
+    uint64_t batch_end; /* journal position */
+    uint32_t first;     /* of the batches under way */
+    uint32_t count;
+    struct batch batches[BATCHES_MAX];
+    log_position_t last_record;
+    status_t failure;
+    /* Checkpoints. */
+    bool begin_noted;                /* `checkpoint_begin` is known */
+    bool trim_wanted;                /* when the journal is durable up to `checkpoint_end` */
+    log_position_t checkpoint_begin; /* first record that is needed once it is complete */
+    uint64_t checkpoint_end;
+};
+
+struct kvstore {
+    const struct cell_info *info;
+    struct heap *heap;
+    struct dma_pool dma;
+    struct server server;
+    struct store store;
+    struct netdev *dev;
+    struct net_stack *stack;
+    struct web_source web;
+    struct event_loop loop;
+    time_ns_t upkeep_due;
+    bool ready;
+    bool stopping;
+};
+
+/* Sleeps until the notification or for a moment; for waits during start-up and shutdown. */
+void kvstore_pause(struct kvstore *kvstore);
+time_ns_t kvstore_now(const struct kvstore *kvstore);
+/* Sets the server's time. */
+void kvstore_tell_time(struct kvstore *kvstore, time_ns_t now_ns);
+
+/* ---- store.c ----------------------------------------------------------------------------------
+ */
+
+/* Starts the drive, opens the log and replays it. Says what is wrong on the console. */
+status_t store_open(struct kvstore *kvstore) HALLOWS_MUST_CHECK;
+/* Gives pending records to the log, takes what became durable, carries checkpoints on. True if
+ * anything happened. */
+bool store_poll(struct kvstore *kvstore, time_ns_t now_ns);
+bool store_arm(struct store *store);
+void store_disarm(struct store *store);
+time_ns_t store_deadline(struct store *store);
+/* Makes everything durable and stops the drive. */
+void store_close(struct kvstore *kvstore);
+
+/* ---- clients.c, browsers.c --------------------------------------------------------------------
+ */
+
+status_t clients_listen(struct kvstore *kvstore, uint16_t port) HALLOWS_MUST_CHECK;
+/* Sends what became ready; true if there was any. */
+bool clients_send_ready(struct kvstore *kvstore);
+status_t browsers_listen(struct kvstore *kvstore, uint16_t port) HALLOWS_MUST_CHECK;
+
+/* ---- report.c ---------------------------------------------------------------------------------
+ */
+
+void report_json(void *context, struct text *text);
+void report_html(void *context, struct text *text);
+
+/* ---- entropy.c --------------------------------------------------------------------------------
+ */
+
+/* Fills `words` with unpredictable values; false if the CPU has no source of them, and then they
+ * come from the clock only. */
+bool entropy_fill(uint64_t *words, size_t count);
+
+#endif

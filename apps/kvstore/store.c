@@ -1,0 +1,442 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+#include "apps/kvstore/cell.h"
+
+#define LOG_NAME "kvstore"
+/* What one log record carries of the journal: fits one frame of the log. */
+#define RECORD_BYTES_MAX (LOGLET_FRAME_BYTES - 8192u)
+#define PIECES_MAX 32u
+#define SECOND_NS 1000000000ull
+/* The log's room that pending records may not use: overhead of frames and records. */
+#define SPACE_MARGIN_BYTES (4u << 20)
+#define CHECKPOINT_STEP_BYTES (64u << 10)
+#define CHECKPOINT_PENDING_BYTES (256u << 10)
+
+/* ---- Start ------------------------------------------------------------------------------------
+ */
+
+static status_t start_drive(struct kvstore *kvstore)
+{
+    struct store *store = &kvstore->store;
+    const struct cell_info *info = kvstore->info;
+    const struct cell_device *device = NULL;
+    struct nvme_config config = {0};
+
+    for (uint32_t i = 0; i < info->device_count && device == NULL; i++) {
+        if (info->devices[i].kind == SYSTEM_DEVICE_NVME) {
+            device = &info->devices[i];
+        }
+    }
+    if (device == NULL) {
+        log_line("the manifest gives this cell no NVMe drive to keep its log on");
+        return STATUS_NOT_FOUND;
+    }
+    status_t status = nvme_config_from_cell(&config, device);
+    if (status != STATUS_OK && status != STATUS_UNSUPPORTED) {
+        return status;
+    }
+    config.data = kvstore->dma.all;
+    status = dma_take(&kvstore->dma, NVME_QUEUE_MEMORY_BYTES, &config.dma);
+    if (status == STATUS_OK) {
+        status = nvme_start(&store->nvme, &config, kvstore_now(kvstore));
+    }
+    while (status == STATUS_OK && nvme_state(&store->nvme) != NVME_READY) {
+        struct block_completion none;
+        (void)nvme_poll(&store->nvme, &none, 1, kvstore_now(kvstore));
+        if (nvme_state(&store->nvme) == NVME_DEAD) {
+            status = store->nvme.last_error;
+            break;
+        }
+        kvstore_pause(kvstore);
+    }
+    if (status != STATUS_OK) {
+        log_line("drive %s: %s", device->name, status_text(status));
+    }
+    return status;
+}
+
+static status_t open_device(struct kvstore *kvstore)
+{
+    struct store *store = &kvstore->store;
+    struct dma_region buffers;
+    size_t left = kvstore->dma.all.bytes - kvstore->dma.used_bytes;
+    struct loglet_config config = {.block = &store->nvme.block};
+    void *memory = heap_allocate(kvstore->heap, loglet_device_bytes());
+
+    if (memory == NULL || left < LOGLET_BUFFER_BYTES_MIN) {
+        return STATUS_NO_MEMORY;
+    }
+    status_t status = dma_take(&kvstore->dma, left, &buffers);
+    if (status != STATUS_OK) {
+        return status;
+    }
+    config.buffers = buffers.base;
+    config.buffer_bytes = buffers.bytes;
+    config.flags = config_bool(kvstore->info, "format", false) ? LOGLET_FORMAT : 0;
+    (void)entropy_fill(config.random, 2);
+    status = loglet_device_open(memory, &config, kvstore_now(kvstore), &store->device);
+    while (status == STATUS_OK) {
+        (void)loglet_device_poll(store->device, kvstore_now(kvstore));
+        status = loglet_device_state(store->device);
+        if (status != STATUS_AGAIN) {
+            break;
+        }
+        status = STATUS_OK;
+        kvstore_pause(kvstore);
+    }
+    if (status == STATUS_FOREIGN) {
+        log_line("the drive holds other data (%s): nothing was written; `format` allows to "
+                 "overwrite it",
+                 loglet_device_seen(store->device));
+    } else if (status == STATUS_OK && loglet_device_formatted(store->device)) {
+        log_line("formatted the drive");
+    }
+    return status;
+}
+
+static status_t open_log(struct kvstore *kvstore)
+{
+    struct store *store = &kvstore->store;
+    status_t status = loglet_open(store->device, LOG_NAME, 0, &store->log);
+
+    while (status == STATUS_OK && loglet_state(store->log) == STATUS_AGAIN) {
+        (void)loglet_device_poll(store->device, kvstore_now(kvstore));
+        kvstore_pause(kvstore);
+    }
+    return status == STATUS_OK ? loglet_state(store->log) : status;
+}
+
+/* ---- Recovery ---------------------------------------------------------------------------------
+ */
+
+static status_t apply(void *context, const struct journal_record *record)
+{
+    struct server *server = context;
+
+    return database_apply(&server->database, record);
+}
+
+static void tell_progress(const struct kvstore *kvstore, const struct journal_reader *reader)
+{
+    log_line("recovery: %llu records, %llu KiB, %zu keys", (unsigned long long)reader->records,
+             (unsigned long long)reader->bytes >> 10,
+             keyspace_count(&kvstore->server.database.keyspace));
+}
+
+static status_t replay(struct kvstore *kvstore, struct loglet_reader *log,
+                       struct journal_reader *journal)
+{
+    struct store *store = &kvstore->store;
+    time_ns_t next_line = kvstore_now(kvstore) + SECOND_NS;
+
+    for (;;) {
+        struct loglet_fragment fragment;
+        status_t status = loglet_reader_next(log, &fragment);
+        if (status == STATUS_NOT_FOUND) {
+            return STATUS_OK;
+        }
+        if (status == STATUS_AGAIN) {
+            (void)loglet_device_poll(store->device, kvstore_now(kvstore));
+            kvstore_pause(kvstore);
+            continue;
+        }
+        if (status == STATUS_OK) {
+            status = journal_reader_feed(journal, slice_of(fragment.data, fragment.bytes),
+                                         fragment.offset);
+        }
+        if (status != STATUS_OK) {
+            return status;
+        }
+        if (kvstore_now(kvstore) >= next_line) {
+            next_line = kvstore_now(kvstore) + SECOND_NS;
+            tell_progress(kvstore, journal);
+        }
+    }
+}
+
+static status_t recover(struct kvstore *kvstore, void *buffer)
+{
+    struct store *store = &kvstore->store;
+    struct server *server = &kvstore->server;
+    struct loglet_reader log;
+    struct journal_reader journal;
+    time_ns_t started = kvstore_now(kvstore);
+    status_t status = loglet_reader_start(&log, store->log, loglet_tail(store->log), buffer);
+
+    if (status != STATUS_OK) {
+        return status;
+    }
+    journal_reader_init(&journal, kvstore->heap, apply, server);
+    status = replay(kvstore, &log, &journal);
+    while (loglet_reader_stop(&log) == STATUS_AGAIN) {
+        (void)loglet_device_poll(store->device, kvstore_now(kvstore));
+        kvstore_pause(kvstore);
+    }
+    server->log.recovered_records = journal.records;
+    server->log.recovered_bytes = journal.bytes;
+    server->log.recovery_ns = kvstore_now(kvstore) - started;
+    if (status == STATUS_OK) {
+        tell_progress(kvstore, &journal);
+    } else {
+        log_line("recovery stopped after %llu records: %s", (unsigned long long)journal.records,
+                 status_text(status));
+    }
+    journal_reader_free(&journal);
+    return status;
+}
+
+status_t store_open(struct kvstore *kvstore)
+{
+    struct dma_region reader;
+    status_t status = start_drive(kvstore);
+
+    kvstore->store.server = &kvstore->server;
+    if (status == STATUS_OK) {
+        status = dma_take(&kvstore->dma, LOGLET_READ_BYTES, &reader);
+    }
+    if (status == STATUS_OK) {
+        status = open_device(kvstore);
+    }
+    if (status == STATUS_OK) {
+        status = open_log(kvstore);
+    }
+    if (status != STATUS_OK) {
+        log_line("log: %s", status_text(status));
+        return status;
+    }
+    return recover(kvstore, reader.base);
+}
+
+/* ---- Batches ----------------------------------------------------------------------------------
+ */
+
+static void note_batch(struct store *store)
+{
+    struct batch batch = {store->last_record, store->batch_end};
+
+    if (store->count == BATCHES_MAX) { /* the last one waits for this one too: safe */
+        store->batches[(store->first + store->count - 1) % BATCHES_MAX] = batch;
+        return;
+    }
+    store->batches[(store->first + store->count++) % BATCHES_MAX] = batch;
+}
+
+/* Gives one log record's worth of the batch to the log. */
+static status_t append_record(struct store *store)
+{
+    struct chain *pending = &store->server->database.journal.pending;
+    uint8_t header[JOURNAL_FRAME_HEADER_BYTES];
+    struct slice slices[PIECES_MAX - 1];
+    struct loglet_piece pieces[PIECES_MAX] = {{header, sizeof header}};
+    size_t limit = (size_t)(store->batch_end - pending->got_bytes);
+    size_t bytes = 0;
+    log_position_t position;
+
+    limit = limit < RECORD_BYTES_MAX ? limit : RECORD_BYTES_MAX;
+    size_t count = chain_gather(pending, slices, PIECES_MAX - 1, limit);
+    for (size_t i = 0; i < count; i++) {
+        pieces[i + 1] = (struct loglet_piece){slices[i].data, slices[i].bytes};
+        bytes += slices[i].bytes;
+    }
+    journal_frame_header(header, !store->batch_begun);
+    status_t status = loglet_append(store->log, pieces, (uint32_t)count + 1, &position);
+    if (status == STATUS_OK) {
+        if (!store->batch_begun && store->server->database.checkpointing && !store->begin_noted) {
+            store->checkpoint_begin = position;
+            store->begin_noted = true;
+        }
+        store->batch_begun = true;
+        store->last_record = position;
+        store->server->log.appends++;
+        store->server->log.append_bytes += bytes;
+        chain_consume(pending, bytes);
+    }
+    return status;
+}
+
+static bool drain(struct store *store, time_ns_t now_ns)
+{
+    struct journal *journal = &store->server->database.journal;
+    bool appended = false;
+
+    if (chain_bytes(&journal->pending) == 0 || store->failure != STATUS_OK) {
+        return false;
+    }
+    if (!store->draining) {
+        store->draining = true;
+        store->batch_begun = false;
+        store->batch_end = journal->pending.put_bytes;
+    }
+    while (journal->pending.got_bytes != store->batch_end) {
+        status_t status = append_record(store);
+        if (status == STATUS_WOULD_BLOCK || status == STATUS_FULL) {
+            break; /* until buffers are free, or the log is trimmed */
+        }
+        if (status != STATUS_OK) {
+            store->failure = status;
+            return true;
+        }
+        appended = true;
+    }
+    if (journal->pending.got_bytes == store->batch_end) {
+        store->draining = false;
+        note_batch(store);
+    }
+    if (appended) {
+        loglet_commit(store->log, now_ns);
+    }
+    return appended;
+}
+
+static bool take_durable(struct store *store)
+{
+    log_position_t durable = loglet_durable(store->log);
+    bool any = false;
+
+    while (store->count != 0 && store->batches[store->first].record < durable) {
+        server_set_durable(store->server, store->batches[store->first].position);
+        store->first = (store->first + 1) % BATCHES_MAX;
+        store->count--;
+        any = true;
+    }
+    return any;
+}
+
+/* ---- Checkpoints ------------------------------------------------------------------------------
+ */
+
+static bool checkpoint_due(const struct store *store)
+{
+    uint64_t live = server_used_memory(store->server);
+    uint64_t used = loglet_used_bytes(store->log);
+    uint64_t capacity = loglet_capacity_bytes(store->log);
+
+    /* Worth while when most of the log is not needed; due before a checkpoint would not fit. */
+    return used > capacity / 4 &&
+           (used > 4 * live + SPACE_MARGIN_BYTES || capacity - used < 2 * live + capacity / 8);
+}
+
+static bool carry_checkpoint(struct store *store)
+{
+    struct database *database = &store->server->database;
+    struct journal *journal = &database->journal;
+
+    if (store->trim_wanted) {
+        if (journal->durable < store->checkpoint_end) {
+            return false;
+        }
+        store->trim_wanted = false;
+        status_t status = loglet_trim(store->log, store->checkpoint_begin);
+        if (status != STATUS_OK) {
+            log_line("log: trim after a checkpoint: %s", status_text(status));
+        }
+        return true;
+    }
+    if (!database->checkpointing) {
+        /* Begins with a batch of its own, whose first record it keeps. */
+        if (chain_bytes(&journal->pending) != 0 || !checkpoint_due(store)) {
+            return false;
+        }
+        store->begin_noted = false;
+        database_checkpoint_begin(database);
+    }
+    if (chain_bytes(&journal->pending) > CHECKPOINT_PENDING_BYTES) {
+        return false;
+    }
+    uint64_t before = journal_position(journal);
+    if (database_checkpoint_step(database, CHECKPOINT_STEP_BYTES) == STATUS_OK) {
+        /* Nothing at all to keep: one record that says so is where the log begins. */
+        store->checkpoint_end = journal_position(journal);
+        store->trim_wanted = store->begin_noted || store->checkpoint_end != before;
+        return true;
+    }
+    return journal_position(journal) != before;
+}
+
+/* ---- Running ----------------------------------------------------------------------------------
+ */
+
+static void tell_status(struct store *store)
+{
+    struct server_log_status *log = &store->server->log;
+    uint64_t free = loglet_free_bytes(store->log);
+
+    log->tail = loglet_tail(store->log);
+    log->head = loglet_head(store->log);
+    log->durable = loglet_durable(store->log);
+    log->used_bytes = loglet_used_bytes(store->log);
+    log->capacity_bytes = loglet_capacity_bytes(store->log);
+    free = free > SPACE_MARGIN_BYTES ? free - SPACE_MARGIN_BYTES : 0;
+    store->server->database.journal.space_bytes = free - free / 16;
+}
+
+static void check_failure(struct store *store)
+{
+    status_t state = loglet_state(store->log);
+
+    if (store->failure == STATUS_OK && state != STATUS_OK) {
+        store->failure = state;
+    }
+    if (store->failure != STATUS_OK && store->server->database.journal.refusal == STATUS_OK) {
+        log_line("log: %s; changes are refused from now on, reads go on",
+                 status_text(store->failure));
+        server_log_failed(store->server, store->failure);
+    }
+}
+
+bool store_poll(struct kvstore *kvstore, time_ns_t now_ns)
+{
+    struct store *store = &kvstore->store;
+    bool worked = drain(store, now_ns);
+
+    worked = loglet_device_poll(store->device, now_ns) != 0 || worked;
+    worked = take_durable(store) || worked;
+    check_failure(store);
+    if (store->failure == STATUS_OK && (worked || store->server->database.checkpointing)) {
+        tell_status(store);
+        worked = carry_checkpoint(store) || worked;
+    }
+    return worked;
+}
+
+bool store_arm(struct store *store)
+{
+    struct block_device *block = &store->nvme.block;
+
+    return block->ops->arm(block);
+}
+
+void store_disarm(struct store *store)
+{
+    struct block_device *block = &store->nvme.block;
+
+    block->ops->disarm(block);
+}
+
+time_ns_t store_deadline(struct store *store)
+{
+    struct block_device *block = &store->nvme.block;
+
+    return block->ops->next_due(block);
+}
+
+void store_close(struct kvstore *kvstore)
+{
+    struct store *store = &kvstore->store;
+    struct journal *journal = &kvstore->server.database.journal;
+
+    while (store->failure == STATUS_OK && chain_bytes(&journal->pending) != 0) {
+        (void)store_poll(kvstore, kvstore_now(kvstore));
+        kvstore_pause(kvstore);
+    }
+    loglet_device_close(store->device);
+    while (loglet_device_state(store->device) == STATUS_AGAIN) {
+        (void)loglet_device_poll(store->device, kvstore_now(kvstore));
+        kvstore_pause(kvstore);
+    }
+    nvme_stop(&store->nvme, kvstore_now(kvstore));
+    while (nvme_state(&store->nvme) != NVME_STOPPED && nvme_state(&store->nvme) != NVME_DEAD) {
+        struct block_completion none;
+        (void)nvme_poll(&store->nvme, &none, 1, kvstore_now(kvstore));
+        kvstore_pause(kvstore);
+    }
+}
