@@ -88,7 +88,8 @@ status_t supervisor_cell_status(uint32_t cell_index, struct cell_status *status)
 status_t supervisor_system_status(struct system_status *status) HALLOWS_MUST_CHECK;
 /* All state is flushed after CELL_EVENT_SHUTDOWN. */
 _Noreturn void supervisor_shutdown_done(void);
-/* Gives up: handled as a fault, restarted by the cell's contract. */
+/* Ends: OK means for good; anything else is handled as a fault, restarted by the cell's contract.
+ */
 _Noreturn void supervisor_exit(status_t status);
 
 #endif

@@ -13,7 +13,8 @@ enum supervisor_label {
     SUPERVISOR_READY = 1,
     /* The cell has flushed its state after CELL_EVENT_SHUTDOWN. words: none. Does not return. */
     SUPERVISOR_SHUTDOWN_DONE = 2,
-    /* The cell gives up. words: status. Handled as a fault. Does not return. */
+    /* The cell ends. words: status. OK: it has done its work and does not start again; else it gave
+     * up, handled as a fault. Does not return. */
     SUPERVISOR_EXIT = 3,
     /* words: cell index. Reply: status, state (enum cell_state), restarts, memory bytes, faults,
      * then the name in words 5..7. NOT_FOUND past the last cell. */
@@ -53,7 +54,7 @@ enum cell_state {
     CELL_STATE_STARTING = 1,
     CELL_STATE_READY = 2,
     CELL_STATE_FAILED = 3, /* restarts used up */
-    CELL_STATE_STOPPED = 4 /* shut down */
+    CELL_STATE_STOPPED = 4 /* shut down, or ended with OK */
 };
 
 #endif

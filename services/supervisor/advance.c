@@ -10,7 +10,7 @@ static bool is_live(const struct cell *cell)
            cell->stage == STAGE_READY;
 }
 
-void cell_fail(struct supervisor *s, struct cell *cell)
+void cell_end(struct supervisor *s, struct cell *cell)
 {
     if (!is_live(cell)) {
         return;
@@ -18,7 +18,6 @@ void cell_fail(struct supervisor *s, struct cell *cell)
     cell_stop(cell);
     rings_disconnect(s, cell);
     devices_want(cell, DEVICE_QUIET);
-    cell->faults++;
     cell->stage = STAGE_QUIESCING;
 }
 
@@ -50,7 +49,7 @@ static bool turn_has_come(const struct supervisor *s, const struct cell *cell)
         bool waited_for =
             (earlier->description->flags & (CELL_FLAG_START_READY | CELL_FLAG_PCI)) != 0;
         if (waited_for && earlier->stage != STAGE_READY && earlier->stage != STAGE_FAILED &&
-            earlier->generation == 0) {
+            earlier->stage != STAGE_STOPPED && earlier->generation == 0) {
             return false;
         }
     }
@@ -120,7 +119,7 @@ static bool advance_quiescing(struct supervisor *s, struct cell *cell)
         return true;
     }
     cell_destroy(s, cell);
-    if (s->shutting_down) {
+    if (s->shutting_down || cell->ended) {
         cell->stage = STAGE_STOPPED;
         return true;
     }
@@ -166,7 +165,7 @@ static void say_ready(struct supervisor *s)
     for (uint32_t i = 0; i < s->cell_count; i++) {
         if (s->cells[i].stage == STAGE_FAILED) {
             failed++;
-        } else if (s->cells[i].stage != STAGE_READY) {
+        } else if (s->cells[i].stage != STAGE_READY && s->cells[i].stage != STAGE_STOPPED) {
             return;
         }
     }

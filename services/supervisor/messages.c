@@ -41,9 +41,15 @@ static void handle_exit(struct supervisor *s, struct cell *cell, const struct me
 {
     status_t status = (status_t)m->words[0];
 
-    log_line("%s gave up: %s (%s)", cell->description->name, status_text(status),
-             status_name(status));
-    cell_fail(s, cell);
+    if (status == STATUS_OK) {
+        log_line("%s has ended", cell->description->name);
+        cell->ended = true;
+    } else {
+        log_line("%s gave up: %s (%s)", cell->description->name, status_text(status),
+                 status_name(status));
+        cell->faults++;
+    }
+    cell_end(s, cell);
 }
 
 static void handle_cell_status(struct supervisor *s, const struct message *m)
@@ -123,7 +129,8 @@ void message_handle(struct supervisor *s, struct message *m)
     struct cell *cell = &s->cells[number - 1u];
     if (fault) {
         fault_report(s, cell, m);
-        cell_fail(s, cell);
+        cell->faults++;
+        cell_end(s, cell);
     } else {
         handle_cell(s, cell, m);
     }

@@ -13,7 +13,7 @@
  *      ^                          |                                      |                 |
  *      |                          v fault, exit, no device               v fault, exit     v
  *      +---- cell_destroy <--- QUIESCING <-------------------------------+-----------------+
- *   (or FAILED when the contract is used up; STOPPED after shutdown)
+ *   (or FAILED when the contract is used up; STOPPED after shutdown or an exit with OK)
  *
  * Invariants: 1 memory of an incarnation is reused only after each of its devices is quiet.
  * 2 what survives an incarnation (notification, rings, doorbells) is made from the supervisor's own
@@ -113,6 +113,7 @@ struct cell {
     enum stage stage;
     bool thread_made; /* there is a thread to stop and memory to take back */
     bool slots_taken;
+    bool ended; /* by itself, with STATUS_OK: it does not start again */
     uint32_t index;
     uint32_t generation;
     uint32_t faults;
@@ -267,8 +268,8 @@ void thread_report(struct supervisor *s, struct cell *cell);
 /* ---- advance.c ---------------------------------------------------------------------------------
  */
 
-/* The cell is broken or gave up: stop it, close its rings, quiesce its devices. */
-void cell_fail(struct supervisor *s, struct cell *cell);
+/* The cell is broken, gave up or has ended: stop it, close its rings, quiesce its devices. */
+void cell_end(struct supervisor *s, struct cell *cell);
 /* Does everything that is due, until nothing is. */
 void cells_advance(struct supervisor *s);
 
