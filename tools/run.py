@@ -151,7 +151,7 @@ class Session:
 
     def _until(self, line, seconds):
         """Waits for a line on the console (None: for ever); "seen", or what came instead: "stop"
-        (asked to), "exit" (QEMU ended), "panic" (the kernel gave up), "late"."""
+        (asked to), "exit" (QEMU ended), "panic" (the kernel gave up), "broken" (a cell stays down), "late"."""
         deadline = None if seconds is None else time.monotonic() + seconds
         while True:
             text = self.vm.serial
@@ -159,6 +159,8 @@ class Session:
                 return "seen"
             if re.search(vm.STOPPED, text, re.MULTILINE):
                 return "panic"
+            if line == vm.READY and re.search(vm.NOT_WHOLE, text, re.MULTILINE):
+                return "broken"
             left = None if deadline is None else max(0.0, deadline - time.monotonic())
             try:
                 event = self.events.get(timeout=left)
@@ -171,6 +173,7 @@ class Session:
         reasons = {
             "stop": "stopped before the system was ready",
             "panic": "the kernel stopped; its report is above",
+            "broken": "a cell could not start; the console above says why",
             "exit": "the machine ended before the system was ready; the console above says why",
             "late": f"the system was not ready within {READY_SECONDS} s; the console is above",
         }

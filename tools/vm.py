@@ -25,6 +25,8 @@ READY = "hallows: system ready"
 CLEAN = "hallows: clean shutdown"
 # The kernel has given up; its last line after every kind of report.
 STOPPED = r"^hallows: (?:.*; )?stopped$"
+# A cell stays down for good, so the system will not get ready.
+NOT_WHOLE = r"^supervisor: the system is not whole.*$"
 
 # One raw file for the drive; sparse, so that it takes what was written.
 DISK_BYTES = 1 << 30
@@ -284,16 +286,21 @@ class Vm:
         with self._changed:
             return len(self._text)
 
-    def wait_for(self, pattern, timeout, since=0):
-        """Waits until the console prints `pattern` (a regular expression); returns the match."""
+    def wait_for(self, pattern, timeout, since=0, unless=None):
+        """Waits until the console prints `pattern` (a regular expression); returns the match.
+        Fails when the machine ends, time is up, or `unless` is printed."""
         deadline = time.monotonic() + timeout
         wanted = re.compile(pattern, re.MULTILINE)
+        unwanted = re.compile(unless, re.MULTILINE) if unless else None
         with self._changed:
             while True:
                 match = wanted.search(self._text, since)
                 if match:
                     return match
                 left = deadline - time.monotonic()
+                wrong = unwanted.search(self._text, since) if unwanted else None
+                if wrong:
+                    raise VmError(f"'{wrong[0]}' instead of '{pattern}'{self._tail(since)}")
                 if self._ended:
                     raise VmError(f"QEMU ended before '{pattern}'{self._tail(since)}")
                 if left <= 0:
@@ -324,6 +331,10 @@ class Vm:
         lines = [line for line in text.splitlines() if "warning:" not in line]
         last = lines[-1] if lines else f"exit status {self.process.returncode}"
         return "QEMU did not start: " + last.removeprefix(QEMU + ": ")
+
+    def wait_ready(self, timeout, since=0):
+        """Waits until the system serves."""
+        self.wait_for(READY, timeout, since, unless=f"{STOPPED}|{NOT_WHOLE}")
 
     # ---- QMP -------------------------------------------------------------------------------
 

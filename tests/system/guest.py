@@ -75,7 +75,7 @@ class Guest:
         vm.make_disk(self.machine.disk)
         self.vm.start()
         try:
-            self.vm.wait_for(vm.READY, READY_SECONDS)
+            self.wait_ready()
         except vm.VmError:
             self.vm.close()
             raise
@@ -83,6 +83,12 @@ class Guest:
 
     def __exit__(self, *_):
         self.vm.close()
+
+    def wait_ready(self, since=0):
+        """Waits until the system serves and has its address; before that, QEMU's user networking
+        would make the first connection wait for its own slow retransmission."""
+        self.vm.wait_ready(READY_SECONDS, since)
+        self.vm.wait_for(r"network: address \d", 30, since)
 
     @property
     def port(self):
@@ -124,4 +130,4 @@ class Guest:
         """Cuts the power and boots again; returns once the system is ready."""
         mark = self.vm.mark()
         self.vm.reset()
-        self.vm.wait_for(vm.READY, READY_SECONDS, since=mark)
+        self.wait_ready(mark)

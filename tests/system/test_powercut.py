@@ -129,7 +129,7 @@ def cut_many(variant, disk, cuts, seed, report):
                 writer.join(60)
                 writer.client.close()
                 acknowledged += writer.acknowledged
-            guest.vm.wait_for("hallows: system ready", 90, since=mark)
+            guest.wait_ready(mark)
             with guest.client_when_up() as client:
                 states = [writer.check(client) for writer in writers]
                 assert client("DBSIZE") == sum(len(state) for state in states)
