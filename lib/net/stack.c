@@ -7,7 +7,7 @@
 #define CONNECTIONS_MAX 65536u
 #define DEFAULT_QUEUE_BYTES (256u * 1024u)
 #define QUEUE_BYTES_MIN 4096u
-#define QUEUE_BYTES_MAX (1u << 30)
+#define QUEUE_BYTES_MAX (1u << 29)
 #define RESERVE_BUFFERS_MAX 256u
 #define MTU_BYTES_MIN 576u
 /* A device that takes no frames is asked again after this time. */

@@ -21,8 +21,11 @@ uint32_t tcp_receive_window(const struct tcp_connection *c)
 {
     uint32_t limit = c->stack->receive_window_bytes;
     uint32_t space = limit > c->receive_unread ? limit - c->receive_unread : 0;
+    uint32_t most = 0xffffu << c->receive_shift; /* that the header can tell */
     uint32_t offered = c->rcv_adv - c->rcv_nxt;
+    space = space < most ? space : most;
     uint32_t useful = limit / 2u < 2u * c->mss ? limit / 2u : 2u * c->mss;
+    useful = useful > 1u << c->receive_shift ? useful : 1u << c->receive_shift;
 
     /* Small steps are not announced (RFC 9293, 3.8.6.2.2). */
     return space > offered && space - offered >= useful ? space : offered;
