@@ -23,6 +23,9 @@ CELLS := hello faulty
 hello_DIRS := services/hello
 faulty_DIRS := tests/cells/faulty
 NET_DRIVER_DIRS := drivers/net drivers/net/ring drivers/net/virtio drivers/pci lib/ring
+NETWORK_DIRS := apps/network $(NET_DRIVER_DIRS) lib/net
+CELLS += echo
+echo_DIRS := apps/echo $(NETWORK_DIRS)
 CELLS += nic
 nic_DIRS := services/nic services/nic/server $(NET_DRIVER_DIRS) lib/net
 CELLS += pci
@@ -34,7 +37,7 @@ CELLS += storagebench
 storagebench_DIRS := bench/cells/storage drivers drivers/pci drivers/nvme lib/block lib/loglet
 
 CELLS += kvstore
-kvstore_DIRS := apps/kvstore apps/kvstore/core lib/heap lib/http lib/net $(NET_DRIVER_DIRS) \
+kvstore_DIRS := apps/kvstore apps/kvstore/core lib/heap lib/http $(NETWORK_DIRS) \
     drivers/nvme lib/block lib/loglet
 
 KERNEL_DIRS := kernel kernel/object kernel/boot kernel/arch/x86_64
@@ -44,6 +47,7 @@ KERNEL_CORE_DIRS := kernel kernel/object kernel/arch/host
 # Folders whose code is also built for the host, with their *_test.c and *_fake.c.
 # One a line, sorted, so that two changes seldom meet.
 HOST_DIRS := \
+    apps/network \
     apps/kvstore/core \
     drivers \
     drivers/net \

@@ -92,7 +92,7 @@ def kernel_tests(results, wanted):
             nic=None,
             memory_mib=256,
             exit_on_reset=True,
-            extra=["-device", "isa-debug-exit,iobase=0xf4,iosize=4"],
+            extra=["-global", "hpet.msi=on"],
         )
         kernel_test(results, f"kernel/{path.stem}", machine, _within("kernel/", wanted))
 

@@ -180,18 +180,19 @@ status_t thread_configure(struct kernel *k, uint64_t thread, uint64_t table, uin
 /* ---- Registers
  * ------------------------------------------------------------------------------------ */
 
-static status_t write_control(struct thread *t, const uint64_t words[8])
+static bool control_ok(const uint64_t words[8])
 {
-    if (!arch_user_address_ok(words[0]) || !arch_user_address_ok(words[3]) ||
-        !arch_user_address_ok(words[4])) {
-        return STATUS_INVALID_ARGUMENT;
-    }
-    t->registers.ip = words[0];
-    t->registers.sp = words[1];
-    t->registers.flags = arch_flags_sanitize(words[2]);
-    t->registers.fs_base = words[3];
-    t->registers.gs_base = words[4];
-    return STATUS_OK;
+    return arch_user_address_ok(words[0]) && arch_user_address_ok(words[3]) &&
+           arch_user_address_ok(words[4]);
+}
+
+static void write_control(struct registers *r, const uint64_t words[8])
+{
+    r->ip = words[0];
+    r->sp = words[1];
+    r->flags = arch_flags_sanitize(words[2]);
+    r->fs_base = words[3];
+    r->gs_base = words[4];
 }
 
 /* rax rbx rcx rdx rsi rdi rbp 0 */
@@ -235,7 +236,7 @@ status_t thread_write_registers(struct kernel *k, uint64_t thread, uint64_t grou
     if (status != STATUS_OK) {
         return status;
     }
-    if (group >= REGISTERS_GROUP_COUNT) {
+    if (group >= REGISTERS_GROUP_COUNT || (group == REGISTERS_CONTROL && !control_ok(words))) {
         return STATUS_INVALID_ARGUMENT;
     }
     struct thread *t = thread_at(k, (thread_ix){slot->object});
@@ -244,20 +245,17 @@ status_t thread_write_registers(struct kernel *k, uint64_t thread, uint64_t grou
     }
     arch_thread_forget(t);
     if (group == REGISTERS_CONTROL) {
-        status = write_control(t, words);
-        if (status != STATUS_OK) {
-            return status;
-        }
+        write_control(&t->registers, words);
+        return STATUS_OK;
+    }
+    if (group == REGISTERS_LOW) {
+        low_group(&t->registers, at);
     } else {
-        if (group == REGISTERS_LOW) {
-            low_group(&t->registers, at);
-        } else {
-            high_group(&t->registers, at);
-        }
-        for (uint32_t n = 0; n < 8; n++) {
-            if (at[n] != NULL) {
-                *at[n] = words[n];
-            }
+        high_group(&t->registers, at);
+    }
+    for (uint32_t n = 0; n < 8; n++) {
+        if (at[n] != NULL) {
+            *at[n] = words[n];
         }
     }
     return STATUS_OK;

@@ -304,6 +304,11 @@ _Noreturn void program_entry(const void *page)
     if (status != STATUS_OK)
         print("FAIL setup: no untyped memory: %s\n", status_name(status));
     (void)thread_set_priority(BOOT_SLOT_THREAD, BOOT_SLOT_SCHED_CONTROL, PRIORITY_TEST);
+    if (asked_for("idle")) {
+        print("IDLE\n");
+        for (;;)
+            (void)thread_suspend(BOOT_SLOT_THREAD);
+    }
     if (asked_for("bench")) {
         prepare();
         benchmarks_run();

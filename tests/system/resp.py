@@ -3,6 +3,7 @@
 replies came: every receive has a deadline, a broken connection is an exception.
 """
 
+import io
 import socket
 
 
@@ -23,13 +24,56 @@ def encode(*words):
     return b"".join(out)
 
 
-class Client:
+class Reader:
+    """Reads replies from a file."""
+
+    def __init__(self, file):
+        self.file = file
+
+    def receive(self):
+        """One reply; errors inside arrays stay RespError objects, one on top is raised."""
+        value = self.reply()
+        if isinstance(value, RespError):
+            raise value
+        return value
+
+    def _line(self):
+        line = self.file.readline()
+        if not line.endswith(b"\r\n"):
+            raise Closed("the connection ended")
+        return line[:-2]
+
+    def reply(self):
+        """One reply; errors are RespError objects."""
+        line = self._line()
+        kind, rest = line[:1], line[1:]
+        if kind == b"+":
+            return rest.decode()
+        if kind == b"-":
+            return RespError(rest.decode("utf-8", "replace"))
+        if kind == b":":
+            return int(rest)
+        if kind == b"$":
+            size = int(rest)
+            if size < 0:
+                return None
+            data = self.file.read(size + 2)
+            if len(data) != size + 2:
+                raise Closed("the connection ended")
+            return data[:-2]
+        if kind == b"*":
+            count = int(rest)
+            return None if count < 0 else [self.reply() for _ in range(count)]
+        raise ValueError(f"not RESP2: {line[:80]!r}")
+
+
+class Client(Reader):
     """One connection."""
 
     def __init__(self, port, timeout=10, host="127.0.0.1"):
         self.socket = socket.create_connection((host, port), timeout)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.file = self.socket.makefile("rb")
+        super().__init__(self.socket.makefile("rb"))
 
     def close(self):
         """Closes the connection; safe to call twice."""
@@ -50,42 +94,15 @@ class Client:
         """Sends bytes as they are."""
         self.socket.sendall(data)
 
-    def receive(self):
-        """One reply; errors inside arrays stay RespError objects, one on top is raised."""
-        value = self._reply()
-        if isinstance(value, RespError):
-            raise value
-        return value
-
     def __call__(self, *words):
         """Sends one command and returns its reply."""
         self.send(*words)
         return self.receive()
 
-    def _line(self):
-        line = self.file.readline()
-        if not line.endswith(b"\r\n"):
-            raise Closed("the connection ended")
-        return line[:-2]
 
-    def _reply(self):
-        line = self._line()
-        kind, rest = line[:1], line[1:]
-        if kind == b"+":
-            return rest.decode()
-        if kind == b"-":
-            return RespError(rest.decode("utf-8", "replace"))
-        if kind == b":":
-            return int(rest)
-        if kind == b"$":
-            size = int(rest)
-            if size < 0:
-                return None
-            data = self.file.read(size + 2)
-            if len(data) != size + 2:
-                raise Closed("the connection ended")
-            return data[:-2]
-        if kind == b"*":
-            count = int(rest)
-            return None if count < 0 else [self._reply() for _ in range(count)]
-        raise ValueError(f"not RESP2: {line[:80]!r}")
+def replies(data):
+    """All replies in `data`, which must hold whole ones and nothing else."""
+    reader, out = Reader(io.BytesIO(data)), []
+    while reader.file.tell() < len(data):
+        out.append(reader.reply())
+    return out

@@ -39,7 +39,7 @@ def test_faulting_cell_is_restarted_and_the_rest_runs_on(disk, fault):
         report = guest.vm.serial[mark:]
         assert "faulty" in report
         if fault not in ("exit", "assertion"):
-            assert "break_down" in report or "overflow_stack" in report, "no symbols"
+            assert "program_entry" in report or "overflow_stack" in report, "no symbols"
             assert "rip" in report.lower() or " ip " in report.lower(), "no registers"
         status = cells(guest)
         assert status["faulty"]["restarts"] == 1 and status["faulty"]["state"] == "ready"

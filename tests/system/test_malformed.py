@@ -5,7 +5,7 @@ import random
 import socket
 
 import pytest
-from resp import Client
+from resp import Client, replies
 
 RESP = [
     b"*-5\r\n", b"*99999999999\r\n", b"*2147483648\r\n$1\r\nx\r\n", b"*x\r\n", b"*1\r\nx\r\n",
@@ -48,8 +48,7 @@ def test_bad_resp(server, data):
     with server.client() as bystander:
         assert bystander("SET", "kept", "1") == "OK"
         said = throw(server.port, data)
-        for line in said.split(b"\r\n"):
-            assert line[:1] in (b"", b"-", b"+", b"$", b":", b"*", b"_") or said[:1] == b"$", said[:200]
+        replies(said)  # whole replies and nothing else
         assert bystander("GET", "kept") == b"1"
         assert bystander("DBSIZE") == 1
 

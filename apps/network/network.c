@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+#include "apps/network/network.h"
+
+#include "apps/network/address.h"
+#include "lib/base/bytes.h"
+#include "runtime/cell.h"
+#include "runtime/random.h"
+#include "runtime/syscall.h"
+
+/* Bursts handled in one round of the loop before the other sources have their turn. */
+#define BURSTS_MAX 4u
+
+static time_ns_t now_ns(void *context)
+{
+    const struct network *network = context;
+    return clock_ns(&network->info->time);
+}
+
+static void relax(void *context)
+{
+    (void)context;
+    (void)yield();
+}
+
+static void doorbell(void *context, cap_slot_t slot)
+{
+    (void)context;
+    (void)notification_signal(slot);
+}
+
+/* Cuts `bytes` off the front of what the request has left; NULL if it has not that much. */
+static void *take_memory(struct network_request *request, size_t bytes)
+{
+    void *taken = request->memory;
+    size_t rounded = (bytes + 63u) & ~(size_t)63u;
+
+    if (rounded > request->memory_bytes) {
+        return NULL;
+    }
+    request->memory = (uint8_t *)taken + rounded;
+    request->memory_bytes -= rounded;
+    return taken;
+}
+
+static status_t open_device(struct network *network, struct network_request *request)
+{
+    uint64_t dma_bytes = netdev_open_dma_bytes(network->info, request->buffers);
+    struct netdev_open_request open = {
+        .cell = network->info,
+        .buffers = request->buffers,
+        .memory_bytes = netdev_open_memory_bytes(network->info, request->buffers),
+        .environment = {now_ns, relax, doorbell, network},
+    };
+
+    open.memory = take_memory(request, open.memory_bytes);
+    if (open.memory == NULL ||
+        (dma_bytes != 0 && dma_take(request->dma, dma_bytes, &open.dma) != STATUS_OK)) {
+        return STATUS_NO_MEMORY;
+    }
+    return netdev_open(&open, &network->dev);
+}
+
+static status_t read_address(const struct cell_info *info, struct stack_config *config)
+{
+    const char *address = config_text(info, "address", "dhcp");
+    const char *gateway = config_text(info, "gateway", "");
+
+    if (strcmp(address, "dhcp") == 0) {
+        return STATUS_OK;
+    }
+    if (address_parse_network(address, &config->address, &config->prefix_bits) != STATUS_OK) {
+        log_line("network: address \"%s\" is neither dhcp nor like 10.0.2.15/24", address);
+        return STATUS_INVALID_ARGUMENT;
+    }
+    if (gateway[0] != '\0' && address_parse(gateway, &config->gateway) != STATUS_OK) {
+        log_line("network: gateway \"%s\" is no address like 10.0.2.2", gateway);
+        return STATUS_INVALID_ARGUMENT;
+    }
+    return STATUS_OK;
+}
+
+static status_t open_stack(struct network *network, struct network_request *request)
+{
+    struct stack_config config = {
+        .dev = network->dev,
+        .connections = request->connections,
+        .receive_window_bytes = request->receive_window_bytes,
+        .send_queue_bytes = request->send_queue_bytes,
+        .host_name = network->info->name,
+    };
+    status_t status = read_address(network->info, &config);
+
+    if (status != STATUS_OK) {
+        return status;
+    }
+    random_bytes(config.secret, sizeof config.secret);
+    size_t bytes = stack_memory_bytes(&config);
+    void *memory = take_memory(request, bytes);
+    return memory == NULL ? STATUS_NO_MEMORY
+                          : stack_init(&network->stack, &config, memory, bytes, now_ns(network));
+}
+
+static void log_interface(void *user)
+{
+    const struct network *network = user;
+    struct stack_interface interface;
+
+    stack_interface(network->stack, &interface);
+    if (interface.configured) {
+        ipv4_t a = interface.address;
+        log_line("network: address %u.%u.%u.%u", a >> 24, a >> 16 & 255u, a >> 8 & 255u, a & 255u);
+    } else {
+        log_line("network: no address");
+    }
+}
+
+status_t network_open(struct network *network, struct network_request *request)
+{
+    *network = (struct network){.info = request->info};
+    status_t status = open_device(network, request);
+    if (status == STATUS_OK) {
+        const uint8_t *mac = network->dev->mac;
+        log_line("network: MAC %02x:%02x:%02x:%02x:%02x:%02x, %u buffers", mac[0], mac[1], mac[2],
+                 mac[3], mac[4], mac[5], network->dev->pool->buffer_count);
+        status = open_stack(network, request);
+    }
+    if (status != STATUS_OK) {
+        log_line("network: cannot start: %s", status_text(status));
+        return status;
+    }
+    stack_on_interface_change(network->stack, log_interface, network);
+    log_interface(network);
+    return STATUS_OK;
+}
+
+static bool poll_stack(void *context, time_ns_t now)
+{
+    struct network *network = context;
+    uint32_t bursts = 0;
+
+    while (bursts < BURSTS_MAX && stack_poll(network->stack, now) != 0) {
+        bursts++;
+    }
+    network->next_ns = stack_tick(network->stack, now);
+    return bursts != 0;
+}
+
+static bool arm_device(void *context)
+{
+    struct network *network = context;
+    return network->dev->ops->arm(network->dev);
+}
+
+static void disarm_device(void *context)
+{
+    struct network *network = context;
+    network->dev->ops->disarm(network->dev);
+}
+
+static time_ns_t stack_deadline(void *context)
+{
+    return ((struct network *)context)->next_ns;
+}
+
+status_t network_add(struct network *network, struct event_loop *loop)
+{
+    return event_loop_add(loop, &(struct event_source){
+                                    .poll = poll_stack,
+                                    .arm = arm_device,
+                                    .disarm = disarm_device,
+                                    .deadline = stack_deadline,
+                                    .context = network,
+                                });
+}
+
+void network_close(struct network *network)
+{
+    time_ns_t give_up_ns = now_ns(network) + NETDEV_ATTACH_TIMEOUT_NS;
+
+    while (network->dev->ops->stop(network->dev) == STATUS_AGAIN && now_ns(network) < give_up_ns) {
+        (void)yield();
+    }
+}

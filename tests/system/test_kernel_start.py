@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: MIT OR Apache-2.0
+"""The kernel alone: bad boot modules end in one clear line, a panic in a readable report."""
+
+import struct
+
+import build
+import bundle
+import layout
+import pytest
+import vm
+
+SECONDS = 60
+SEMANTICS = build.BUILD / "tests/kernel/semantics.elf"
+
+
+@pytest.fixture(name="program", scope="module")
+def _program():
+    build.make("all")
+    return bundle.read_program(SEMANTICS)
+
+
+def console(tmp_path, data, wanted, **options):
+    """The match of `wanted` on the console of a machine that boots the module `data`."""
+    path = None
+    if data is not None:
+        path = tmp_path / "module"
+        path.write_bytes(data)
+    machine = vm.Machine(kernel=build.KERNEL, bundle=path, nic=None, memory_mib=128, **options)
+    with vm.Vm(machine) as guest:
+        return guest.wait_for(wanted, SECONDS)
+
+
+def pack(program, kind=layout.BUNDLE_INITIAL_CELL):
+    """A bundle of one program, without what may follow its last entry."""
+    data = bundle.pack_bundle([(kind, "test", bytes(program))])
+    return bytearray(data[: layout.unpack("bundle_header", data)["total_bytes"]])
+
+
+def refusal(tmp_path, data):
+    return console(tmp_path, data, r"^hallows: (.*); stopped$").group(1)
+
+
+def test_no_module(tmp_path):
+    assert refusal(tmp_path, None).startswith("boot module: there is none")
+
+
+def test_random_bytes(tmp_path):
+    data = bytes(number * 7 % 251 for number in range(9000))
+    assert "magic" in refusal(tmp_path, data)
+
+
+def test_another_version(tmp_path, program):
+    data = pack(program)
+    data[8:12] = struct.pack("<I", layout.BUNDLE_VERSION + 1)
+    assert "version" in refusal(tmp_path, data)
+
+
+def test_cut_off(tmp_path, program):
+    assert "cut off" in refusal(tmp_path, pack(program)[:-100])
+
+
+def test_damaged_table(tmp_path, program):
+    data = pack(program)
+    data[layout.size("bundle_header") + 2] ^= 1
+    assert "checksum" in refusal(tmp_path, data)
+
+
+def test_damaged_program(tmp_path, program):
+    data = pack(program)
+    data[len(data) // 2] ^= 1
+    assert refusal(tmp_path, data) == "bundle: the initial cell's program fails its checksum"
+
+
+def test_no_initial_cell(tmp_path, program):
+    data = pack(program, layout.BUNDLE_FILE)
+    assert refusal(tmp_path, data) == "bundle: it holds no initial cell"
+
+
+def test_program_that_is_no_elf(tmp_path):
+    assert refusal(tmp_path, pack(b"#!/bin/sh\n" * 100)).startswith(
+        "bundle: the initial cell's program: "
+    )
+
+
+def test_program_in_the_kernels_half(tmp_path, program):
+    damaged = bytearray(program)
+    offset = struct.unpack_from("<Q", damaged, 32)[0]
+    struct.pack_into("<Q", damaged, offset + 16, 0xFFFFFFFF80000000)
+    assert refusal(tmp_path, pack(damaged)).startswith("bundle: the initial cell's program: ")
+
+
+def test_program_that_is_too_large(tmp_path, program):
+    damaged = bytearray(program)
+    offset, _, _, _, size, count = struct.unpack_from("<QQIHHH", damaged, 32)
+    for index in range(count):
+        at = offset + index * size
+        if struct.unpack_from("<I", damaged, at)[0] == 1:
+            last = at
+    struct.pack_into("<Q", damaged, last + 40, 0x30000000)
+    assert "memory" in refusal(tmp_path, pack(damaged))
+
+
+def test_old_cpu(tmp_path, program):
+    extra = ["-cpu", "qemu64"]
+    line = console(tmp_path, pack(program), r"^hallows: CPU: (.*); stopped$", extra=extra)
+    assert "SSE4.2" in line.group(1)
+
+
+def test_nmi_makes_a_readable_panic(tmp_path, program):
+    path = tmp_path / "module"
+    path.write_bytes(pack(program))
+    machine = vm.Machine(kernel=build.KERNEL, bundle=path, nic=None, memory_mib=128,
+                         command_line="idle")
+    with vm.Vm(machine) as guest:
+        guest.wait_for(r"^IDLE$", SECONDS)
+        guest.qmp("inject-nmi")
+        guest.wait_for(r"^hallows: stopped$", SECONDS)
+        text = guest.serial
+    report = text[text.index("hallows: PANIC: NMI") :]
+    assert "rax " in report and "cr3 " in report and "backtrace:" in report
+    assert "idle" in report or "user_return" in report
+
+
+@pytest.mark.parametrize("memory", [64, 3000, 5000])
+def test_sizes_of_memory(tmp_path, program, memory):
+    path = tmp_path / "module"
+    path.write_bytes(pack(program))
+    machine = vm.Machine(kernel=build.KERNEL, bundle=path, nic=None, memory_mib=memory)
+    with vm.Vm(machine) as guest:
+        assert guest.wait_for(r"^TESTS DONE.* (\d+) failed", SECONDS).group(1) == "0"
+
+
+@pytest.mark.parametrize("cpu", ["max,-x2apic", "max,-fsgsbase,-smap,-smep,-umip", "Nehalem"])
+def test_cpus_with_less(tmp_path, program, cpu):
+    path = tmp_path / "module"
+    path.write_bytes(pack(program))
+    machine = vm.Machine(kernel=build.KERNEL, bundle=path, nic=None, memory_mib=128,
+                         extra=["-cpu", cpu])
+    with vm.Vm(machine) as guest:
+        assert guest.wait_for(r"^TESTS DONE.* (\d+) failed", SECONDS).group(1) == "0"
