@@ -195,15 +195,34 @@ void media_flush(struct media_fake *media)
     }
 }
 
+/* A zone keeps its durable blocks and some of those behind; what lies before the write pointer is
+ * there. */
+static void cut_zones(struct media_fake *media)
+{
+    for (uint32_t i = 0; i < media->zone_count; i++) {
+        struct media_zone *zone = &media->zones[i];
+        uint64_t loose = zone->written - zone->durable_written;
+        if (loose != 0) {
+            zone->written = zone->durable_written + media_random(media) % (loose + 1u);
+        }
+        for (uint64_t k = zone->durable_written; k < zone->written; k++) {
+            settle(media, (uint64_t)i * media->zone_blocks + k);
+        }
+        zone->durable_written = zone->written;
+        zone->open = false;
+    }
+}
+
 void media_cut(struct media_fake *media)
 {
     uint64_t mode = media_random(media) % 4u; /* all lost, all kept, or a mixture */
 
+    cut_zones(media);
     for (uint64_t i = 0; i < media->dirty_count; i++) {
         uint64_t block = media->dirty_list[i];
         size_t at = (size_t)block * media->block_bytes;
         bool keep = mode == 0 ? false : mode == 1 ? true : (media_random(media) & 1u) != 0;
-        if (keep) {
+        if (keep && media->zones == NULL) {
             memcpy(media->durable + at, media->current + at, media->block_bytes);
         } else {
             memcpy(media->current + at, media->durable + at, media->block_bytes);
@@ -211,15 +230,6 @@ void media_cut(struct media_fake *media)
         media->dirty[block] = 0;
     }
     media->dirty_count = 0;
-    for (uint32_t i = 0; i < media->zone_count; i++) {
-        struct media_zone *zone = &media->zones[i];
-        uint64_t loose = zone->written - zone->durable_written;
-        if (loose != 0) {
-            zone->written = zone->durable_written + media_random(media) % (loose + 1u);
-        }
-        zone->durable_written = zone->written;
-        zone->open = false;
-    }
 }
 
 void media_tear(struct media_fake *media, uint64_t block, uint32_t blocks, const void *data)

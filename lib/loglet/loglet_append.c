@@ -84,7 +84,9 @@ void extent_release(struct loglet_device *device, uint32_t index)
 
 static uint32_t extents_available(const struct loglet *log)
 {
-    uint32_t quota = log->info.quota_extents - log->used_extents;
+    uint32_t quota = log->info.quota_extents > log->used_extents
+                         ? log->info.quota_extents - log->used_extents
+                         : 0;
 
     return quota < log->device->free_extents ? quota : log->device->free_extents;
 }

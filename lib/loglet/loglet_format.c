@@ -8,6 +8,7 @@
 #define SUPER_MAGIC 0x4253474f4c4c4148ull /* "HALLOGSB" */
 #define FRAME_MAGIC 0x52464c48u           /* "HLFR" */
 #define SUPER_CRC_AT (SUPER_BYTES - 4u)
+#define MARKER_CRC_AT (MARKER_BYTES - 4u)
 #define SUPER_LOG_AT 256u
 #define SUPER_LOG_BYTES 128u
 #define FRAME_CRC_AT (FRAME_HEADER_BYTES - 4u)
@@ -44,6 +45,15 @@ void super_encode(const struct super *super, uint8_t bytes[SUPER_BYTES])
     store_le32(bytes + SUPER_CRC_AT, crc32c(0, bytes, SUPER_CRC_AT));
 }
 
+void super_encode_marker(uint8_t bytes[MARKER_BYTES])
+{
+    memset(bytes, 0, MARKER_BYTES);
+    store_le64(bytes, SUPER_MAGIC);
+    store_le32(bytes + 8, FORMAT_VERSION);
+    store_le32(bytes + 12, SUPER_FORMATTING);
+    store_le32(bytes + MARKER_CRC_AT, crc32c(0, bytes, MARKER_CRC_AT));
+}
+
 static bool is_power_of_two(uint64_t value)
 {
     return value != 0 && (value & (value - 1u)) == 0;
@@ -72,7 +82,8 @@ static bool log_is_sound(const struct super *super, const struct super_log *log)
             log->name[0] != 0 && log->quota_extents <= super->extent_count &&
             log->quota_extents != 0 && log->tail >> super->position_shift != 0 &&
             log->tail <= log->stable && log->stable >> 62 == 0 && log->stable_sequence != 0 &&
-            (log->stable & mask) <= end && (log->stable & (super->block_bytes - 1u)) == 0);
+            log->stable_sequence < 1ull << 62 && (log->stable & mask) <= end &&
+            (log->stable & (super->block_bytes - 1u)) == 0);
 }
 
 enum super_check super_decode(const uint8_t bytes[SUPER_BYTES], struct super *super)
@@ -86,7 +97,10 @@ enum super_check super_decode(const uint8_t bytes[SUPER_BYTES], struct super *su
         return SUPER_OTHER_VERSION;
     }
     if (load_le32(bytes + SUPER_CRC_AT) != crc32c(0, bytes, SUPER_CRC_AT)) {
-        return SUPER_DAMAGED;
+        return load_le32(bytes + 12) == SUPER_FORMATTING &&
+                       load_le32(bytes + MARKER_CRC_AT) == crc32c(0, bytes, MARKER_CRC_AT)
+                   ? SUPER_MARKER
+                   : SUPER_DAMAGED;
     }
     found.flags = load_le32(bytes + 12);
     found.sequence = load_le64(bytes + 16);

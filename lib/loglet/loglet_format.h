@@ -24,7 +24,13 @@
 #define RECORD_ALIGNMENT 8u
 #define FRAME_RECORDS_MAX 512u /* record numbers fit below the smallest block */
 
-enum super_flags { SUPER_CLEAN = 1u << 0, SUPER_ZONED = 1u << 1 };
+#define MARKER_BYTES 512u
+
+enum super_flags {
+    SUPER_CLEAN = 1u << 0,
+    SUPER_ZONED = 1u << 1,
+    SUPER_FORMATTING = 1u << 2 /* a marker: what is cut off here may be formatted again */
+};
 enum frame_flags {
     FRAME_CONTINUES = 1u << 0, /* begins with the rest, or a part, of the record before */
     FRAME_OPEN_END = 1u << 1   /* its last record goes on in the next frame */
@@ -56,11 +62,14 @@ struct super {
     struct super_log logs[SUPER_LOGS];
 };
 
-enum super_check { SUPER_ABSENT, SUPER_OTHER_VERSION, SUPER_DAMAGED, SUPER_VALID };
+enum super_check { SUPER_ABSENT, SUPER_OTHER_VERSION, SUPER_DAMAGED, SUPER_MARKER, SUPER_VALID };
 
 void super_encode(const struct super *super, uint8_t bytes[SUPER_BYTES]);
 /* VALID: the checksum holds and every field lies in its range; only then *super is set. */
 enum super_check super_decode(const uint8_t bytes[SUPER_BYTES], struct super *super);
+
+/* The marker is one block, written before the first superblock of a format. */
+void super_encode_marker(uint8_t bytes[MARKER_BYTES]);
 
 struct frame_header {
     uint64_t salt;

@@ -130,7 +130,7 @@ struct loglet_device {
     uint64_t step_result;
     bool step_asked;
     bool scan_started;
-    bool super_found, super_damaged, super_other_version; /* while looking */
+    bool super_found, super_damaged, super_other_version, super_marker; /* while looking */
     bool zones_written;
     uint32_t super_zone_found;
     uint32_t super_zone_written[2];

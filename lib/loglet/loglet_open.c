@@ -12,6 +12,7 @@
 #define EXTENTS_WANTED 256u
 #define END_BYTES 65536u     /* looked at behind everything else: a backup GPT lies there */
 #define SUPER_COPIES_READ 8u /* newest ones of a zone: the last may be torn */
+#define SUPER_ZONE_AREA ((SUPER_COPIES_READ + 1u) * SUPER_BYTES)
 
 static void go(struct loglet_device *device, enum device_phase phase)
 {
@@ -87,13 +88,11 @@ static void take_zone(struct loglet_device *device, uint32_t index, const struct
         extent->written_blocks = (uint32_t)zone->written_blocks;
         extent->reset_needed = zone->written_blocks != 0;
         extent->full_state = zone->state == BLOCK_ZONE_FULL;
+        device->zones_written = device->zones_written || zone->written_blocks != 0;
         if (zone->state == BLOCK_ZONE_DEAD) {
             extent->state = EXTENT_DEAD;
             return;
         }
-    }
-    if (zone->written_blocks != 0) {
-        device->zones_written = true;
     }
     if (device->super_zone_capacity == 0 || zone->capacity < device->super_zone_capacity) {
         device->super_zone_capacity = (uint32_t)zone->capacity;
@@ -142,11 +141,12 @@ static void advance_zones(struct loglet_device *device, time_ns_t now_ns)
 
 /* ---- Superblocks ---- */
 
-/* Looks at every block of `bytes` read for the newest valid superblock. */
+/* Looks at every block of `bytes` read for the newest valid superblock; SUPER_BYTES more are there.
+ */
 static void look_for_super(struct loglet_device *device, const uint8_t *from, uint32_t bytes,
                            uint32_t stride)
 {
-    for (uint32_t at = 0; at + SUPER_BYTES <= bytes; at += stride) {
+    for (uint32_t at = 0; at < bytes; at += stride) {
         struct super *found = &device->super_candidate;
         switch (super_decode(from + at, found)) {
         case SUPER_VALID:
@@ -154,6 +154,9 @@ static void look_for_super(struct loglet_device *device, const uint8_t *from, ui
                 device->super = *found;
                 device->super_found = true;
             }
+            break;
+        case SUPER_MARKER:
+            device->super_marker = true;
             break;
         case SUPER_DAMAGED:
             device->super_damaged = true;
@@ -258,14 +261,20 @@ static void adopt(struct loglet_device *device)
 static void judge(struct loglet_device *device, const uint8_t *area)
 {
     const char *seen = format_recognise(area, SUPER_AREA_BYTES);
+    uint32_t torn = 1u + (SUPER_BYTES >> device->block->block_shift);
 
-    if (device->super_other_version) {
+    if (device->super_marker &&
+        (!device->zoned || (!device->zones_written && device->super_zone_written[0] <= torn &&
+                            device->super_zone_written[1] == 0))) {
+        format(device); /* one was begun here and cut off before anything was stored */
+    } else if (device->super_other_version) {
         refuse(device, STATUS_WRONG_VERSION, "a Hallows log of another version");
     } else if (device->super_damaged) {
         refuse(device, STATUS_CORRUPT, "a Hallows log with damaged superblocks");
     } else if (seen != NULL) {
         refuse(device, STATUS_FOREIGN, seen);
-    } else if (device->zones_written) {
+    } else if (device->zones_written || device->super_zone_written[0] != 0 ||
+               device->super_zone_written[1] != 0) {
         refuse(device, STATUS_FOREIGN, "zones with data, but no Hallows log");
     } else {
         go(device, PHASE_END);
@@ -278,10 +287,11 @@ static void read_super_zone(struct loglet_device *device, uint32_t zone)
     uint32_t written = device->super_zone_written[zone];
     uint32_t count = written < blocks ? written : blocks;
 
+    memset(device->read_buffer + (size_t)zone * SUPER_ZONE_AREA, 0, SUPER_ZONE_AREA);
     if (count != 0) {
         read_into(device, zone, zone * device->block->zone_blocks + written - count,
                   (uint64_t)count << device->block->block_shift,
-                  device->read_buffer + (size_t)zone * SUPER_COPIES_READ * SUPER_BYTES);
+                  device->read_buffer + (size_t)zone * SUPER_ZONE_AREA);
     }
 }
 
@@ -293,7 +303,7 @@ static void advance_super_zoned(struct loglet_device *device)
         uint64_t written = (uint64_t)device->super_zone_written[zone] << device->block->block_shift;
         uint32_t bytes = written < area ? (uint32_t)written : area;
         uint64_t before = device->super_found ? device->super.sequence : 0;
-        look_for_super(device, device->read_buffer + (size_t)zone * area, bytes,
+        look_for_super(device, device->read_buffer + (size_t)zone * SUPER_ZONE_AREA, bytes,
                        device->block->block_bytes);
         if (device->super_found && device->super.sequence != before) {
             device->super_zone_found = zone;
@@ -332,7 +342,8 @@ static void advance_super(struct loglet_device *device)
         break;
     default:
         look_for_super(device, device->read_buffer, SUPER_AREA_BYTES, SUPER_COPY_DISTANCE);
-        if (device->zoned && (device->super_found || device->super_damaged)) {
+        if (device->zoned && device->super_zone_written[0] == 0 &&
+            (device->super_found || device->super_damaged || device->super_marker)) {
             refuse(device, STATUS_FOREIGN,
                    "a Hallows log whose zone states the drive has lost (all zones empty)");
         } else if (device->super_found) {
@@ -364,27 +375,36 @@ static void advance_end(struct loglet_device *device)
     format(device);
 }
 
-/* Formatting a zoned drive: both superblock zones are emptied first. */
+/* Formatting: on a zoned drive both superblock zones are emptied; then the marker is written. */
 static void advance_reset(struct loglet_device *device, time_ns_t now_ns)
 {
+    struct block_request request = {.cookie = COOKIE(COOKIE_STEP, 0)};
+
     if (device->step_outstanding != 0) {
         return;
     }
     if (device->step_status != STATUS_OK) {
-        refuse(device, STATUS_DEVICE_ERROR, "zones that cannot be reset");
+        refuse(device, STATUS_DEVICE_ERROR, "a drive that cannot be written");
         return;
     }
-    while (device->zoned && device->step < 2u) {
-        struct block_request request = {.cookie = COOKIE(COOKIE_STEP, 0),
-                                        .block = device->step * device->block->zone_blocks,
-                                        .operation = BLOCK_ZONE_RESET};
-        if (!step_request(device, &request, now_ns)) {
-            return;
-        }
-        device->step++;
-    }
-    if (device->step_outstanding == 0) {
+    if (device->step == 3u) {
+        device->super_zone_blocks = 1;
         go(device, PHASE_FLUSH);
+        return;
+    }
+    if (device->step == 2u || !device->zoned) {
+        memset(device->super_buffer, 0, SUPER_BYTES);
+        super_encode_marker(device->super_buffer);
+        request.operation = device->zoned ? BLOCK_ZONE_APPEND : BLOCK_WRITE;
+        request.blocks = 1;
+        request.flags = BLOCK_FUA;
+        request.data = device->super_buffer;
+    } else {
+        request.operation = BLOCK_ZONE_RESET;
+        request.block = device->step * device->block->zone_blocks;
+    }
+    if (step_request(device, &request, now_ns)) {
+        device->step = device->zoned ? device->step + 1u : 3u;
     }
 }
 
@@ -524,6 +544,7 @@ static void set_head(struct loglet_device *device, struct loglet *log, time_ns_t
         }
         log->extent = i;
         log->head_offset = offset;
+        device->next_extent = i; /* go on behind it, so that all extents wear alike */
         if (device->zoned && extent->written_blocks << device->block->block_shift != offset) {
             log->head_offset = extent_bytes(device); /* garbage follows: go on in the next zone */
             finish_zone(device, i, now_ns);

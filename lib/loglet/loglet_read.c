@@ -170,7 +170,8 @@ static status_t load_frame(struct loglet_reader *reader)
     const struct loglet *log = reader->log;
     struct loglet_device *device = log->device;
 
-    if (!reader->scanning && reader->frame >= log->stable) {
+    if (!reader->scanning &&
+        (reader->frame >= log->stable || reader->sequence == log->stable_sequence)) {
         return STATUS_NOT_FOUND;
     }
     if (!find_extent(reader)) {
@@ -195,7 +196,9 @@ static status_t load_frame(struct loglet_reader *reader)
         if ((reader->sequence != 0 || offset >= end) && go_to_next_extent(reader)) {
             return STATUS_AGAIN;
         }
-        return reader->scanning ? STATUS_NOT_FOUND : STATUS_CORRUPT;
+        bool behind = offset >= end && position_of(device, reader->extent_sequence + 1u, 0) >=
+                                           log->stable; /* the log ends with this extent */
+        return reader->scanning || behind ? STATUS_NOT_FOUND : STATUS_CORRUPT;
     }
     return status;
 }
