@@ -74,6 +74,7 @@ enum boot_slot {
     BOOT_SLOT_SCHED_CONTROL = 6,
     BOOT_SLOT_IOSPACE = 7,
     BOOT_SLOT_CONSOLE = 8,
+    BOOT_SLOT_RTC_PORTS = 9,     /* the PC's real-time clock: ports 0x70 and 0x71 */
     BOOT_SLOT_FIRST_DYNAMIC = 16 /* untyped memory, then device memory, then free slots */
 };
 

@@ -117,6 +117,7 @@ static status_t give_roots(struct kernel *k)
          .type = OBJECT_IO_PORTS,
          .base = INITIAL_CELL_FIRST_PORT,
          .length = 0x10000 - INITIAL_CELL_FIRST_PORT},
+        {.slot = BOOT_SLOT_RTC_PORTS, .type = OBJECT_IO_PORTS, .base = 0x70, .length = 2},
         {.slot = BOOT_SLOT_SCHED_CONTROL,
          .type = OBJECT_SCHED_CONTROL,
          .badge = PRIORITY_COUNT - 1},

@@ -29,9 +29,9 @@ static const uint8_t registers[FIELDS] = {RTC_SECONDS, RTC_MINUTES, RTC_HOURS,
 
 static status_t rtc_read(uint32_t index, uint32_t *value)
 {
-    status_t status = port_out(BOOT_SLOT_IO_PORTS, RTC_INDEX_PORT, 1, index);
+    status_t status = port_out(BOOT_SLOT_RTC_PORTS, RTC_INDEX_PORT, 1, index);
 
-    return status == STATUS_OK ? port_in(BOOT_SLOT_IO_PORTS, RTC_DATA_PORT, 1, value) : status;
+    return status == STATUS_OK ? port_in(BOOT_SLOT_RTC_PORTS, RTC_DATA_PORT, 1, value) : status;
 }
 
 /* All fields twice in a row the same, outside an update. */
