@@ -16,6 +16,8 @@
 
 /* The current thread made a system call (hallows/syscall.h). Precondition: k->current not NIL. */
 void kernel_syscall(struct kernel *k);
+/* The same without the fast path: for tests that compare. */
+void kernel_syscall_slow(struct kernel *k);
 /* The current thread raised a CPU exception in user mode: it stops, and its fault endpoint gets a
  * message. Without a usable one it becomes inactive and the core calls arch_report_fault. */
 void kernel_fault(struct kernel *k, const struct fault *fault);

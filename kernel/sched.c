@@ -52,24 +52,13 @@ static void queue_remove(struct kernel *k, struct thread *t)
     t->previous = (thread_ix){NIL};
 }
 
-/* The highest priority with a queued thread, or -1. */
-static int32_t ready_top(const struct kernel *k)
-{
-    for (uint32_t word = PRIORITY_COUNT / 64u; word-- > 0;) {
-        if (k->ready_used[word] != 0) {
-            return (int32_t)(word * 64u + 63u - (uint32_t)__builtin_clzll(k->ready_used[word]));
-        }
-    }
-    return -1;
-}
-
 void sched_wake(struct kernel *k, thread_ix i)
 {
     struct thread *t = thread_at(k, i);
 
     t->state = THREAD_READY;
     if (k->current.n == NIL) {
-        if (ready_top(k) <= (int32_t)t->priority) {
+        if (sched_top(k) <= (int32_t)t->priority) {
             k->current = i;
         } else {
             queue_push_back(k, i, t);
@@ -105,7 +94,7 @@ void sched_block(struct kernel *k, enum thread_state state)
 
 static void sched_pick(struct kernel *k)
 {
-    int32_t top = ready_top(k);
+    int32_t top = sched_top(k);
 
     if (top >= 0) {
         k->current = k->ready[top].head;
@@ -137,13 +126,13 @@ void sched_set_priority(struct kernel *k, thread_ix i, uint8_t priority)
         return;
     }
     t->priority = priority;
-    if (ready_top(k) > (int32_t)priority) {
+    if (sched_top(k) > (int32_t)priority) {
         queue_push_front(k, i, t);
         k->current = (thread_ix){NIL};
     }
 }
 
-void sched_finish(struct kernel *k)
+void sched_finish_slow(struct kernel *k)
 {
     uint64_t want = k->wheel.next;
 

@@ -23,7 +23,26 @@ void sched_block(struct kernel *k, enum thread_state state);
 void sched_rotate(struct kernel *k);
 /* A ready thread gets another priority. */
 void sched_set_priority(struct kernel *k, thread_ix i, uint8_t priority);
+/* The highest priority with a queued thread, or -1. */
+static inline int32_t sched_top(const struct kernel *k)
+{
+    for (uint32_t word = PRIORITY_COUNT / 64u; word-- > 0;) {
+        if (k->ready_used[word] != 0) {
+            return (int32_t)(word * 64u + 63u - (uint32_t)__builtin_clzll(k->ready_used[word]));
+        }
+    }
+    return -1;
+}
+
+void sched_finish_slow(struct kernel *k);
 /* Ends every entry: there is a current thread if any is ready, and the timer is set. */
-void sched_finish(struct kernel *k);
+static inline void sched_finish(struct kernel *k)
+{
+    if (k->current.n != NIL && k->wheel.next == k->timer_armed &&
+        !bit_get(k->ready_used, thread_at(k, k->current)->priority)) {
+        return; /* alone at its priority, and the timer is right */
+    }
+    sched_finish_slow(k);
+}
 
 #endif

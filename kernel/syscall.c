@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 /* System calls: from registers to the object's function and back (include/hallows/syscall.h). */
 #include "kernel/entry.h"
+#include "kernel/fastpath.h"
 #include "kernel/object/cap.h"
 #include "kernel/object/object.h"
 #include "kernel/sched.h"
@@ -155,7 +156,7 @@ static status_t call_dispatch(struct kernel *k, struct registers *r)
     return number < CALL_irq_create_msi ? call_memory(k, r, number) : call_device(k, r, number);
 }
 
-void kernel_syscall(struct kernel *k)
+void kernel_syscall_slow(struct kernel *k)
 {
     struct registers *r = &thread_at(k, k->current)->registers;
     status_t status = call_dispatch(k, r);
@@ -164,4 +165,18 @@ void kernel_syscall(struct kernel *k)
         r->result = (uint64_t)(int64_t)status;
     }
     sched_finish(k);
+}
+
+void kernel_syscall(struct kernel *k)
+{
+    struct thread *t = thread_at(k, k->current);
+    uint32_t number = (uint16_t)t->registers.result;
+
+    if (number == CALL_ipc_call && fastpath_call(k, t)) {
+        return;
+    }
+    if (number == CALL_ipc_reply_recv && fastpath_reply_recv(k, t)) {
+        return;
+    }
+    kernel_syscall_slow(k);
 }

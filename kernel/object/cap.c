@@ -5,37 +5,6 @@
 
 /* ---- Finding --------------------------------------------------------------------------------- */
 
-status_t cap_slot(struct kernel *k, uint64_t n, slot_ix *out)
-{
-    struct thread *caller = thread_at(k, k->current);
-
-    if (n == 0 || n >= table_at(k, caller->table)->slots) {
-        return STATUS_INVALID_SLOT;
-    }
-    *out = (slot_ix){caller->table.n + (uint32_t)n};
-    return STATUS_OK;
-}
-
-status_t cap_find(struct kernel *k, uint64_t n, enum object_type type, uint32_t rights,
-                  struct slot **out)
-{
-    slot_ix i;
-    status_t status = cap_slot(k, n, &i);
-
-    if (status != STATUS_OK) {
-        return status;
-    }
-    struct slot *slot = slot_at(k, i);
-    if (slot->type != type) {
-        return slot->type == OBJECT_NONE ? STATUS_EMPTY_SLOT : STATUS_WRONG_TYPE;
-    }
-    if ((slot->rights & rights) != rights) {
-        return STATUS_NO_RIGHTS;
-    }
-    *out = slot;
-    return STATUS_OK;
-}
-
 status_t cap_ref_slot(struct kernel *k, cap_ref_t ref, slot_ix *out, table_ix *table)
 {
     uint32_t n = (uint32_t)ref;
@@ -56,11 +25,6 @@ status_t cap_ref_slot(struct kernel *k, cap_ref_t ref, slot_ix *out, table_ix *t
     *out = (slot_ix){in.n + n};
     *table = in;
     return STATUS_OK;
-}
-
-slot_ix cap_own(struct kernel *k, uint64_t n)
-{
-    return (slot_ix){thread_at(k, k->current)->table.n + (uint32_t)n};
 }
 
 table_ix cap_table_of(struct kernel *k, slot_ix i)

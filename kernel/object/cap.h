@@ -28,17 +28,48 @@
 #define REVOKE_STEPS 8u
 
 /* Slot n of the current thread's table, which may be empty. INVALID_SLOT: n is 0 or too large. */
-status_t cap_slot(struct kernel *k, uint64_t n, slot_ix *out) HALLOWS_MUST_CHECK;
+static inline HALLOWS_MUST_CHECK status_t cap_slot(struct kernel *k, uint64_t n, slot_ix *out)
+{
+    table_ix table = thread_at(k, k->current)->table;
+
+    if (n == 0 || n >= table_at(k, table)->slots) {
+        return STATUS_INVALID_SLOT;
+    }
+    *out = (slot_ix){table.n + (uint32_t)n};
+    return STATUS_OK;
+}
+
 /* The slot that `ref` names, which may be empty; *table is the one it lies in. INVALID_SLOT;
  * EMPTY_SLOT, WRONG_TYPE, NO_RIGHTS (MANAGE) for the table's capability. */
 status_t cap_ref_slot(struct kernel *k, cap_ref_t ref, slot_ix *out,
                       table_ix *table) HALLOWS_MUST_CHECK;
 /* As cap_slot; further EMPTY_SLOT, WRONG_TYPE, NO_RIGHTS unless all of `rights` are there. */
-status_t cap_find(struct kernel *k, uint64_t n, enum object_type type, uint32_t rights,
-                  struct slot **out) HALLOWS_MUST_CHECK;
+static inline HALLOWS_MUST_CHECK status_t cap_find(struct kernel *k, uint64_t n,
+                                                   enum object_type type, uint32_t rights,
+                                                   struct slot **out)
+{
+    slot_ix i;
+    status_t status = cap_slot(k, n, &i);
+
+    if (status != STATUS_OK) {
+        return status;
+    }
+    struct slot *slot = slot_at(k, i);
+    if (slot->type != type) {
+        return slot->type == OBJECT_NONE ? STATUS_EMPTY_SLOT : STATUS_WRONG_TYPE;
+    }
+    if ((slot->rights & rights) != rights) {
+        return STATUS_NO_RIGHTS;
+    }
+    *out = slot;
+    return STATUS_OK;
+}
 
 /* Index of slot n of the caller's table. Precondition: cap_slot or cap_find accepted n. */
-slot_ix cap_own(struct kernel *k, uint64_t n);
+static inline slot_ix cap_own(struct kernel *k, uint64_t n)
+{
+    return (slot_ix){thread_at(k, k->current)->table.n + (uint32_t)n};
+}
 /* The table that a slot lies in. Precondition: not an embedded slot. */
 table_ix cap_table_of(struct kernel *k, slot_ix i);
 

@@ -55,6 +55,9 @@ void harness_spawn(uint32_t slot, uint32_t priority);
 void harness_time(uint64_t now_ns);
 /* Reports the first broken invariant as a failed check. */
 void harness_check(const char *after);
+/* Makes the system call that the current thread's registers hold twice, from the same state: the
+ * usual way and by the slow path alone. Checks that both leave the same state. */
+void harness_compare_paths(void);
 /* Repeats a call until it no longer says AGAIN; at most `most` times. */
 int64_t harness_repeat(const struct call *call, uint32_t most);
 

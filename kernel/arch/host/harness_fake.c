@@ -130,6 +130,33 @@ int64_t harness_call(const struct call *call)
     return status;
 }
 
+void harness_compare_paths(void)
+{
+    static struct kernel kernel_fast;
+    static struct host_machine machine_before;
+    static uint8_t *memory_fast;
+    struct kernel *k = kernel_under_test;
+
+    if (memory_fast == NULL) {
+        memory_fast = malloc(HARNESS_BYTES);
+        VERIFY(memory_fast != NULL);
+    }
+    kernel_before = *k;
+    machine_before = host_machine;
+    memcpy(memory_before, host_memory, HARNESS_BYTES);
+    kernel_syscall(k);
+    kernel_fast = *k;
+    uint64_t timer_fast = host_machine.timer_ns;
+    memcpy(memory_fast, host_memory, HARNESS_BYTES);
+    *k = kernel_before;
+    host_machine = machine_before;
+    memcpy(host_memory, memory_before, HARNESS_BYTES);
+    kernel_syscall_slow(k);
+    CHECK(memcmp(&kernel_fast, k, sizeof(*k)) == 0);
+    CHECK(memcmp(memory_fast, host_memory, HARNESS_BYTES) == 0);
+    CHECK_EQ(timer_fast, host_machine.timer_ns);
+}
+
 int64_t harness_repeat(const struct call *call, uint32_t most)
 {
     int64_t status = STATUS_AGAIN;
