@@ -71,6 +71,44 @@ TEST(reply_and_receive_in_one)
     }
 }
 
+/* The fast path does what the slow path does, or nothing. */
+TEST(fast_path_equals_slow_path)
+{
+    for (uint32_t variant = 0; variant < 96; variant++) {
+        uint32_t words = variant % 8;
+        uint32_t server_priority = variant % 3 == 0 ? 150 : (variant % 3 == 1 ? 100 : 90);
+        pair_start();
+        harness_spawn(SERVER, 150);
+        struct thread *server = harness_current();
+        CHECK_EQ(receive(EP, 0, REPLY), BLOCKED);
+        if (variant % 5 == 0) { /* a second receiver behind it */
+            harness_spawn(CLIENT, 150);
+            CHECK_EQ(receive(EP, 0, REPLY + 1), BLOCKED);
+        }
+        if (variant % 7 == 0) { /* somebody of the same priority */
+            harness_spawn(CLIENT + 1, HARNESS_PRIORITY);
+        }
+        CHECK_EQ(CALL(thread_set_priority, SERVER, BOOT_SLOT_SCHED_CONTROL, server_priority),
+                 STATUS_OK);
+        struct registers *r = &harness_current()->registers;
+        *r = (struct registers){.word = {1, 2, 3, 4, 5, 6, 7, 8}, .arg0 = BADGED};
+        r->result = CALL_ipc_call;
+        r->arg1 = INFO(variant, words) | (variant % 11 == 0 ? MESSAGE_ACCEPT : 0);
+        r->caps = 200ull << 32;
+        harness_compare_paths();
+        harness_check("call");
+        if (harness_current() != server) {
+            continue;
+        }
+        r = &server->registers;
+        r->result = CALL_ipc_reply_recv | (uint64_t)REPLY << 32;
+        r->arg0 = EP;
+        r->arg1 = INFO(variant, words);
+        harness_compare_paths();
+        harness_check("reply");
+    }
+}
+
 TEST(senders_queue_in_order)
 {
     pair_start();
