@@ -64,6 +64,7 @@ class LoadedSystem:
             netdev=f"dgram,id=net0,{ends}",
             disk=base / "disk" if disk else None,
             icount=True,
+            icount_sleep=True,  # else the idle guest's timers run as fast as they can
             extra=["-plugin", f"{COUNT_PLUGIN},socket={self.count}"],
         ))
 

@@ -90,6 +90,7 @@ class Machine:
     netdev: str | None = None  # replaces user networking
     kvm: bool = False
     icount: bool = False
+    icount_sleep: bool = False  # idle time passes in real time instead of being skipped
     exit_on_reset: bool = False
     extra: list = field(default_factory=list)
 
@@ -102,7 +103,8 @@ class Machine:
         if self.kvm:
             args += ["-accel", "kvm", "-cpu", "host"]
         elif self.icount:
-            args += ["-accel", "tcg", "-icount", "shift=0,sleep=off", "-cpu", "max"]
+            sleep = "on" if self.icount_sleep else "off"
+            args += ["-accel", "tcg", "-icount", f"shift=0,sleep={sleep}", "-cpu", "max"]
         else:
             args += ["-accel", "tcg,thread=multi", "-cpu", "max"]
         if self.iso:

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 /* Sends back what comes to UDP and TCP port 7 (RFC 862): datagrams from the buffer that they came
  * in, streams by a copy into the send queue. */
+#include "apps/echo/status.h"
 #include "apps/network/network.h"
 #include "runtime/cell.h"
 #include "runtime/event_loop.h"
@@ -112,6 +113,9 @@ status_t cell_main(const struct cell_info *info)
     event_loop_init(&loop, &info->time, CELL_SLOT_NOTIFICATION,
                     (uint32_t)config_u64(info, "spin_rounds", 0));
     status = network_add(&echo.network, &loop);
+    if (status == STATUS_OK) {
+        status = status_listen(echo.network.stack, &loop);
+    }
     if (status != STATUS_OK || (status = supervisor_ready()) != STATUS_OK) {
         return status;
     }
