@@ -22,7 +22,7 @@ RUNTIME_DIRS := runtime lib/config
 CELLS := hello faulty
 hello_DIRS := services/hello
 faulty_DIRS := tests/cells/faulty
-NET_DRIVER_DIRS := drivers/net drivers/net/ring drivers/net/virtio drivers/pci lib/ring
+NET_DRIVER_DIRS := drivers/net drivers/net/intel drivers/net/ring drivers/net/virtio drivers/pci lib/ring
 NETWORK_DIRS := apps/network $(NET_DRIVER_DIRS) lib/net
 CELLS += echo
 echo_DIRS := apps/echo $(NETWORK_DIRS)
@@ -52,6 +52,7 @@ HOST_DIRS := \
     apps/network \
     drivers \
     drivers/net \
+    drivers/net/intel \
     drivers/net/ring \
     drivers/net/virtio \
     drivers/nvme \

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 #include "drivers/net/driver.h"
 
+#include "drivers/net/intel/intel_nic.h"
 #include "drivers/net/virtio/virtio_net.h"
 
 struct driver {
@@ -10,6 +11,7 @@ struct driver {
 
 static const struct driver drivers[] = {
     {virtio_net_supported, virtio_net_attach},
+    {intel_nic_supported, intel_nic_attach},
 };
 
 static const struct driver *find_driver(const struct cell_device *device)

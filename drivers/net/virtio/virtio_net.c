@@ -4,7 +4,7 @@
  *
  *   attach ---> RESETTING --status reads 0: bring_up--> RUNNING
  *                ^   |                                   |
- *   restart_at_ns|   | deadline passed, set-up refused   | protocol broken, NEEDS_RESET
+ *   restart.at_ns|   | deadline passed, set-up refused   | protocol broken, NEEDS_RESET
  *                |   v                                   |
  *               BROKEN <---------------------------------+
  *
@@ -17,10 +17,6 @@
 #define RESET_TIMEOUT_NS 10000000000ull
 #define RESET_POLL_NS 1000000ull
 #define WATCH_NS 1000000000ull
-#define PAUSE_FIRST_NS 10000000ull
-#define PAUSE_MAX_NS 10000000000ull
-/* Running for so long forgives earlier resets. */
-#define STEADY_NS 10000000000ull
 #define GENERATION_TRIES 16u
 #define ETHERNET_HEADER_BYTES 14u
 #define VLAN_TAG_BYTES 4u
@@ -276,18 +272,23 @@ static status_t continue_reset(struct virtio_net *nic, time_ns_t now_ns)
         status_write(nic, 0);
         return status;
     }
-    nic->running_since_ns = now_ns;
+    restart_running(&nic->restart, now_ns);
     return STATUS_OK;
 }
 
 static void choose_restart(struct virtio_net *nic, time_ns_t now_ns)
 {
-    if (now_ns - nic->running_since_ns >= STEADY_NS) {
-        nic->pause_ns = PAUSE_FIRST_NS;
-    }
-    nic->restart_at_ns = now_ns + nic->pause_ns;
-    nic->pause_ns = 2u * nic->pause_ns < PAUSE_MAX_NS ? 2u * nic->pause_ns : PAUSE_MAX_NS;
+    restart_choose(&nic->restart, now_ns);
     nic->netdev.counters.resets++;
+}
+
+/* Whether a device that runs asks for a reset, or needs one. */
+static bool needs_reset(struct virtio_net *nic, time_ns_t now_ns)
+{
+    bool outstanding = nic->tx_free_count < nic->tx_slots;
+
+    return (status_read(nic) & VIRTIO_STATUS_NEEDS_RESET) != 0 ||
+           restart_stuck(&nic->restart, nic->reaped, nic->link && outstanding, now_ns);
 }
 
 static time_ns_t tick(struct netdev *dev, time_ns_t now_ns)
@@ -298,20 +299,20 @@ static time_ns_t tick(struct netdev *dev, time_ns_t now_ns)
         return DEADLINE_NEVER;
     }
     if (nic->state == VIRTIO_NET_RUNNING) {
-        if ((status_read(nic) & VIRTIO_STATUS_NEEDS_RESET) == 0) {
+        if (!needs_reset(nic, now_ns)) {
             nic->link = read_link(nic);
             return now_ns + WATCH_NS;
         }
         nic->state = VIRTIO_NET_BROKEN;
-        nic->restart_at_ns = 0;
+        nic->restart.at_ns = 0;
         nic->link = false;
     }
     if (nic->state == VIRTIO_NET_BROKEN) {
-        if (nic->restart_at_ns == 0) {
+        if (nic->restart.at_ns == 0) {
             choose_restart(nic, now_ns);
         }
-        if (now_ns < nic->restart_at_ns) {
-            return nic->restart_at_ns;
+        if (now_ns < nic->restart.at_ns) {
+            return nic->restart.at_ns;
         }
         start_reset(nic, now_ns);
     }
@@ -324,7 +325,7 @@ static time_ns_t tick(struct netdev *dev, time_ns_t now_ns)
     }
     nic->state = VIRTIO_NET_BROKEN;
     choose_restart(nic, now_ns);
-    return nic->restart_at_ns;
+    return nic->restart.at_ns;
 }
 
 static bool link_up(struct netdev *dev)
@@ -396,7 +397,7 @@ status_t virtio_net_attach(const struct netdev_attach_request *request, struct n
     nic->netdev.pool = request->pool;
     nic->device = request->device;
     nic->dma = request->dma;
-    nic->pause_ns = PAUSE_FIRST_NS;
+    restart_init(&nic->restart);
     if ((status = find_windows(nic)) != STATUS_OK ||
         (status = pci_msix_fill(request->device)) != STATUS_OK) {
         return status;

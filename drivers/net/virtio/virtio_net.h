@@ -16,6 +16,7 @@
 #define DRIVERS_NET_VIRTIO_VIRTIO_NET_H
 
 #include "drivers/net/driver.h"
+#include "drivers/net/restart.h"
 #include "drivers/net/virtio/virtio_queue.h"
 #include "drivers/pci/pci.h"
 
@@ -27,7 +28,7 @@
 
 enum virtio_net_state {
     VIRTIO_NET_RUNNING = 1,
-    VIRTIO_NET_BROKEN = 2,    /* to be reset at restart_at_ns */
+    VIRTIO_NET_BROKEN = 2,    /* to be reset at restart.at_ns */
     VIRTIO_NET_RESETTING = 3, /* status 0 written, not yet read back */
     VIRTIO_NET_STOPPED = 4,
 };
@@ -58,10 +59,9 @@ struct virtio_net {
     struct pci_window config; /* bytes 0 if there is none */
     uint32_t notify_multiplier;
     uint64_t features;
-    time_ns_t restart_at_ns; /* BROKEN: earliest reset; 0: tick has to choose it */
-    time_ns_t deadline_ns;   /* RESETTING */
-    time_ns_t running_since_ns;
-    time_ns_t pause_ns; /* before the next reset */
+    time_ns_t deadline_ns; /* RESETTING */
+    uint64_t reaped;
+    struct restart restart;
 };
 
 _Static_assert(sizeof(struct virtio_net) <= NETDEV_STATE_BYTES, "the caller's memory");

@@ -15,7 +15,7 @@ static struct virtio_net *nic_of(struct netdev *dev)
 static void broken(struct virtio_net *nic)
 {
     nic->state = VIRTIO_NET_BROKEN;
-    nic->restart_at_ns = 0;
+    nic->restart.at_ns = 0;
     nic->link = false;
 }
 
@@ -43,6 +43,7 @@ static bool reap(struct virtio_net *nic)
         nic->tx_buffer[slot] = NETBUF_NONE;
         nic->tx_free[nic->tx_free_count++] = (uint16_t)slot;
     }
+    nic->reaped += pending;
     nic->tx_refused = false;
     return true;
 }

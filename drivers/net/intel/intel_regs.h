@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+/*
+ * Registers and descriptors of Intel's 82574L (e1000e) and 82576 (igb), as far as the driver uses
+ * them. Sources: Intel 82574 GbE Controller Family Datasheet (chapters 7 and 10), Intel 82576EB
+ * Gigabit Ethernet Controller Datasheet (chapters 7 and 8).
+ */
+#ifndef DRIVERS_NET_INTEL_INTEL_REGS_H
+#define DRIVERS_NET_INTEL_INTEL_REGS_H
+
+#include <hallows/types.h>
+
+#define INTEL_PCI_VENDOR 0x8086u
+#define INTEL_PCI_82574L 0x10d3u
+#define INTEL_PCI_82576 0x10c9u
+
+enum intel_register {
+    INTEL_CTRL = 0x0000,
+    INTEL_STATUS = 0x0008,
+    INTEL_CTRL_EXT = 0x0018,
+    INTEL_MDIC = 0x0020,
+    INTEL_RCTL = 0x0100,
+    INTEL_TCTL = 0x0400,
+    INTEL_RFCTL = 0x5008,
+    INTEL_MTA = 0x5200, /* 128 words */
+    INTEL_RAL0 = 0x5400,
+    INTEL_RAH0 = 0x5404,
+    /* 82574L interrupts */
+    INTEL_82574_ICR = 0x00c0,
+    INTEL_82574_IMS = 0x00d0,
+    INTEL_82574_IMC = 0x00d8,
+    INTEL_82574_EIAC = 0x00dc,
+    INTEL_82574_IVAR = 0x00e4,
+    INTEL_82574_EITR0 = 0x00e8,
+    /* 82576 interrupts */
+    INTEL_82576_IMC = 0x150c,
+    INTEL_82576_GPIE = 0x1514,
+    INTEL_82576_EIMS = 0x1524,
+    INTEL_82576_EIMC = 0x1528,
+    INTEL_82576_EIAC = 0x152c,
+    INTEL_82576_EICR = 0x1580,
+    INTEL_82576_EITR0 = 0x1680,
+    INTEL_82576_IVAR0 = 0x1700,
+    /* Offsets in a queue's block, whose base differs by chip and direction. */
+    INTEL_QUEUE_BASE_LOW = 0x00,
+    INTEL_QUEUE_BASE_HIGH = 0x04,
+    INTEL_QUEUE_BYTES = 0x08,
+    INTEL_QUEUE_SPLIT = 0x0c, /* 82576 receive: SRRCTL */
+    INTEL_QUEUE_HEAD = 0x10,
+    INTEL_QUEUE_TAIL = 0x18,
+    INTEL_QUEUE_CONTROL = 0x28, /* RXDCTL, TXDCTL */
+    INTEL_82574_RX = 0x2800,
+    INTEL_82574_TX = 0x3800,
+    INTEL_82576_RX = 0xc000,
+    INTEL_82576_TX = 0xe000,
+};
+#define INTEL_REGISTER_BYTES 0x20000u
+#define INTEL_MTA_WORDS 128u
+
+#define INTEL_CTRL_SLU (1u << 6)  /* set link up */
+#define INTEL_CTRL_RST (1u << 26) /* clears itself */
+#define INTEL_STATUS_LU (1u << 1) /* link up */
+#define INTEL_CTRL_EXT_PBA_CLEAR (1u << 31)
+#define INTEL_CTRL_EXT_DRIVER_LOADED (1u << 28)
+
+#define INTEL_MDIC_REGISTER_SHIFT 16u
+#define INTEL_MDIC_PHY_1 (1u << 21)
+#define INTEL_MDIC_WRITE (1u << 26)
+#define INTEL_MDIC_READY (1u << 28)
+#define INTEL_MDIC_ERROR (1u << 30)
+/* PHY register 0 (IEEE 802.3, 22.2.4.1). */
+#define PHY_CONTROL 0u
+#define PHY_CONTROL_RESTART_NEGOTIATION (1u << 9)
+#define PHY_CONTROL_NEGOTIATE (1u << 12)
+
+#define INTEL_RCTL_EN (1u << 1)
+#define INTEL_RCTL_BROADCAST (1u << 15)
+#define INTEL_RCTL_STRIP_CRC (1u << 26) /* buffers of 2048 bytes: bits 16, 17 and 25 zero */
+#define INTEL_TCTL_EN (1u << 1)
+#define INTEL_TCTL_PAD (1u << 3)
+#define INTEL_TCTL_COLLISIONS (0x0fu << 4)
+#define INTEL_TCTL_DISTANCE (0x3fu << 12)
+#define INTEL_RFCTL_EXTENDED (1u << 15)
+#define INTEL_RAH_VALID (1u << 31) /* the address has been read from the NVM */
+#define INTEL_QUEUE_ENABLE (1u << 25)
+#define INTEL_82576_SRRCTL_2048 2u
+#define INTEL_82576_SRRCTL_ADVANCED (1u << 25)
+#define INTEL_82576_SRRCTL_DROP (1u << 31)
+
+#define INTEL_82574_CAUSE_RXQ0 (1u << 20)
+#define INTEL_82574_CAUSE_TXQ0 (1u << 22)
+/* Vector 0 for receive queue 0 and transmit queue 0, valid bits 3 and 11. */
+#define INTEL_82574_IVAR_VECTOR_0 ((1u << 3) | (1u << 11))
+#define INTEL_82576_GPIE_MSIX ((1u << 4) | (1u << 31)) /* multiple MSI-X, PBA support */
+#define INTEL_82576_IVAR_VALID 0x80u
+
+/* Receive: read format {buffer address, 0}; written back with the status at 8 and length at 12, in
+ * the 82574's extended and the 82576's advanced one-buffer format alike. */
+struct intel_rx_descriptor {
+    uint64_t address;
+    uint32_t status; /* [dma] */
+    uint16_t length; /* [dma] */
+    uint16_t vlan;   /* [dma] */
+};
+#define INTEL_RX_DONE (1u << 0)
+#define INTEL_RX_END_OF_PACKET (1u << 1)
+#define INTEL_82574_RX_ERRORS ((1u << 24) | (1u << 25) | (1u << 26) | (1u << 28) | (1u << 31))
+#define INTEL_82576_RX_ERRORS (1u << 31)
+
+/* Transmit: the 82574's legacy and the 82576's advanced data descriptor. */
+struct intel_tx_descriptor {
+    uint64_t address;
+    uint32_t command; /* bits 0..15 length */
+    uint32_t status;  /* [dma] bit 0: done */
+};
+#define INTEL_TX_END_OF_PACKET (1u << 24)
+#define INTEL_TX_INSERT_CRC (1u << 25)
+#define INTEL_TX_REPORT (1u << 27)
+#define INTEL_82576_TX_ADVANCED ((1u << 29) | (3u << 20))
+#define INTEL_82576_TX_PAYLOAD_SHIFT 14u
+#define INTEL_TX_DONE (1u << 0)
+
+_Static_assert(sizeof(struct intel_rx_descriptor) == 16, "82574 7.1, 82576 7.1");
+_Static_assert(sizeof(struct intel_tx_descriptor) == 16, "82574 7.2, 82576 7.2");
+
+#endif
