@@ -132,20 +132,34 @@ static status_t give_roots(struct kernel *k)
     return STATUS_OK;
 }
 
-/* The largest ranges first would be kinder to a machine with more than BOOT_UNTYPED_MAX; the map is
- * in address order and the rest is left unused. */
-static status_t give_memory(struct kernel *k, const struct initial_cell_request *request,
+/* Drops the smallest ranges until `max` are left: firmware may list dozens of a few pages each. */
+static void keep_largest(struct memory_map *map, uint32_t max)
+{
+    while (map->count > max) {
+        uint32_t smallest = 0;
+        for (uint32_t i = 1; i < map->count; i++)
+            if (map->range[i].bytes < map->range[smallest].bytes)
+                smallest = i;
+        memmove(&map->range[smallest], &map->range[smallest + 1],
+                (map->count - smallest - 1) * sizeof map->range[0]);
+        map->count--;
+    }
+}
+
+static status_t give_memory(struct kernel *k, struct initial_cell_request *request,
                             struct boot_info *info)
 {
+    keep_largest(&request->free, BOOT_UNTYPED_MAX);
+    keep_largest(&request->device, BOOT_DEVICE_MEMORY_MAX);
     uint32_t slot = BOOT_SLOT_FIRST_DYNAMIC;
-    for (uint32_t i = 0; i < request->free.count && i < BOOT_UNTYPED_MAX; i++) {
+    for (uint32_t i = 0; i < request->free.count; i++) {
         uint64_t base = request->free.range[i].base, bytes = request->free.range[i].bytes;
         status_t status = start_untyped(k, slot, base, bytes);
         if (status != STATUS_OK)
             return status;
         info->untyped[info->untyped_count++] = (struct boot_range){base, bytes, slot++, 0};
     }
-    for (uint32_t i = 0; i < request->device.count && i < BOOT_DEVICE_MEMORY_MAX; i++) {
+    for (uint32_t i = 0; i < request->device.count; i++) {
         uint64_t base = request->device.range[i].base, bytes = request->device.range[i].bytes;
         status_t status = start_device_memory(k, slot, base, bytes);
         if (status != STATUS_OK)

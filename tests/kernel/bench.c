@@ -16,6 +16,8 @@
 
 uint64_t bench_syscall(uint64_t rax, uint64_t rdi, uint64_t rsi, uint64_t rbx);
 uint64_t bench_nothing(void);
+extern int64_t bench_status;
+int64_t bench_status;
 void bench_server(uint64_t argument);
 void bench_faulter(uint64_t address);
 void bench_spin(volatile uint32_t *last, volatile uint32_t *end);
@@ -37,8 +39,17 @@ static uint64_t best_of(uint64_t rax, uint64_t rdi, uint64_t rsi)
     for (uint32_t i = 0; i < ROUNDS; i++) {
         uint64_t ticks = bench_syscall(rax, rdi, rsi, 0);
         best = ticks < best ? ticks : best;
+        if (bench_status != STATUS_OK)
+            print("FAIL call %lu: %s\n", rax & 0xffff, status_name((status_t)bench_status));
     }
     return without(best, bench_nothing());
+}
+
+/* A benchmark of a refused call measures nothing. */
+static inline void done(status_t status)
+{
+    if (status != STATUS_OK)
+        print("FAIL a measured call: %s\n", status_name(status));
 }
 
 /* Runs `statement` ROUNDS times with `i` counting and reports the smallest or the mean, with the
@@ -56,33 +67,26 @@ static uint64_t best_of(uint64_t rax, uint64_t rdi, uint64_t rsi)
         report(name, without((mean) ? total / ROUNDS : best, bench_nothing()));                    \
     } while (0)
 
-static cap_slot_t slots_new(uint32_t count)
-{
-    cap_slot_t first = slot_new();
-    for (uint32_t i = 1; i < count; i++)
-        (void)slot_new();
-    return first;
-}
-
 static void bench_simple(void)
 {
     cap_slot_t notification = object_new(OBJECT_NOTIFICATION, 0);
     report("syscall", best_of(CALL_yield, 0, 0));
-    report("signal_idle", best_of(CALL_notification_signal, notification, 0));
-    cap_slot_t to = slots_new(ROUNDS);
-    MEASURE("cap_copy", false, (void)cap_copy(to + i, notification, RIGHTS_ALL));
-    MEASURE("cap_delete", false, (void)cap_delete(to + i));
-    MEASURE("cap_mint", false, (void)cap_mint(to + i, notification, RIGHT_SEND, i));
+    report("signal_idle",
+           best_of(CALL_notification_signal, minted(notification, RIGHT_SEND, 1), 0));
+    cap_slot_t to = next_slots(ROUNDS);
+    MEASURE("cap_copy", false, done(cap_copy(to + i, notification, RIGHTS_ALL)));
+    MEASURE("cap_delete", false, done(cap_delete(to + i)));
+    MEASURE("cap_mint", false, done(cap_mint(to + i, notification, RIGHT_SEND, i)));
 }
 
 static void bench_retype(void)
 {
-    cap_slot_t to = slots_new(2 * ROUNDS);
+    cap_slot_t to = next_slots(2 * ROUNDS);
     struct retype_request request = {OBJECT_ENDPOINT, 0, to, 1};
-    MEASURE("retype_endpoint", true, (request.first = to + i, (void)retype(test_untyped, request)));
+    MEASURE("retype_endpoint", true, (request.first = to + i, done(retype(test_untyped, request))));
     request.type = OBJECT_THREAD;
     MEASURE("retype_thread", true,
-            (request.first = to + ROUNDS + i, (void)retype(test_untyped, request)));
+            (request.first = to + ROUNDS + i, done(retype(test_untyped, request))));
 }
 
 static void bench_memory(void)
@@ -92,29 +96,29 @@ static void bench_memory(void)
     (void)attach(segment, BOOT_SLOT_ASPACE, address, RW);
     MEASURE("segment_detach", false, ({
                 if (i > 0) {
-                    (void)segment_attach(segment, BOOT_SLOT_ASPACE, address, RW);
+                    done(segment_attach(segment, BOOT_SLOT_ASPACE, address, RW));
                     from = clock_ticks();
                 }
-                (void)segment_detach(segment, BOOT_SLOT_ASPACE, address);
+                done(segment_detach(segment, BOOT_SLOT_ASPACE, address));
             }));
     MEASURE("segment_attach", false, ({
                 if (i > 0) {
-                    (void)segment_detach(segment, BOOT_SLOT_ASPACE, address);
+                    done(segment_detach(segment, BOOT_SLOT_ASPACE, address));
                     from = clock_ticks();
                 }
-                (void)segment_attach(segment, BOOT_SLOT_ASPACE, address, RW);
+                done(segment_attach(segment, BOOT_SLOT_ASPACE, address, RW));
             }));
     /* Device pages need no clearing, so this is the mapping alone. */
     cap_slot_t devices = object_new(OBJECT_SEGMENT, 0);
     struct device_pages pages = {0, 1, boot->device_memory[0].slot, 0, RIGHT_READ};
-    MEASURE("map", false, (pages.first_page = i, (void)segment_populate_device(devices, pages)));
+    MEASURE("map", false, (pages.first_page = i, done(segment_populate_device(devices, pages))));
     MEASURE("populate_and_clear", true, ({
                 status_t status;
                 do
                     status = segment_populate(segment, i + 1, 1, test_untyped, RW);
                 while (status == STATUS_AGAIN);
             }));
-    MEASURE("segment_protect", false, (void)segment_protect(segment, i + 1, 1, RIGHT_READ));
+    MEASURE("segment_protect", false, done(segment_protect(segment, i + 1, 1, RIGHT_READ)));
 }
 
 /* ---- Between address spaces ------------------------------------------------------------------ */

@@ -6,7 +6,8 @@
 #define CALL_IPC_REPLY_RECV 34
 
     .text
-// uint64_t bench_syscall(uint64_t rax, uint64_t rdi, uint64_t rsi, uint64_t rbx): ticks of it.
+// uint64_t bench_syscall(uint64_t rax, uint64_t rdi, uint64_t rsi, uint64_t rbx): ticks of it; its
+// status is left in bench_status.
     .globl bench_syscall
 bench_syscall:
     pushq %rbx
@@ -25,6 +26,7 @@ bench_syscall:
     movq %rax, %rbp
     movq %r12, %rax
     syscall
+    movq %rax, %r12
     rdtsc
     jmp bench_end
 
@@ -42,11 +44,13 @@ bench_nothing:
     orq %rdx, %rax
     movq %rax, %rbp
     movq %r12, %rax
+    movq %rax, %r12
     rdtsc
 bench_end:
     shlq $32, %rdx
     orq %rdx, %rax
     subq %rbp, %rax
+    movq %r12, bench_status(%rip)
     popq %r15
     popq %r14
     popq %r13

@@ -67,6 +67,13 @@ cap_slot_t slot_new(void)
     return next_slot++;
 }
 
+cap_slot_t next_slots(uint32_t count)
+{
+    cap_slot_t first = next_slot;
+    next_slot += count;
+    return first;
+}
+
 status_t retype(cap_slot_t untyped, struct retype_request request)
 {
     status_t status;
@@ -81,6 +88,24 @@ status_t revoke(cap_ref_t ref)
     status_t status;
     do
         status = cap_revoke(ref);
+    while (status == STATUS_AGAIN);
+    return status;
+}
+
+status_t reset(cap_slot_t untyped)
+{
+    status_t status;
+    do
+        status = untyped_reset(untyped);
+    while (status == STATUS_AGAIN);
+    return status;
+}
+
+status_t destroy(cap_ref_t ref)
+{
+    status_t status;
+    do
+        status = cap_delete(ref);
     while (status == STATUS_AGAIN);
     return status;
 }
@@ -236,10 +261,10 @@ static void prepare(void)
 static bool clean_up(void)
 {
     /* Copies of what came with boot are not below the test's memory. */
-    bool clean = revoke(test_untyped) == STATUS_OK && untyped_reset(test_untyped) == STATUS_OK;
+    bool clean = revoke(test_untyped) == STATUS_OK && reset(test_untyped) == STATUS_OK;
     for (cap_slot_t slot = first_test_slot; slot < next_slot; slot++)
         if (slot_type(slot) != OBJECT_NONE && revoke(slot) == STATUS_OK)
-            (void)cap_delete(slot);
+            (void)destroy(slot);
     for (cap_slot_t slot = first_test_slot; slot < next_slot; slot++)
         clean = clean && slot_type(slot) == OBJECT_NONE;
     return clean;

@@ -54,9 +54,13 @@ time_ns_t now_ns(void);
 
 /* An empty slot; slots come back when the test ends. */
 cap_slot_t slot_new(void);
+/* The first of `count` consecutive empty slots. */
+cap_slot_t next_slots(uint32_t count);
 /* Repeats while the call answers AGAIN. */
 status_t retype(cap_slot_t untyped, struct retype_request request);
 status_t revoke(cap_ref_t ref);
+status_t reset(cap_slot_t untyped);
+status_t destroy(cap_ref_t ref);
 /* A new object from the test's untyped memory; a failure is the test's. */
 cap_slot_t object_new(uint32_t type, uint64_t size);
 /* A copy of `from` with those rights and badge in a new slot. */

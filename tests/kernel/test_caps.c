@@ -183,11 +183,7 @@ KERNEL_TEST(a_dying_table_takes_its_capabilities_along)
     for (uint32_t i = 1; i < 40; i++)
         EXPECT_OK(cap_copy(cap_ref(table, i), endpoint, RIGHTS_ALL));
     EXPECT_EQ(cap_delete(endpoint), STATUS_BUSY);
-    status_t status;
-    do
-        status = cap_delete(table);
-    while (status == STATUS_AGAIN);
-    EXPECT_OK(status);
+    EXPECT_OK(destroy(table));
     EXPECT_OK(cap_delete(endpoint)); /* childless now */
 }
 
@@ -258,7 +254,7 @@ KERNEL_TEST(untyped_memory_comes_back_whole)
     EXPECT_EQ(made, 31); /* one page holds the objects that say what the others are */
     EXPECT_EQ(untyped_reset(small), STATUS_BUSY);
     EXPECT_OK(revoke(small));
-    EXPECT_OK(untyped_reset(small));
+    EXPECT_OK(reset(small));
     EXPECT_OK(untyped_info(small, after));
     EXPECT_EQ(after[1], 0x20000);
 }
@@ -282,6 +278,6 @@ KERNEL_TEST(revoked_memory_is_zero_when_reused)
             words[i] = 0x5a5a5a5a5a5a5a5a;
         }
         EXPECT_OK(revoke(small));
-        EXPECT_OK(untyped_reset(small));
+        EXPECT_OK(reset(small));
     }
 }

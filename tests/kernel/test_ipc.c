@@ -310,11 +310,7 @@ KERNEL_TEST(deleting_an_endpoint_cancels_receivers)
     set_up();
     (void)helper_start(receive_and_keep, 0, PRIORITY_HIGH);
     EXPECT_EQ(helper_status, 1);
-    status_t status;
-    do
-        status = cap_delete(endpoint);
-    while (status == STATUS_AGAIN);
-    EXPECT_OK(status);
+    EXPECT_OK(destroy(endpoint));
     EXPECT_EQ(helper_status, STATUS_CANCELLED);
 }
 
@@ -324,11 +320,7 @@ KERNEL_TEST(deleting_an_endpoint_cancels_senders)
     (void)helper_start(sender, 1, PRIORITY_HIGH);
     (void)helper_start(sender, 2, PRIORITY_HIGH);
     (void)helper_start(caller, 2, PRIORITY_HIGH);
-    status_t status;
-    do
-        status = cap_delete(endpoint);
-    while (status == STATUS_AGAIN);
-    EXPECT_OK(status);
+    EXPECT_OK(destroy(endpoint));
     EXPECT_EQ(helper_status, STATUS_CANCELLED);
     EXPECT_EQ(helper_rounds, 2);
 }
@@ -339,11 +331,7 @@ KERNEL_TEST(deleting_a_reply_cancels_its_caller)
     (void)helper_start(caller, 1, PRIORITY_HIGH);
     struct message m = {0};
     EXPECT_OK(ipc_recv(endpoint, reply, &m));
-    status_t status;
-    do
-        status = cap_delete(reply);
-    while (status == STATUS_AGAIN);
-    EXPECT_OK(status);
+    EXPECT_OK(destroy(reply));
     EXPECT_EQ(helper_status, STATUS_CANCELLED);
 }
 
@@ -353,11 +341,7 @@ KERNEL_TEST(deleting_a_caller_frees_its_reply)
     struct helper helper = helper_start(caller, 1, PRIORITY_HIGH);
     struct message m = {0};
     EXPECT_OK(ipc_recv(endpoint, reply, &m));
-    status_t status;
-    do
-        status = cap_delete(helper.thread);
-    while (status == STATUS_AGAIN);
-    EXPECT_OK(status);
+    EXPECT_OK(destroy(helper.thread));
     m = message_of(0, 0, 0);
     EXPECT(ipc_reply(reply, &m) != STATUS_OK);
     (void)helper_start(caller, 1, PRIORITY_HIGH); /* the reply object serves again */

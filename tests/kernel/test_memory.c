@@ -115,11 +115,7 @@ KERNEL_TEST(deleting_a_segment_unmaps_it)
     uint64_t address = test_address();
     EXPECT_OK(attach(segment, BOOT_SLOT_ASPACE, address, RW));
     store(address);
-    status_t status;
-    do
-        status = cap_delete(segment);
-    while (status == STATUS_AGAIN);
-    EXPECT_OK(status);
+    EXPECT_OK(destroy(segment));
     EXPECT_EQ(fault_error(load, address), 0x4);
 }
 
@@ -199,11 +195,7 @@ KERNEL_TEST(an_address_space_dies_under_its_thread)
     uint64_t word;
     (void)notification_wait(never, now_ns() + 1000000, &word);
     EXPECT_OK(revoke(other));
-    status_t status;
-    do
-        status = cap_delete(other);
-    while (status == STATUS_AGAIN);
-    EXPECT_OK(status);
+    EXPECT_OK(destroy(other));
     (void)notification_wait(never, now_ns() + 1000000, &word);
 }
 

@@ -281,11 +281,7 @@ KERNEL_TEST(deleting_a_notification_cancels_its_waiter)
     order_count = 0;
     notification = object_new(OBJECT_NOTIFICATION, 0);
     (void)helper_start(wait_and_note, 0, PRIORITY_HIGH);
-    status_t status;
-    do
-        status = cap_delete(notification);
-    while (status == STATUS_AGAIN);
-    EXPECT_OK(status);
+    EXPECT_OK(destroy(notification));
     EXPECT_EQ(order_count, 1);
 }
 
