@@ -7,68 +7,64 @@
 
 #include <stdint.h>
 
-static inline uint16_t load_be16(const void *at)
-{
-    const uint8_t *b = at;
-    return (uint16_t)((uint16_t)b[0] << 8 | b[1]);
-}
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the swaps below stand for big-endian");
 
-static inline uint32_t load_be32(const void *at)
-{
-    const uint8_t *b = at;
-    return (uint32_t)b[0] << 24 | (uint32_t)b[1] << 16 | (uint32_t)b[2] << 8 | b[3];
-}
-
-static inline void store_be16(void *at, uint16_t value)
-{
-    uint8_t *b = at;
-    b[0] = (uint8_t)(value >> 8);
-    b[1] = (uint8_t)value;
-}
-
-static inline void store_be32(void *at, uint32_t value)
-{
-    uint8_t *b = at;
-    b[0] = (uint8_t)(value >> 24);
-    b[1] = (uint8_t)(value >> 16);
-    b[2] = (uint8_t)(value >> 8);
-    b[3] = (uint8_t)value;
-}
-
+/* Compilers turn these copies into one move each; they do not do that for every way of putting a
+ * word together from bytes. */
 static inline uint16_t load_le16(const void *at)
 {
-    const uint8_t *b = at;
-    return (uint16_t)((uint16_t)b[1] << 8 | b[0]);
+    uint16_t value;
+    __builtin_memcpy(&value, at, sizeof value);
+    return value;
 }
 
 static inline uint32_t load_le32(const void *at)
 {
-    const uint8_t *b = at;
-    return (uint32_t)b[3] << 24 | (uint32_t)b[2] << 16 | (uint32_t)b[1] << 8 | b[0];
+    uint32_t value;
+    __builtin_memcpy(&value, at, sizeof value);
+    return value;
 }
 
 static inline uint64_t load_le64(const void *at)
 {
-    return (uint64_t)load_le32((const uint8_t *)at + 4) << 32 | load_le32(at);
+    uint64_t value;
+    __builtin_memcpy(&value, at, sizeof value);
+    return value;
 }
 
 static inline void store_le16(void *at, uint16_t value)
 {
-    uint8_t *b = at;
-    b[0] = (uint8_t)value;
-    b[1] = (uint8_t)(value >> 8);
+    __builtin_memcpy(at, &value, sizeof value);
 }
 
 static inline void store_le32(void *at, uint32_t value)
 {
-    store_le16(at, (uint16_t)value);
-    store_le16((uint8_t *)at + 2, (uint16_t)(value >> 16));
+    __builtin_memcpy(at, &value, sizeof value);
 }
 
 static inline void store_le64(void *at, uint64_t value)
 {
-    store_le32(at, (uint32_t)value);
-    store_le32((uint8_t *)at + 4, (uint32_t)(value >> 32));
+    __builtin_memcpy(at, &value, sizeof value);
+}
+
+static inline uint16_t load_be16(const void *at)
+{
+    return __builtin_bswap16(load_le16(at));
+}
+
+static inline uint32_t load_be32(const void *at)
+{
+    return __builtin_bswap32(load_le32(at));
+}
+
+static inline void store_be16(void *at, uint16_t value)
+{
+    store_le16(at, __builtin_bswap16(value));
+}
+
+static inline void store_be32(void *at, uint32_t value)
+{
+    store_le32(at, __builtin_bswap32(value));
 }
 
 #endif

@@ -250,11 +250,15 @@ void arp_transmit(struct net_stack *stack, ipv4_t neighbour, struct netframe fra
         (void)stack_transmit(stack, frame);
         return;
     }
-    struct arp_entry *entry = arp_find(stack, neighbour);
+    struct arp_entry *entry = stack->arp_recent;
+    if (entry == NULL || entry->address != neighbour) {
+        entry = arp_find(stack, neighbour);
+    }
     if (entry == NULL || entry->state == ARP_INCOMPLETE) {
         arp_wait(stack, neighbour, frame);
         return;
     }
+    stack->arp_recent = entry;
     entry->used = true;
     ethernet_write(at, entry->mac, stack->dev->mac, ETHERTYPE_IPV4);
     (void)stack_transmit(stack, frame);

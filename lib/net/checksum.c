@@ -1,31 +1,28 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 #include "lib/net/checksum.h"
 
-struct __attribute__((packed, may_alias)) word64 {
-    uint64_t value;
-};
+#include "lib/base/endian.h"
 
 uint64_t checksum_add(uint64_t sum, const void *data, size_t bytes)
 {
     const uint8_t *at = data;
-    uint64_t tail = 0;
 
-    while (bytes >= 32u) {
-        const struct word64 *word = (const void *)at;
-        sum = checksum_add_word(sum, word[0].value);
-        sum = checksum_add_word(sum, word[1].value);
-        sum = checksum_add_word(sum, word[2].value);
-        sum = checksum_add_word(sum, word[3].value);
-        at += 32;
-        bytes -= 32u;
+    for (; bytes >= 32u; bytes -= 32u, at += 32) {
+        sum = checksum_add_word(sum, load_le64(at));
+        sum = checksum_add_word(sum, load_le64(at + 8));
+        sum = checksum_add_word(sum, load_le64(at + 16));
+        sum = checksum_add_word(sum, load_le64(at + 24));
     }
-    while (bytes >= 8u) {
-        sum = checksum_add_word(sum, ((const struct word64 *)(const void *)at)->value);
-        at += 8;
-        bytes -= 8u;
+    for (; bytes >= 8u; bytes -= 8u, at += 8) {
+        sum = checksum_add_word(sum, load_le64(at));
     }
-    for (size_t i = 0; i < bytes; i++) {
-        tail |= (uint64_t)at[i] << (8u * i);
+    if ((bytes & 4u) != 0) {
+        sum = checksum_add_word(sum, load_le32(at));
+        at += 4;
     }
-    return checksum_add_word(sum, tail);
+    if ((bytes & 2u) != 0) {
+        sum = checksum_add_word(sum, load_le16(at));
+        at += 2;
+    }
+    return (bytes & 1u) != 0 ? checksum_add_word(sum, *at) : sum;
 }

@@ -23,12 +23,10 @@ static inline uint64_t checksum_add_word(uint64_t sum, uint64_t word)
  * field is right. */
 static inline uint16_t checksum_fold(uint64_t sum)
 {
-    sum = (sum & 0xffffffffu) + (sum >> 32);
-    sum = (sum & 0xffffffffu) + (sum >> 32);
-    sum = (sum & 0xffffu) + (sum >> 16);
-    sum = (sum & 0xffffu) + (sum >> 16);
-    sum = (sum & 0xffffu) + (sum >> 16);
-    return (uint16_t)sum;
+    /* Adding a word to itself with its halves swapped leaves in the upper half the sum of the
+     * halves with the carry added in. */
+    uint32_t half = (uint32_t)((sum + (sum >> 32 | sum << 32)) >> 32);
+    return (uint16_t)((half + (half >> 16 | half << 16)) >> 16);
 }
 
 /* The value for the checksum field, to be stored in memory order. */

@@ -262,6 +262,7 @@ struct net_stack {
     uint8_t udp_bucket[UDP_BUCKETS]; /* index into udp, or UDP_NONE */
 
     struct arp_entry arp[ARP_SETS][ARP_WAYS];
+    struct arp_entry *arp_recent; /* the last one sent to */
     time_ns_t arp_deadline;
     time_ns_t arp_defended;
 

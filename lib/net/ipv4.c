@@ -5,19 +5,24 @@
 bool ipv4_is_broadcast(const struct net_stack *stack, ipv4_t address)
 {
     return address == IPV4_BROADCAST ||
-           (stack->address != IPV4_ANY && ((address ^ stack->address) & stack->netmask) == 0 &&
-            (address | stack->netmask) == IPV4_BROADCAST);
+           (stack->address != IPV4_ANY && address == (stack->address | ~stack->netmask));
 }
 
 ipv4_t ipv4_route(const struct net_stack *stack, ipv4_t destination)
 {
-    if (ipv4_is_broadcast(stack, destination)) {
+    if (destination == IPV4_BROADCAST) {
         return IPV4_BROADCAST;
     }
-    if (stack->address == IPV4_ANY || destination == stack->address || !ipv4_is_host(destination)) {
+    if (stack->address == IPV4_ANY) {
         return IPV4_ANY;
     }
-    return ((destination ^ stack->address) & stack->netmask) == 0 ? destination : stack->gateway;
+    if (((destination ^ stack->address) & stack->netmask) == 0) {
+        if (destination == (stack->address | ~stack->netmask)) {
+            return IPV4_BROADCAST;
+        }
+        return destination != stack->address ? destination : IPV4_ANY;
+    }
+    return ipv4_is_host(destination) ? stack->gateway : IPV4_ANY;
 }
 
 bool ipv4_send(struct net_stack *stack, const struct ipv4_send *send)

@@ -239,9 +239,12 @@ uint32_t stack_take_buffer(struct net_stack *stack)
 
 static bool ethernet_is_for_us(const struct net_stack *stack, const uint8_t *destination)
 {
-    static const uint8_t broadcast[6] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
+    const uint8_t *mac = stack->dev->mac;
+    uint32_t first = load_le32(destination);
+    uint16_t last = load_le16(destination + 4);
 
-    return memcmp(destination, stack->dev->mac, 6) == 0 || memcmp(destination, broadcast, 6) == 0;
+    return (first == load_le32(mac) && last == load_le16(mac + 4)) ||
+           (first == 0xffffffffu && last == 0xffffu);
 }
 
 static void ethernet_input(struct net_stack *stack, const struct netframe *frame)

@@ -25,7 +25,11 @@ enum wire_result ipv4_decode(const uint8_t *packet, uint32_t length, struct ipv4
     if (header_length < IPV4_BYTES || total < header_length || total > length) {
         return WIRE_MALFORMED;
     }
-    if (checksum_fold(checksum_add(0, packet, header_length)) != 0xffffu) {
+    uint64_t sum = ipv4_header_sum(packet);
+    if (header_length != IPV4_BYTES) {
+        sum = checksum_add(sum, packet + IPV4_BYTES, header_length - IPV4_BYTES);
+    }
+    if (checksum_fold(sum) != 0xffffu) {
         return WIRE_BAD_CHECKSUM;
     }
     ip->header = packet;
@@ -48,7 +52,7 @@ void ipv4_write(uint8_t *at, const struct ipv4_header *header)
     store_be32(at + 8, IPV4_TTL << 24 | (uint32_t)header->protocol << 16);
     store_be32(at + 12, header->source);
     store_be32(at + 16, header->destination);
-    store_native16(at + 10, checksum_finish(checksum_add(0, at, IPV4_BYTES)));
+    store_native16(at + 10, checksum_finish(ipv4_header_sum(at)));
 }
 
 /* Reads the option of `size` bytes at `at`; a known kind of a wrong size is malformed. */

@@ -115,16 +115,19 @@ struct ipv4_header {
 };
 void ipv4_write(uint8_t *at, const struct ipv4_header *header);
 
+/* Sum of a header without options. */
+static inline uint64_t ipv4_header_sum(const uint8_t *at)
+{
+    return (uint64_t)load_le32(at) + load_le32(at + 4) + load_le32(at + 8) + load_le32(at + 12) +
+           load_le32(at + 16);
+}
+
 /* Sum of the pseudo header (RFC 9293, 3.1; RFC 768). */
 static inline uint64_t pseudo_header_sum(ipv4_t source, ipv4_t destination, uint32_t protocol,
                                          uint32_t length)
 {
-    uint32_t words[3];
-
-    store_be32(&words[0], source);
-    store_be32(&words[1], destination);
-    store_be32(&words[2], protocol << 16 | length);
-    return (uint64_t)words[0] + words[1] + words[2];
+    return (uint64_t)__builtin_bswap32(source) + __builtin_bswap32(destination) +
+           __builtin_bswap32(protocol << 16 | length);
 }
 
 struct tcp_sack_block {
