@@ -49,7 +49,6 @@ KERNEL_CORE_DIRS := kernel kernel/object kernel/arch/host
 HOST_DIRS := \
     apps/network \
     apps/kvstore/core \
-    apps/network \
     drivers \
     drivers/net \
     drivers/net/intel \

@@ -50,6 +50,9 @@ struct invariant_failure {
 struct invariant_failure invariants_check_page(struct kernel *k, uint32_t page);
 /* Those of the rest: irqs, queues, timer. */
 struct invariant_failure invariants_check_global(struct kernel *k);
+/* The next few pages, round and round, and the current thread: what a checked build does after each
+ * entry. Traps. */
+void invariants_check_some(struct kernel *k);
 /* All. */
 struct invariant_failure invariants_check(struct kernel *k);
 /* The sentence for a number. */

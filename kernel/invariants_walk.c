@@ -4,6 +4,10 @@
 #include "kernel/invariants_local.h"
 #include "kernel/timer.h"
 
+/* Work of a checked build after each system call. */
+#define CHECK_PAGES 8u
+#define CHECK_GLOBAL_EVERY 64u
+
 /* ---- Walking
  * -------------------------------------------------------------------------------------------- */
 
@@ -183,4 +187,23 @@ struct invariant_failure invariants_check(struct kernel *k)
         failure = invariants_check_page(k, page);
     }
     return failure;
+}
+
+void invariants_check_some(struct kernel *k)
+{
+    struct invariant_failure failure = {0, 0};
+
+    for (uint32_t n = 0; n < CHECK_PAGES && failure.number == 0; n++) {
+        k->check_next = k->check_next + 1 < k->page_count ? k->check_next + 1 : 0;
+        failure = invariants_check_page(k, k->check_next);
+    }
+    if (failure.number == 0 && k->current.n != NIL) {
+        failure = invariants_check_page(k, k->current.n / GRANULES_PER_PAGE);
+    }
+    if (failure.number == 0 && k->check_next % CHECK_GLOBAL_EVERY == 0) {
+        failure = invariants_check_global(k);
+    }
+    if (failure.number != 0) {
+        assertion_failed(invariant_text(failure.number), __FILE__, (int)failure.index);
+    }
 }

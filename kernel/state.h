@@ -323,6 +323,7 @@ struct kernel {
     table_ix initial_table;
     aspace_ix initial_aspace;
     thread_ix initial_thread;
+    uint32_t check_next; /* checked builds: the page whose invariants are asked next */
 };
 
 /* ---- Accessors ------------------------------------------------------------------------------- */
