@@ -4,6 +4,8 @@
 import subprocess
 
 import build
+import bundle
+import layout
 import pytest
 import vm
 from conftest import VARIANTS, require_command, variant_machine
@@ -82,13 +84,19 @@ def test_no_bundle_is_a_clear_line():
         guest.wait_for(vm.STOPPED, 30)
 
 
-@pytest.mark.parametrize("at", [0, 9, 60, 5000, 400_000])
-def test_damaged_bundle_is_a_clear_line(tmp_path, at):
+@pytest.mark.parametrize("part", ["magic", "version", "entries", "supervisor", "kvstore"])
+def test_damaged_bundle_is_a_clear_line(disk, tmp_path, part):
     data = bytearray(bundle_of("reference")[1].read_bytes())
-    data[at] ^= 0x40
+    places = {"magic": 0, "version": 9, "entries": layout.size("bundle_header") + 30}
+    if part not in places:
+        content = next(content for kind, name, content in bundle.unpack_bundle(data)
+                       if name == part and kind != layout.BUNDLE_SYMBOLS)
+        places[part] = data.index(content) + len(content) // 2
+    data[places[part]] ^= 0x40
     damaged = tmp_path / "damaged.bundle"
     damaged.write_bytes(data)
-    machine = vm.Machine(kernel=build.KERNEL, bundle=damaged, nic=None, memory_mib=512)
+    vm.make_disk(disk)
+    machine = vm.Machine(kernel=build.KERNEL, bundle=damaged, disk=disk)
     with vm.Vm(machine) as guest:
         guest.wait_for(r"(?i)(bundle|checksum|damaged|crc)", 60)
         assert vm.READY not in guest.serial
