@@ -99,8 +99,8 @@ class LoadedSystem:
                                f" with:\n{tail}")
         report = json.loads(done.stdout)
         total = report["kernel_instructions"] + report["user_instructions"]
-        idle = (report["status_after"]["event_loop"]["spin_ticks"]
-                - report["status_before"]["event_loop"]["spin_ticks"])
+        idle = (report["status_after"]["loop"]["spin_ticks"]
+                - report["status_before"]["loop"]["spin_ticks"])
         return (f"BENCH {name} {(total - idle) / report['requests']:.0f} instr\n"
                 f"BENCH {name}.rate {report['requests_per_second']:.0f} req/s\n")
 

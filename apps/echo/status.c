@@ -16,7 +16,7 @@ static size_t write_answer(char *answer, const struct event_loop *loop)
     char body[ANSWER_BYTES / 2];
     size_t bytes = format_text(
         body, sizeof(body),
-        "{\"event_loop\": {\"busy_ticks\": %lu, \"spin_ticks\": %lu, \"sleep_ticks\": %lu, "
+        "{\"loop\": {\"busy_ticks\": %lu, \"spin_ticks\": %lu, \"sleep_ticks\": %lu, "
         "\"rounds\": %lu, \"empty_rounds\": %lu, \"sleeps\": %lu}}\n",
         counters->busy_ticks, counters->spin_ticks, counters->sleep_ticks, counters->rounds,
         counters->empty_rounds, counters->sleeps);
