@@ -121,6 +121,22 @@ def test_nmi_makes_a_readable_panic(tmp_path, program):
     assert "idle" in report or "user_return" in report
 
 
+@pytest.mark.parametrize("firmware", ["bios", "uefi"])
+def test_grub_starts_it(tmp_path, program, firmware):
+    path = tmp_path / "module"
+    path.write_bytes(pack(program))
+    iso = build.make_iso(path, tmp_path / "hallows.iso")
+    files = ()
+    if firmware == "uefi":
+        files = vm.ovmf_files(tmp_path)
+        if not files:
+            pytest.skip("OVMF is not installed")
+    machine = vm.Machine(iso=iso, firmware=files, nic=None, memory_mib=512)
+    with vm.Vm(machine) as guest:
+        guest.wait_for(r"^hallows: kernel for x86-64, started by Multiboot2$", 3 * SECONDS)
+        assert guest.wait_for(r"^TESTS DONE.* (\d+) failed", SECONDS).group(1) == "0"
+
+
 @pytest.mark.parametrize("memory", [64, 3000, 5000])
 def test_sizes_of_memory(tmp_path, program, memory):
     path = tmp_path / "module"
