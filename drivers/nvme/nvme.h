@@ -12,7 +12,8 @@
  * everything outstanding completes with DEVICE_TIMEOUT or DEVICE_ERROR (whether such a write
  * reached the media is unknown), and the driver brings the controller up again. After
  * NVME_RESETS_MAX resets without a good command between them it is NVME_DEAD: every later request
- * completes with DEVICE_ERROR.
+ * completes with DEVICE_ERROR. A controller that does not even let itself be disabled is dead too,
+ * and may still write into the memory of what was outstanding.
  *
  * What the device supplies is untrusted: command identifiers, queue heads, status, identify data
  * and zone reports are checked before use; a wrong one counts in `violations` and never indexes
@@ -21,7 +22,7 @@
  * Invariants: 1. a slot is in use from submission to its completion, and its command identifier
  * carries the slot's generation, so that a stale or doubled completion is seen as one; 2. at most
  * entries - 1 slots are in use, so that the submission queue never overflows; 3. memory of a
- * command is returned only when the controller has completed it or is disabled.
+ * command is returned only when the controller has completed it, is disabled, or is given up.
  *
  * Thread rule: one owner; nothing here locks.
  */

@@ -283,7 +283,9 @@ static bool swallow(struct nvme_fake *fake, const struct nvme_fake_command *comm
         return false;
     }
     fake->swallow--;
-    fake->swallowed[fake->swallowed_count++] = *command;
+    if (fake->swallowed_count < NVME_FAKE_PENDING) {
+        fake->swallowed[fake->swallowed_count++] = *command;
+    }
     return true;
 }
 

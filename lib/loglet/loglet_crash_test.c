@@ -5,7 +5,7 @@
  */
 #include <stdlib.h>
 
-#include "lib/loglet/loglet_rig.h"
+#include "lib/loglet/rig_fake.h"
 #include "tests/check.h"
 
 static const struct rig_shape shapes[] = {

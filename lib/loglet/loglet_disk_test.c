@@ -5,7 +5,7 @@
 #include "lib/base/crc32c.h"
 #include "lib/base/endian.h"
 #include "lib/loglet/loglet_format.h"
-#include "lib/loglet/loglet_rig.h"
+#include "lib/loglet/rig_fake.h"
 #include "tests/check.h"
 
 static const struct rig_shape plain = {4u << 20, 512, 0, 0, 200000};

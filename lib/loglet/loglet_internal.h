@@ -209,6 +209,23 @@ void super_done(struct loglet_device *device, const struct block_completion *com
 
 /* ---- loglet_open.c ---- */
 void device_advance(struct loglet_device *device, time_ns_t now_ns);
+void device_go(struct loglet_device *device, enum device_phase phase);
+/* Fails the device and says what was seen on the drive. */
+void device_refuse(struct loglet_device *device, status_t why, const char *seen);
+/* A request whose completion the phase waits for (step_outstanding). */
+bool device_step_request(struct loglet_device *device, const struct block_request *request,
+                         time_ns_t now_ns);
+/* Reads that the phase waits for: into slot 0 to HEADER_JOBS - 1. */
+void device_read_into(struct loglet_device *device, uint32_t slot, uint64_t block, uint64_t bytes,
+                      uint8_t *to);
+bool device_jobs_active(const struct loglet_device *device);
+/* Whether all of them went well; refuses the device if not. */
+bool device_jobs_good(struct loglet_device *device);
+
+/* ---- loglet_scan.c ---- */
+void device_advance_headers(struct loglet_device *device);
+void device_advance_scan(struct loglet_device *device, time_ns_t now_ns);
+void device_count_extents(struct loglet_device *device);
 
 /* ---- loglet_read.c ---- */
 void reader_begin(struct loglet_reader *reader, struct loglet *log, log_position_t frame,

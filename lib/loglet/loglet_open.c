@@ -14,7 +14,7 @@
 #define SUPER_COPIES_READ 8u /* newest ones of a zone: the last may be torn */
 #define SUPER_ZONE_AREA ((SUPER_COPIES_READ + 1u) * SUPER_BYTES)
 
-static void go(struct loglet_device *device, enum device_phase phase)
+void device_go(struct loglet_device *device, enum device_phase phase)
 {
     device->phase = phase;
     device->step = 0;
@@ -22,14 +22,14 @@ static void go(struct loglet_device *device, enum device_phase phase)
     device->step_status = STATUS_OK;
 }
 
-static void refuse(struct loglet_device *device, status_t why, const char *seen)
+void device_refuse(struct loglet_device *device, status_t why, const char *seen)
 {
     format_text(device->seen_text, sizeof device->seen_text, "%s", seen);
     device->seen = device->seen_text;
     device_fail(device, why);
 }
 
-static bool step_request(struct loglet_device *device, const struct block_request *request,
+bool device_step_request(struct loglet_device *device, const struct block_request *request,
                          time_ns_t now_ns)
 {
     if (!device_request(device, request, now_ns)) {
@@ -39,13 +39,13 @@ static bool step_request(struct loglet_device *device, const struct block_reques
     return true;
 }
 
-static void read_into(struct loglet_device *device, uint32_t slot, uint64_t block, uint64_t bytes,
+void device_read_into(struct loglet_device *device, uint32_t slot, uint64_t block, uint64_t bytes,
                       uint8_t *to)
 {
     job_start(device, &device->header_jobs[slot], block, bytes, to);
 }
 
-static bool jobs_active(const struct loglet_device *device)
+bool device_jobs_active(const struct loglet_device *device)
 {
     for (uint32_t i = 0; i < HEADER_JOBS; i++) {
         if (device->header_jobs[i].active) {
@@ -56,12 +56,12 @@ static bool jobs_active(const struct loglet_device *device)
 }
 
 /* Whether all reads since went well; fails the device if not. */
-static bool jobs_good(struct loglet_device *device)
+bool device_jobs_good(struct loglet_device *device)
 {
     for (uint32_t i = 0; i < HEADER_JOBS; i++) {
         status_t status = device->header_jobs[i].status;
         if (status != STATUS_OK) {
-            refuse(device, status, "blocks that cannot be read");
+            device_refuse(device, status, "blocks that cannot be read");
             return false;
         }
     }
@@ -81,7 +81,7 @@ static void take_zone(struct loglet_device *device, uint32_t index, const struct
     if (index < 2u) {
         device->super_zone_written[index] = (uint32_t)zone->written_blocks;
         if (zone->state == BLOCK_ZONE_DEAD) {
-            refuse(device, STATUS_DEVICE_ERROR, "a worn-out zone in front");
+            device_refuse(device, STATUS_DEVICE_ERROR, "a worn-out zone in front");
         }
     } else {
         struct extent *extent = &device->extents[index - 2u];
@@ -107,7 +107,7 @@ static void advance_zones(struct loglet_device *device, time_ns_t now_ns)
         return;
     }
     if (device->step_status != STATUS_OK) {
-        refuse(device, STATUS_DEVICE_ERROR, "a zone report that cannot be read");
+        device_refuse(device, STATUS_DEVICE_ERROR, "a zone report that cannot be read");
         return;
     }
     if (device->step_asked) {
@@ -115,18 +115,18 @@ static void advance_zones(struct loglet_device *device, time_ns_t now_ns)
         uint64_t got = device->step_result;
         for (uint64_t i = 0; i < got && device->step < zones_used(device); i++) {
             if (zones[i].block != (uint64_t)device->step * device->block->zone_blocks) {
-                refuse(device, STATUS_DEVICE_ERROR, "an impossible zone report");
+                device_refuse(device, STATUS_DEVICE_ERROR, "an impossible zone report");
                 return;
             }
             take_zone(device, device->step++, &zones[i]);
         }
         if (got == 0) {
-            refuse(device, STATUS_DEVICE_ERROR, "an impossible zone report");
+            device_refuse(device, STATUS_DEVICE_ERROR, "an impossible zone report");
             return;
         }
     }
     if (device->step == zones_used(device)) {
-        go(device, PHASE_SUPER);
+        device_go(device, PHASE_SUPER);
         return;
     }
     uint32_t count = zones_used(device) - device->step;
@@ -136,7 +136,7 @@ static void advance_zones(struct loglet_device *device, time_ns_t now_ns)
                                                                             : BLOCK_ZONE_REPORT_MAX,
                                     .operation = BLOCK_ZONE_REPORT,
                                     .data = device->read_buffer};
-    device->step_asked = step_request(device, &request, now_ns);
+    device->step_asked = device_step_request(device, &request, now_ns);
 }
 
 /* ---- Superblocks ---- */
@@ -210,17 +210,17 @@ static void make_geometry(struct loglet_device *device)
 static void format(struct loglet_device *device)
 {
     if (device->zoned && (device->block->zone_count < 4u || device->super_zone_capacity == 0)) {
-        refuse(device, STATUS_FULL, "too few zones");
+        device_refuse(device, STATUS_FULL, "too few zones");
         return;
     }
     make_geometry(device);
     if (device->super.extent_count < 2u || device->super.extent_blocks < 8u) {
-        refuse(device, STATUS_FULL, "too small a drive");
+        device_refuse(device, STATUS_FULL, "too small a drive");
         return;
     }
     device->formatted = true;
     device->super_copies_left = device->zoned ? 1u : 2u;
-    go(device, PHASE_RESET);
+    device_go(device, PHASE_RESET);
 }
 
 static bool super_fits(const struct loglet_device *device)
@@ -239,7 +239,8 @@ static bool super_fits(const struct loglet_device *device)
 static void adopt(struct loglet_device *device)
 {
     if (!super_fits(device)) {
-        refuse(device, STATUS_CORRUPT, "a Hallows log made for a drive of another size or kind");
+        device_refuse(device, STATUS_CORRUPT,
+                      "a Hallows log made for a drive of another size or kind");
         return;
     }
     device->seen = "a Hallows log";
@@ -254,7 +255,7 @@ static void adopt(struct loglet_device *device)
         device->super_zone = device->super_zone_found;
         device->super_zone_blocks = device->super_zone_written[device->super_zone];
     }
-    go(device, PHASE_HEADERS);
+    device_go(device, PHASE_HEADERS);
 }
 
 /* Nothing valid was found: what is it then? */
@@ -268,16 +269,16 @@ static void judge(struct loglet_device *device, const uint8_t *area)
                             device->super_zone_written[1] == 0))) {
         format(device); /* one was begun here and cut off before anything was stored */
     } else if (device->super_other_version) {
-        refuse(device, STATUS_WRONG_VERSION, "a Hallows log of another version");
+        device_refuse(device, STATUS_WRONG_VERSION, "a Hallows log of another version");
     } else if (device->super_damaged) {
-        refuse(device, STATUS_CORRUPT, "a Hallows log with damaged superblocks");
+        device_refuse(device, STATUS_CORRUPT, "a Hallows log with damaged superblocks");
     } else if (seen != NULL) {
-        refuse(device, STATUS_FOREIGN, seen);
+        device_refuse(device, STATUS_FOREIGN, seen);
     } else if (device->zones_written || device->super_zone_written[0] != 0 ||
                device->super_zone_written[1] != 0) {
-        refuse(device, STATUS_FOREIGN, "zones with data, but no Hallows log");
+        device_refuse(device, STATUS_FOREIGN, "zones with data, but no Hallows log");
     } else {
-        go(device, PHASE_END);
+        device_go(device, PHASE_END);
     }
 }
 
@@ -289,9 +290,9 @@ static void read_super_zone(struct loglet_device *device, uint32_t zone)
 
     memset(device->read_buffer + (size_t)zone * SUPER_ZONE_AREA, 0, SUPER_ZONE_AREA);
     if (count != 0) {
-        read_into(device, zone, zone * device->block->zone_blocks + written - count,
-                  (uint64_t)count << device->block->block_shift,
-                  device->read_buffer + (size_t)zone * SUPER_ZONE_AREA);
+        device_read_into(device, zone, zone * device->block->zone_blocks + written - count,
+                         (uint64_t)count << device->block->block_shift,
+                         device->read_buffer + (size_t)zone * SUPER_ZONE_AREA);
     }
 }
 
@@ -313,10 +314,10 @@ static void advance_super_zoned(struct loglet_device *device)
 
 static void advance_super(struct loglet_device *device)
 {
-    if (jobs_active(device)) {
+    if (device_jobs_active(device)) {
         return;
     }
-    if (!jobs_good(device)) {
+    if (!device_jobs_good(device)) {
         return;
     }
     if (device->format_wanted) {
@@ -338,14 +339,14 @@ static void advance_super(struct loglet_device *device)
                 return;
             }
         }
-        read_into(device, 0, 0, SUPER_AREA_BYTES, device->read_buffer);
+        device_read_into(device, 0, 0, SUPER_AREA_BYTES, device->read_buffer);
         break;
     default:
         look_for_super(device, device->read_buffer, SUPER_AREA_BYTES, SUPER_COPY_DISTANCE);
         if (device->zoned && device->super_zone_written[0] == 0 &&
             (device->super_found || device->super_damaged || device->super_marker)) {
-            refuse(device, STATUS_FOREIGN,
-                   "a Hallows log whose zone states the drive has lost (all zones empty)");
+            device_refuse(device, STATUS_FOREIGN,
+                          "a Hallows log whose zone states the drive has lost (all zones empty)");
         } else if (device->super_found) {
             adopt(device);
         } else {
@@ -360,16 +361,16 @@ static void advance_end(struct loglet_device *device)
     uint64_t bytes = END_BYTES;
     uint64_t last = device->block->block_count - (bytes >> device->block->block_shift);
 
-    if (jobs_active(device) || !jobs_good(device)) {
+    if (device_jobs_active(device) || !device_jobs_good(device)) {
         return;
     }
     if (device->step++ == 0) {
-        read_into(device, 0, last, bytes, device->read_buffer);
+        device_read_into(device, 0, last, bytes, device->read_buffer);
         return;
     }
     const char *seen = format_recognise(device->read_buffer, END_BYTES);
     if (seen != NULL) {
-        refuse(device, STATUS_FOREIGN, "data in the drive's last blocks (a backup GPT?)");
+        device_refuse(device, STATUS_FOREIGN, "data in the drive's last blocks (a backup GPT?)");
         return;
     }
     format(device);
@@ -384,12 +385,12 @@ static void advance_reset(struct loglet_device *device, time_ns_t now_ns)
         return;
     }
     if (device->step_status != STATUS_OK) {
-        refuse(device, STATUS_DEVICE_ERROR, "a drive that cannot be written");
+        device_refuse(device, STATUS_DEVICE_ERROR, "a drive that cannot be written");
         return;
     }
     if (device->step == 3u) {
         device->super_zone_blocks = 1;
-        go(device, PHASE_FLUSH);
+        device_go(device, PHASE_FLUSH);
         return;
     }
     if (device->step == 2u || !device->zoned) {
@@ -403,200 +404,8 @@ static void advance_reset(struct loglet_device *device, time_ns_t now_ns)
         request.operation = BLOCK_ZONE_RESET;
         request.block = device->step * device->block->zone_blocks;
     }
-    if (step_request(device, &request, now_ns)) {
+    if (device_step_request(device, &request, now_ns)) {
         device->step = device->zoned ? device->step + 1u : 3u;
-    }
-}
-
-/* ---- Extents ---- */
-
-static struct loglet *log_of(struct loglet_device *device, const struct frame_header *header)
-{
-    for (uint32_t i = 0; i < LOGLET_LOGS_MAX; i++) {
-        const struct super_log *info = &device->logs[i].info;
-        if (info->id != 0 && info->id == header->log_id && info->salt == header->salt) {
-            return &device->logs[i];
-        }
-    }
-    return NULL;
-}
-
-/* An extent belongs to a log when its first frame does and lies not before the tail. */
-static void take_header(struct loglet_device *device, uint32_t index, const uint8_t *bytes)
-{
-    struct extent *extent = &device->extents[index];
-    struct frame_header header;
-
-    if (!frame_decode(bytes, &header)) {
-        return;
-    }
-    struct loglet *log = log_of(device, &header);
-    uint64_t sequence = position_extent(device, header.position);
-    if (log == NULL || header.position != position_of(device, sequence, 0) ||
-        sequence < position_extent(device, log->tail) || header.epoch > device->super.epoch ||
-        header.stable > header.position || header.stable_sequence > header.sequence ||
-        header.stable_sequence == 0) {
-        return;
-    }
-    uint32_t twin = extent_find(device, log->index, sequence);
-    if (twin != NONE) {
-        if (device->extents[twin].epoch >= header.epoch) {
-            return;
-        }
-        device->extents[twin].state = EXTENT_FREE;
-    }
-    extent->state = EXTENT_USED;
-    extent->log = (uint8_t)log->index;
-    extent->sequence = sequence;
-    extent->first_sequence = header.sequence;
-    extent->epoch = header.epoch;
-    if (header.stable > log->stable ||
-        (header.stable == log->stable && header.epoch > log->scan_epoch)) {
-        log->stable = header.stable;
-        log->stable_sequence = header.stable_sequence;
-        log->scan_epoch = header.epoch;
-    }
-}
-
-static void advance_headers(struct loglet_device *device)
-{
-    uint32_t batch = 0;
-
-    if (jobs_active(device) || !jobs_good(device)) {
-        return;
-    }
-    for (uint32_t i = 0; i < device->step_batch; i++) {
-        take_header(device, device->header_extents[i], device->read_buffer + (size_t)i * 4096u);
-    }
-    while (batch < HEADER_JOBS && device->step < device->super.extent_count) {
-        uint32_t index = device->step++;
-        const struct extent *extent = &device->extents[index];
-        if (extent->state != EXTENT_DEAD && (!device->zoned || extent->written_blocks != 0)) {
-            device->header_extents[batch] = index;
-            read_into(device, batch, extent_block(device, index), device->block->block_bytes,
-                      device->read_buffer + (size_t)batch * 4096u);
-            batch++;
-        }
-    }
-    device->step_batch = batch;
-    if (batch == 0) {
-        go(device, PHASE_SCAN);
-    }
-}
-
-/* ---- Scan ---- */
-
-/* Everything from the tail to what is known to be durable must be there. */
-static bool extents_present(const struct loglet_device *device, const struct loglet *log)
-{
-    uint64_t first = position_extent(device, log->tail);
-    uint64_t last = position_extent(device, log->stable);
-    uint64_t end = position_offset(device, log->stable) != 0 ? last + 1u : last;
-
-    if (end - first > device->super.extent_count) {
-        return false;
-    }
-    for (uint64_t sequence = first; sequence < end; sequence++) {
-        if (extent_find(device, log->index, sequence) == NONE) {
-            return false;
-        }
-    }
-    return true;
-}
-
-static void finish_zone(struct loglet_device *device, uint32_t extent, time_ns_t now_ns)
-{
-    struct block_request request = {.cookie = COOKIE(COOKIE_STEP, 0),
-                                    .block = extent_block(device, extent),
-                                    .operation = BLOCK_ZONE_FINISH};
-    if (!device->extents[extent].full_state) {
-        (void)step_request(device, &request, now_ns); /* only gives a resource back */
-    }
-}
-
-/* The log ends where the scan stopped. Whatever lies behind was never acknowledged. */
-static void set_head(struct loglet_device *device, struct loglet *log, time_ns_t now_ns)
-{
-    const struct loglet_reader *scanner = &device->scanner;
-    uint64_t sequence = position_extent(device, scanner->frame);
-    uint32_t offset = (uint32_t)(scanner->frame - position_of(device, sequence, 0));
-
-    log->stable = scanner->frame;
-    log->stable_sequence = scanner->sequence;
-    log->sequence = scanner->sequence;
-    log->durable = scanner->frame;
-    log->extent_sequence = sequence;
-    log->used_extents = 0;
-    for (uint32_t i = 0; i < device->super.extent_count; i++) {
-        struct extent *extent = &device->extents[i];
-        if (extent->state != EXTENT_USED || extent->log != log->index) {
-            continue;
-        }
-        if (extent->sequence > sequence || (extent->sequence == sequence && offset == 0)) {
-            extent->state = EXTENT_FREE;
-            extent->reset_needed = device->zoned;
-            continue;
-        }
-        extent->reset_needed = false;
-        log->used_extents++;
-        if (extent->sequence != sequence) {
-            continue;
-        }
-        log->extent = i;
-        log->head_offset = offset;
-        device->next_extent = i; /* go on behind it, so that all extents wear alike */
-        if (device->zoned && extent->written_blocks << device->block->block_shift != offset) {
-            log->head_offset = extent_bytes(device); /* garbage follows: go on in the next zone */
-            finish_zone(device, i, now_ns);
-        }
-    }
-}
-
-static void count_extents(struct loglet_device *device)
-{
-    device->free_extents = 0;
-    device->dead_extents = 0;
-    for (uint32_t i = 0; i < device->super.extent_count; i++) {
-        device->free_extents += device->extents[i].state == EXTENT_FREE;
-        device->dead_extents += device->extents[i].state == EXTENT_DEAD;
-    }
-}
-
-static void advance_scan(struct loglet_device *device, time_ns_t now_ns)
-{
-    struct loglet_fragment unused;
-
-    while (device->step < LOGLET_LOGS_MAX) {
-        struct loglet *log = &device->logs[device->step];
-        if (log->info.id == 0) {
-            device->step++;
-            continue;
-        }
-        if (!device->scan_started) {
-            if (!extents_present(device, log)) {
-                refuse(device, STATUS_CORRUPT, "a Hallows log with missing extents");
-                return;
-            }
-            reader_begin(&device->scanner, log, log->stable, log->stable_sequence,
-                         device->read_buffer);
-            device->scanner.scanning = true;
-            device->scanner.epoch = log->scan_epoch;
-            device->scan_started = true;
-        }
-        status_t status = loglet_reader_next(&device->scanner, &unused);
-        if (status == STATUS_AGAIN) {
-            return;
-        }
-        if (status != STATUS_NOT_FOUND) {
-            refuse(device, status, "a Hallows log that cannot be read");
-            return;
-        }
-        set_head(device, log, now_ns);
-        device->scan_started = false;
-        device->step++;
-    }
-    if (device->step_outstanding == 0) {
-        go(device, PHASE_FLUSH);
     }
 }
 
@@ -606,20 +415,20 @@ static void advance_flush(struct loglet_device *device, time_ns_t now_ns)
 {
     if (device->step == 0) {
         struct block_request request = {.cookie = COOKIE(COOKIE_STEP, 0), .operation = BLOCK_FLUSH};
-        device->step = step_request(device, &request, now_ns);
+        device->step = device_step_request(device, &request, now_ns);
         return;
     }
     if (device->step_outstanding != 0) {
         return;
     }
     if (device->step_status != STATUS_OK) {
-        refuse(device, STATUS_DEVICE_ERROR, "a drive that cannot flush");
+        device_refuse(device, STATUS_DEVICE_ERROR, "a drive that cannot flush");
         return;
     }
-    count_extents(device);
+    device_count_extents(device);
     device->super.epoch++;
     super_want(device);
-    go(device, PHASE_PUBLISH);
+    device_go(device, PHASE_PUBLISH);
 }
 
 /* ---- Closing ---- */
@@ -637,7 +446,7 @@ static void advance_drain(struct loglet_device *device)
     }
     device->super_clean = true;
     super_want(device);
-    go(device, PHASE_CLOSE);
+    device_go(device, PHASE_CLOSE);
 }
 
 void device_advance(struct loglet_device *device, time_ns_t now_ns)
@@ -660,10 +469,10 @@ void device_advance(struct loglet_device *device, time_ns_t now_ns)
             advance_reset(device, now_ns);
             break;
         case PHASE_HEADERS:
-            advance_headers(device);
+            device_advance_headers(device);
             break;
         case PHASE_SCAN:
-            advance_scan(device, now_ns);
+            device_advance_scan(device, now_ns);
             break;
         case PHASE_FLUSH:
             advance_flush(device, now_ns);

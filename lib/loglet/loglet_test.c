@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 #include <stdlib.h>
 
-#include "lib/loglet/loglet_rig.h"
+#include "lib/loglet/rig_fake.h"
 #include "tests/check.h"
 
 static const struct rig_shape shapes[] = {

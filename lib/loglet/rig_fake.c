@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "lib/base/assert.h"
-#include "lib/loglet/loglet_rig.h"
+#include "lib/loglet/rig_fake.h"
 
 #define TURNS_MAX 200000u
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 /* Tests only: a loglet device over a fake drive, run until something is done. */
-#ifndef LIB_LOGLET_RIG_H
-#define LIB_LOGLET_RIG_H
+#ifndef LIB_LOGLET_RIG_FAKE_H
+#define LIB_LOGLET_RIG_FAKE_H
 
 #include "lib/block/block_fake.h"
 #include "lib/loglet/loglet.h"
