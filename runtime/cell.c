@@ -95,6 +95,13 @@ status_t supervisor_system_status(struct system_status *status)
     return result;
 }
 
+status_t supervisor_cell_restart(uint32_t cell_index)
+{
+    struct message m;
+
+    return supervisor_ask(SUPERVISOR_CELL_RESTART, cell_index, &m);
+}
+
 _Noreturn void supervisor_shutdown_done(void)
 {
     struct message m = {.info = message_info(SUPERVISOR_SHUTDOWN_DONE, 0)};

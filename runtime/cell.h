@@ -86,6 +86,8 @@ status_t supervisor_ready(void);
 /* NOT_FOUND past the last cell. */
 status_t supervisor_cell_status(uint32_t cell_index, struct cell_status *status) HALLOWS_MUST_CHECK;
 status_t supervisor_system_status(struct system_status *status) HALLOWS_MUST_CHECK;
+/* Ends and starts a cell again; see SUPERVISOR_CELL_RESTART for the errors. */
+status_t supervisor_cell_restart(uint32_t cell_index) HALLOWS_MUST_CHECK;
 /* All state is flushed after CELL_EVENT_SHUTDOWN. */
 _Noreturn void supervisor_shutdown_done(void);
 /* Ends: OK means for good; anything else is handled as a fault, restarted by the cell's contract.

@@ -35,6 +35,7 @@ SYSTEM_RESTART_NEVER = 0
 SYSTEM_RESTART_ON_FAULT = 1
 CELL_FLAG_PCI = 1
 CELL_FLAG_START_READY = 2
+CELL_FLAG_MANAGE = 4
 
 # From other public headers: limits that a manifest must keep.
 CELL_IRQS_MAX = 8

@@ -40,12 +40,13 @@ RING_FIELDS = {
 CELL_FIELDS = {
     "program": Field("name", longest=39),
     "heap": Field("size", 2 << 20, low=0, high=1 << 38, multiple=layout.SEGMENT_BYTES),
-    "dma": Field("size", 0, low=0, high=1 << 32, multiple=layout.SEGMENT_BYTES),
-    "stack": Field("size", 64 << 10, low=16 << 10, high=16 << 20, multiple=layout.PAGE_BYTES),
+    "dma": Field("size", 0, low=0, high=1 << 29, multiple=layout.SEGMENT_BYTES),
+    "stack": Field("size", 64 << 10, low=16 << 10, high=1 << 20, multiple=layout.PAGE_BYTES),
     "priority": Field("int", 100, low=1, high=254),
     "devices": Field("names", [], high=layout.CELL_DEVICES_MAX),
     "pci": Field("bool", False),
     "start_ready": Field("bool", True),
+    "manage": Field("bool", False),
 }
 RESTART_FIELDS = {
     "policy": Field("choice", "on-fault", choices=("on-fault", "never")),
@@ -70,6 +71,7 @@ class Cell:
     devices: list
     pci: bool
     start_ready: bool
+    manage: bool
     restart: dict
     config: dict
 
@@ -337,8 +339,10 @@ def _apply_settings(system, settings):
 
 def _pack_cell(cell, device_names, config_offset, config):
     devices = [device_names.index(name) for name in cell.devices]
-    flags = (layout.CELL_FLAG_PCI if cell.pci else 0) | (
-        layout.CELL_FLAG_START_READY if cell.start_ready else 0
+    flags = (
+        (layout.CELL_FLAG_PCI if cell.pci else 0)
+        | (layout.CELL_FLAG_START_READY if cell.start_ready else 0)
+        | (layout.CELL_FLAG_MANAGE if cell.manage else 0)
     )
     on_fault = cell.restart["policy"] == "on-fault"
     return layout.pack(

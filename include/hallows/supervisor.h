@@ -22,6 +22,10 @@ enum supervisor_label {
     /* The whole system. Reply: status, cells, RAM bytes, free bytes, uptime ns, flags (boot_flags).
      */
     SUPERVISOR_SYSTEM_STATUS = 5,
+    /* words: cell index. Ends that cell as a fault would and starts it again, whatever its restart
+     * contract says. NO_RIGHTS without CELL_FLAG_MANAGE; NOT_FOUND past the last cell; BUSY while
+     * it is not running. Reply at once: status. */
+    SUPERVISOR_CELL_RESTART = 6,
 
     /* ---- Only from the cell with CELL_FLAG_PCI; others get NO_RIGHTS. ---- */
 

@@ -173,7 +173,7 @@ static const char *cell_ranges_problem(const struct system_view *view, const str
     if (c->priority > 254u) {
         return "priority is above 254";
     }
-    if ((c->flags & ~(uint32_t)(CELL_FLAG_PCI | CELL_FLAG_START_READY)) != 0) {
+    if ((c->flags & ~(uint32_t)(CELL_FLAG_PCI | CELL_FLAG_START_READY | CELL_FLAG_MANAGE)) != 0) {
         return "there are unknown flags";
     }
     if (c->restart != SYSTEM_RESTART_NEVER && c->restart != SYSTEM_RESTART_ON_FAULT) {

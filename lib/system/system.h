@@ -20,6 +20,7 @@
 #include <hallows/system.h>
 
 #define SYSTEM_STACK_BYTES_MAX 0x100000u
+#define SYSTEM_DMA_BYTES_MAX 0x20000000ull
 #define SYSTEM_CONFIG_BYTES_MAX 0x10000u
 #define SYSTEM_RING_POOL_BYTES_MAX 0x4000000ull /* 64 MiB of buffers for one ring */
 

@@ -139,7 +139,7 @@ TEST(cell_rules)
     BREAK(SYSTEM_PART_CELL, 1, d.cells[1].stack_bytes = 0);
     BREAK(SYSTEM_PART_CELL, 1, d.cells[1].stack_bytes = 0x200000);
     BREAK(SYSTEM_PART_CELL, 1, d.cells[1].priority = 255);
-    BREAK(SYSTEM_PART_CELL, 1, d.cells[1].flags = 4);
+    BREAK(SYSTEM_PART_CELL, 1, d.cells[1].flags = 8);
     BREAK(SYSTEM_PART_CELL, 1, d.cells[1].flags = CELL_FLAG_PCI);
     BREAK(SYSTEM_PART_CELL, 1, d.cells[1].restart = 2);
     BREAK(SYSTEM_PART_CELL, 1, d.cells[1].restart_window_s = UINT32_MAX);

@@ -123,6 +123,13 @@ static bool advance_quiescing(struct supervisor *s, struct cell *cell)
         cell->stage = STAGE_STOPPED;
         return true;
     }
+    if (cell->managed) {
+        cell->managed = false;
+        log_line("%s restarts as asked", cell->description->name);
+        cell->history.total++;
+        cell->stage = STAGE_WAITING;
+        return true;
+    }
     if (!restart_allowed(&cell->history, cell->description, clock_ns(&s->boot->time))) {
         if (cell->description->restart == SYSTEM_RESTART_ON_FAULT) {
             log_line("%s has used up its restarts (%u in %u s)", cell->description->name,

@@ -77,6 +77,27 @@ static void handle_system_status(struct supervisor *s)
     answer(s, STATUS_OK, words, 5);
 }
 
+static void handle_cell_restart(struct supervisor *s, const struct cell *asking,
+                                const struct message *m)
+{
+    if ((asking->description->flags & CELL_FLAG_MANAGE) == 0) {
+        answer(s, STATUS_NO_RIGHTS, NULL, 0);
+        return;
+    }
+    if (m->words[0] >= s->cell_count) {
+        answer(s, STATUS_NOT_FOUND, NULL, 0);
+        return;
+    }
+    struct cell *cell = &s->cells[m->words[0]];
+    if (s->shutting_down || (cell->stage != STAGE_READY && cell->stage != STAGE_STARTING)) {
+        answer(s, STATUS_BUSY, NULL, 0);
+        return;
+    }
+    answer(s, STATUS_OK, NULL, 0);
+    cell->managed = true;
+    cell_end(s, cell);
+}
+
 static void handle_pci(struct supervisor *s, struct cell *cell, const struct message *m)
 {
     if (cell != s->pci_cell) {
@@ -105,6 +126,8 @@ static void handle_cell(struct supervisor *s, struct cell *cell, const struct me
         handle_cell_status(s, m);
     } else if (label == SUPERVISOR_SYSTEM_STATUS) {
         handle_system_status(s);
+    } else if (label == SUPERVISOR_CELL_RESTART && words == 1u) {
+        handle_cell_restart(s, cell, m);
     } else if (label >= SUPERVISOR_PCI_MAP_BUS && label <= SUPERVISOR_PCI_NEXT) {
         handle_pci(s, cell, m);
     } else {

@@ -113,7 +113,8 @@ struct cell {
     enum stage stage;
     bool thread_made; /* there is a thread to stop and memory to take back */
     bool slots_taken;
-    bool ended; /* by itself, with STATUS_OK: it does not start again */
+    bool ended;   /* by itself, with STATUS_OK: it does not start again */
+    bool managed; /* ended by SUPERVISOR_CELL_RESTART: starts again without being counted */
     uint32_t index;
     uint32_t generation;
     uint32_t faults;
