@@ -117,6 +117,7 @@ struct tcp_connection {
     uint32_t cwnd;
     uint32_t ssthresh;
     uint32_t recover;
+    uint32_t pipe;       /* in a recovery with SACK: bytes thought to be on the way */
     uint32_t send_count; /* buffers in the send queue */
 
     /* Receiving. rcv_nxt <= rcv_adv. */
@@ -445,6 +446,9 @@ void tcp_output(struct tcp_connection *c);
 void tcp_send_ack(struct tcp_connection *c);
 /* Sends the first unacknowledged segment or FIN again. */
 void tcp_retransmit_first(struct tcp_connection *c);
+/* Sends again what was sent of one buffer of the queue, from snd_una on, at most one segment.
+ * False: not possible now. */
+bool tcp_retransmit_buffer(struct tcp_connection *c, uint32_t buffer);
 /* Makes the peer answer with its state: an empty segment just before its window. */
 void tcp_send_probe(struct tcp_connection *c);
 void tcp_send_reset(struct tcp_connection *c);
@@ -462,6 +466,21 @@ void tcp_timer_init(struct net_stack *stack);
 void tcp_timer_update(struct tcp_connection *c);
 time_ns_t tcp_tick(struct net_stack *stack);
 void tcp_arm_retransmit(struct tcp_connection *c);
+
+/* tcp_sack.c: the scoreboard. */
+static inline bool tcp_sack_recovery(const struct tcp_connection *c)
+{
+    return (c->flags & (TCP_FLAG_RECOVERY | TCP_FLAG_SACK)) == (TCP_FLAG_RECOVERY | TCP_FLAG_SACK);
+}
+/* Marks what the segment's blocks report; whether any of it is news. */
+bool sack_input(struct tcp_connection *c, const struct tcp_segment *segment);
+/* A new recovery begins: nothing has been sent again in it; `forget`: nor has anything arrived. */
+void sack_clear(struct tcp_connection *c, bool forget);
+/* Bytes reported as arrived beyond snd_una. */
+uint32_t sack_bytes(const struct tcp_connection *c);
+/* Sends lost segments again as far as the congestion window allows; computes c->pipe. False: the
+ * device or the pool holds it up. */
+bool sack_output(struct tcp_connection *c);
 
 /* tcp_congestion.c: NewReno (RFC 5681, RFC 6582). */
 void congestion_init(struct tcp_connection *c);

@@ -33,6 +33,10 @@ static void advance_recovery(struct tcp_connection *c, uint32_t acked)
         c->duplicate_acks = 0;
         return;
     }
+    if ((c->flags & TCP_FLAG_SACK) != 0) {
+        tcp_activate(c); /* the scoreboard tells what to send */
+        return;
+    }
     /* A partial acknowledgement: the next hole is lost too (RFC 6582, 3.2, step 3). */
     c->cwnd = c->cwnd > acked ? c->cwnd - acked : 0;
     c->cwnd += acked >= c->mss ? c->mss : 0;
@@ -71,25 +75,52 @@ void tcp_ack_advance(struct tcp_connection *c, const struct tcp_segment *segment
     }
 }
 
+static void enter_recovery(struct tcp_connection *c)
+{
+    c->stack->counters.tcp_fast_retransmits++;
+    c->recover = c->snd_max;
+    c->flags |= TCP_FLAG_RECOVERY;
+    congestion_recovery_start(c);
+    if ((c->flags & TCP_FLAG_SACK) != 0) {
+        sack_clear(c, false); /* tcp_output sends the first hole at least */
+    } else {
+        tcp_retransmit_first(c);
+    }
+    tcp_arm_retransmit(c);
+}
+
 static void duplicate_ack(struct tcp_connection *c)
 {
+    bool sack = (c->flags & TCP_FLAG_SACK) != 0;
+
     if (c->duplicate_acks < 255u) {
         c->duplicate_acks++;
     }
     tcp_activate(c);
     if ((c->flags & TCP_FLAG_RECOVERY) != 0) {
-        c->cwnd += c->mss;
+        c->cwnd += sack ? 0u : c->mss;
         return;
     }
     /* Not again for losses of the window that the last recovery repaired (RFC 6582, 3.2). */
-    if (c->duplicate_acks == DUPLICATE_ACKS_LOSS && seq_after(c->snd_una, c->recover)) {
-        c->stack->counters.tcp_fast_retransmits++;
-        c->recover = c->snd_max;
-        c->flags |= TCP_FLAG_RECOVERY;
-        congestion_recovery_start(c);
-        tcp_retransmit_first(c);
-        tcp_arm_retransmit(c);
+    if (!seq_after(c->snd_una, c->recover)) {
+        return;
     }
+    if (c->duplicate_acks == DUPLICATE_ACKS_LOSS || (sack && sack_bytes(c) > 2u * c->mss)) {
+        enter_recovery(c);
+    }
+}
+
+/* RFC 5681, 2; with SACK, whatever reports something new (RFC 6675, 2). */
+static bool is_duplicate(struct tcp_connection *c, const struct tcp_segment *segment)
+{
+    if (segment->acknowledgment != c->snd_una || c->snd_una == c->snd_max) {
+        return false;
+    }
+    if (segment->sack_count != 0 && (c->flags & TCP_FLAG_SACK) != 0) {
+        return sack_input(c, segment);
+    }
+    return segment->length == 0 && (segment->flags & TCP_FIN) == 0 &&
+           segment->window << c->send_shift == c->snd_wnd;
 }
 
 /* Takes the peer's window from a segment that is not older than the last one that set it. */
@@ -133,8 +164,10 @@ bool tcp_ack_input(struct tcp_connection *c, const struct tcp_segment *segment)
     }
     if (seq_after(acknowledgment, c->snd_una)) {
         tcp_ack_advance(c, segment);
-    } else if (acknowledgment == c->snd_una && segment->length == 0 && c->snd_una != c->snd_max &&
-               (segment->flags & TCP_FIN) == 0 && segment->window << c->send_shift == c->snd_wnd) {
+        if (segment->sack_count != 0 && (c->flags & TCP_FLAG_SACK) != 0) {
+            (void)sack_input(c, segment);
+        }
+    } else if (is_duplicate(c, segment)) {
         duplicate_ack(c);
     }
     set_send_window(c, segment);

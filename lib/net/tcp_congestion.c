@@ -43,7 +43,8 @@ static uint32_t half_of_flight(const struct tcp_connection *c)
 void congestion_recovery_start(struct tcp_connection *c)
 {
     c->ssthresh = half_of_flight(c);
-    c->cwnd = c->ssthresh + 3u * c->mss;
+    /* Without SACK each further duplicate inflates the window; with it the pipe is known. */
+    c->cwnd = c->ssthresh + ((c->flags & TCP_FLAG_SACK) != 0 ? 0u : 3u * c->mss);
 }
 
 void congestion_timeout(struct tcp_connection *c)

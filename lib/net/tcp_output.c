@@ -298,45 +298,57 @@ static bool takes_fin(const struct tcp_connection *c, uint32_t end)
     return (c->flags & TCP_FLAG_FIN_QUEUED) != 0 && end == c->send_end;
 }
 
-void tcp_retransmit_first(struct tcp_connection *c)
+bool tcp_retransmit_buffer(struct tcp_connection *c, uint32_t buffer)
 {
-    struct tcp_piece piece = {.buffer = tcp_send_queue_find(c, c->snd_una), .sequence = c->snd_una};
+    const struct buffer_meta *meta = &c->stack->meta[buffer];
+    uint32_t end = meta->sequence + meta->length;
+    struct tcp_piece piece = {.buffer = buffer, .sequence = meta->sequence};
 
-    if (piece.buffer != NETBUF_NONE) {
-        const struct buffer_meta *meta = &c->stack->meta[piece.buffer];
-        uint32_t end = meta->sequence + meta->length;
-        end = seq_before(c->snd_max, end) ? c->snd_max : end;
-        piece.length = end - c->snd_una < c->mss ? end - c->snd_una : c->mss;
+    if (seq_before(piece.sequence, c->snd_una)) {
+        piece.sequence = c->snd_una;
     }
+    end = seq_before(c->snd_max, end) ? c->snd_max : end;
+    piece.length = end - piece.sequence < c->mss ? end - piece.sequence : c->mss;
     piece.fin = takes_fin(c, piece.sequence + piece.length) && c->snd_max == c->send_end + 1u;
-    if (piece.length == 0 && !piece.fin) {
-        return;
-    }
     /* A round-trip sample of this range would mean nothing (Karn; RFC 6298, 3). */
     c->flags &= ~(uint32_t)TCP_FLAG_ROUND_TRIP;
-    (void)tcp_send_piece(c, &piece);
+    return tcp_send_piece(c, &piece);
+}
+
+void tcp_retransmit_first(struct tcp_connection *c)
+{
+    uint32_t buffer = tcp_send_queue_find(c, c->snd_una);
+
+    if (buffer != NETBUF_NONE) {
+        (void)tcp_retransmit_buffer(c, buffer);
+    } else if (c->snd_max == c->send_end + 1u && c->snd_una == c->send_end) {
+        struct tcp_piece fin = {.buffer = NETBUF_NONE, .sequence = c->send_end, .fin = true};
+        (void)tcp_send_piece(c, &fin);
+    }
 }
 
 /* Bytes of the next piece that may go now, 0 if none (RFC 9293, 3.8.6.2.1). */
 static uint32_t sendable_bytes(const struct tcp_connection *c, uint32_t remaining)
 {
     uint32_t in_flight = c->snd_nxt - c->snd_una;
+    uint32_t on_the_way = tcp_sack_recovery(c) ? c->pipe : in_flight;
     uint32_t cwnd = c->cwnd;
 
     if ((c->flags & TCP_FLAG_RECOVERY) == 0) {
         /* Limited transmit (RFC 3042). */
         cwnd += (c->duplicate_acks < 2u ? c->duplicate_acks : 2u) * c->mss;
     }
-    uint32_t window = c->snd_wnd < cwnd ? c->snd_wnd : cwnd;
-    if (window <= in_flight) {
+    if (c->snd_wnd <= in_flight || cwnd <= on_the_way) {
         return 0;
     }
-    uint32_t usable = window - in_flight;
+    uint32_t by_peer = c->snd_wnd - in_flight;
+    uint32_t by_network = cwnd - on_the_way;
+    uint32_t usable = by_peer < by_network ? by_peer : by_network;
     uint32_t wanted = remaining < c->mss ? remaining : c->mss;
     if (usable >= wanted) {
         return wanted;
     }
-    bool worthwhile = window == c->snd_wnd && usable >= c->snd_wnd_max / 2u;
+    bool worthwhile = usable == by_peer && usable >= c->snd_wnd_max / 2u;
     return worthwhile || (c->flags & TCP_FLAG_FORCE_SEND) != 0 ? usable : 0;
 }
 
@@ -358,6 +370,12 @@ static bool tcp_send_new(struct tcp_connection *c)
     while (c->send_cursor != NETBUF_NONE) {
         const struct buffer_meta *meta = &c->stack->meta[c->send_cursor];
         uint32_t buffer_end = meta->sequence + meta->length;
+        if (meta->sacked != 0 && c->send_cursor != c->send_head &&
+            seq_at_or_before(buffer_end, c->snd_max)) {
+            c->snd_nxt = buffer_end; /* going over it again after a timeout: it has arrived */
+            c->send_cursor = meta->next;
+            continue;
+        }
         struct tcp_piece piece = {.buffer = c->send_cursor,
                                   .sequence = c->snd_nxt,
                                   .length = sendable_bytes(c, buffer_end - c->snd_nxt)};
@@ -372,6 +390,7 @@ static bool tcp_send_new(struct tcp_connection *c)
         if (end == buffer_end) {
             c->send_cursor = meta->next;
         }
+        c->pipe += piece.length;
         sent_to(c, end + piece.fin);
     }
     if ((c->flags & TCP_FLAG_FIN_QUEUED) != 0 && c->snd_nxt == c->send_end) {
@@ -409,7 +428,7 @@ void tcp_output(struct tcp_connection *c)
     }
     bool forced = (c->flags & TCP_FLAG_FORCE_SEND) != 0;
     uint32_t before = c->snd_nxt;
-    if (!tcp_send_new(c)) {
+    if ((tcp_sack_recovery(c) && !sack_output(c)) || !tcp_send_new(c)) {
         tcp_activate(c); /* again with the next poll */
         return;
     }

@@ -102,6 +102,7 @@ static void retransmit_due(struct tcp_connection *c)
     } else {
         /* Everything unacknowledged goes again, in slow start (RFC 5681, 3.1; RFC 6298, 5.4). */
         congestion_timeout(c);
+        sack_clear(c, c->backoff != 0); /* a peer may take its report back (RFC 2018, 8) */
         c->recover = c->snd_max;
         c->snd_nxt = c->snd_una;
         c->send_cursor = c->send_head;
