@@ -82,7 +82,7 @@ enum page_attribute {
 /* ---- Calls -------------------------------------------------------------------------------- */
 
 /* X(name, number, arguments, values, summary). `ref` is a cap_ref_t, `slot` a cap_slot_t in the
- * caller's own table. docs/kernel.md is generated from this table. */
+ * caller's own table. docs/kernel.md explains them. */
 #define HALLOWS_SYSCALL_TABLE(X)                                                                   \
     X(yield, 0, "", "", "let the next thread of the same priority run")                            \
     X(cap_copy, 1, "ref dst, ref src, rights", "", "derive dst from src with rights & src's")      \

@@ -63,7 +63,7 @@ TEST(large_table_is_made_in_steps)
     const struct call call = {.number = CALL_untyped_retype,
                               .a = {SLOT_UNTYPED, OBJECT_TABLE, 10000, S0, 1}};
     CHECK_EQ(harness_call(&call), STATUS_AGAIN);
-    CHECK_EQ(harness_repeat(&call, 8), STATUS_OK);
+    CHECK_EQ(harness_repeat(&call, 50), STATUS_OK);
     CHECK_EQ(CALL(cap_copy, cap_ref(S0, 9999), BOOT_SLOT_CONSOLE, RIGHTS_ALL), STATUS_OK);
     CHECK_EQ(CALL(cap_copy, cap_ref(S0, 10000), BOOT_SLOT_CONSOLE, RIGHTS_ALL),
              STATUS_INVALID_SLOT);

@@ -10,8 +10,8 @@
 #include "kernel/object/object.h"
 #include "lib/base/bytes.h"
 
-/* Pages cleared in one call at most: enough for any call but the creation of a large table. */
-#define PREPARE_PAGES_MAX 64u
+/* Pages cleared in one call at most: what bounds its time with interrupts off. */
+#define PREPARE_PAGES_MAX 4u
 /* Pages one reset step gives back. */
 #define RESET_PAGES_STEP 256u
 

@@ -42,7 +42,9 @@ struct call {
 };
 /* Result, or BLOCKED. Compares the state before and after a refusal. */
 int64_t harness_call(const struct call *call);
-#define CALL(name, ...) harness_call(&(struct call){.number = CALL_##name, .a = {__VA_ARGS__}})
+/* Repeats on AGAIN. */
+#define CALL(name, ...)                                                                            \
+    harness_repeat(&(struct call){.number = CALL_##name, .a = {__VA_ARGS__}}, 64)
 
 /* The thread at a slot of the initial cell's table. */
 struct thread *harness_thread(uint32_t slot);
