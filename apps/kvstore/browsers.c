@@ -83,5 +83,5 @@ static const struct tcp_ops browser_ops = {
 
 status_t browsers_listen(struct kvstore *kvstore, uint16_t port)
 {
-    return tcp_listen(kvstore->stack, port, BACKLOG, &browser_ops, kvstore);
+    return tcp_listen(kvstore->network.stack, port, BACKLOG, &browser_ops, kvstore);
 }

@@ -14,9 +14,9 @@
 
 #include "apps/kvstore/core/server.h"
 #include "apps/kvstore/core/web.h"
+#include "apps/network/network.h"
 #include "drivers/nvme/nvme.h"
 #include "lib/loglet/loglet.h"
-#include "lib/net/stack.h"
 #include "runtime/cell.h"
 #include "runtime/dma.h"
 #include "runtime/event_loop.h"
@@ -56,8 +56,7 @@ struct kvstore {
     struct dma_pool dma;
     struct server server;
     struct store store;
-    struct netdev *dev;
-    struct net_stack *stack;
+    struct network network;
     struct web_source web;
     struct event_loop loop;
     time_ns_t upkeep_due;
@@ -98,12 +97,5 @@ status_t browsers_listen(struct kvstore *kvstore, uint16_t port) HALLOWS_MUST_CH
 
 void report_json(void *context, struct text *text);
 void report_html(void *context, struct text *text);
-
-/* ---- entropy.c --------------------------------------------------------------------------------
- */
-
-/* Fills `words` with unpredictable values; false if the CPU has no source of them, and then they
- * come from the clock only. */
-bool entropy_fill(uint64_t *words, size_t count);
 
 #endif

@@ -121,7 +121,7 @@ static const struct tcp_ops client_ops = {
 
 status_t clients_listen(struct kvstore *kvstore, uint16_t port)
 {
-    return tcp_listen(kvstore->stack, port, BACKLOG, &client_ops, kvstore);
+    return tcp_listen(kvstore->network.stack, port, BACKLOG, &client_ops, kvstore);
 }
 
 bool clients_send_ready(struct kvstore *kvstore)
@@ -134,7 +134,7 @@ bool clients_send_ready(struct kvstore *kvstore)
         session = server_next_ready(&kvstore->server);
     }
     if (any) {
-        stack_flush(kvstore->stack);
+        stack_flush(kvstore->network.stack);
     }
     return any;
 }

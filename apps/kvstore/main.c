@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 /*
  * Configuration (manifest): port (6379), http_port (80, 0: none), maxmemory (three quarters of the
- * heap), address ("dhcp", or A.B.C.D/PREFIX), gateway, host_name, format, appendfsync, unix_time.
+ * heap), appendfsync (always), format (false), and the network's (apps/network/network.h).
  */
 #include "apps/kvstore/cell.h"
 
-#include "drivers/net/open.h"
+#include "runtime/random.h"
 #include "runtime/syscall.h"
 
 #define PAUSE_NS 1000000u
@@ -34,172 +34,14 @@ void kvstore_tell_time(struct kvstore *kvstore, time_ns_t now_ns)
     server_set_time(&kvstore->server, now_ns, unix_ms);
 }
 
-/* ---- Network ----------------------------------------------------------------------------------
- */
-
-static time_ns_t environment_now(void *context)
-{
-    return kvstore_now(context);
-}
-
-static void environment_relax(void *context)
-{
-    (void)context;
-    (void)yield();
-}
-
-static void environment_doorbell(void *context, cap_slot_t slot)
-{
-    (void)context;
-    (void)notification_signal(slot);
-}
-
-/* One decimal number below `limit`, moving *text past it; -1 if there is none. */
-static int64_t take_number(const char **text, int64_t limit)
-{
-    int64_t value = 0;
-    const char *at = *text;
-
-    while (*at >= '0' && *at <= '9' && value < limit) {
-        value = value * 10 + (*at++ - '0');
-    }
-    if (at == *text || value >= limit) {
-        return -1;
-    }
-    *text = at;
-    return value;
-}
-
-static bool parse_address(const char **text, ipv4_t *address)
-{
-    ipv4_t result = 0;
-
-    for (uint32_t i = 0; i < 4; i++) {
-        if (i != 0 && *(*text)++ != '.') {
-            return false;
-        }
-        int64_t byte = take_number(text, 256);
-        if (byte < 0) {
-            return false;
-        }
-        result = result << 8 | (ipv4_t)byte;
-    }
-    *address = result;
-    return true;
-}
-
-static status_t parse_network(const struct cell_info *info, struct stack_config *config)
-{
-    const char *address = config_text(info, "address", "dhcp");
-    const char *gateway = config_text(info, "gateway", "");
-
-    config->host_name = config_text(info, "host_name", "hallows");
-    if (strcmp(address, "dhcp") == 0) {
-        return STATUS_OK;
-    }
-    int64_t prefix = 24;
-    bool good = parse_address(&address, &config->address);
-    if (good && *address == '/') {
-        address++;
-        prefix = take_number(&address, 31);
-    }
-    good = good && *address == 0 && prefix > 0;
-    if (good && *gateway != 0) {
-        good = parse_address(&gateway, &config->gateway) && *gateway == 0;
-    }
-    if (!good) {
-        log_line("config: address must be dhcp or A.B.C.D/PREFIX, gateway A.B.C.D");
-        return STATUS_INVALID_ARGUMENT;
-    }
-    config->prefix_bits = (uint32_t)prefix;
-    return STATUS_OK;
-}
-
-static status_t open_device(struct kvstore *kvstore)
-{
-    const struct cell_info *info = kvstore->info;
-    struct netdev_open_request request = {
-        .cell = info,
-        .buffers = NET_BUFFERS,
-        .memory_bytes = netdev_open_memory_bytes(info, NET_BUFFERS),
-        .environment = {environment_now, environment_relax, environment_doorbell, kvstore},
-    };
-    uint64_t dma_bytes = netdev_open_dma_bytes(info, NET_BUFFERS);
-    status_t status = STATUS_OK;
-
-    request.memory = heap_allocate(kvstore->heap, request.memory_bytes + 64);
-    if (request.memory == NULL) {
-        return STATUS_NO_MEMORY;
-    }
-    request.memory = (void *)(((uintptr_t)request.memory + 63u) & ~(uintptr_t)63u);
-    if (dma_bytes != 0) {
-        status = dma_take(&kvstore->dma, (size_t)dma_bytes, &request.dma);
-    }
-    if (status == STATUS_OK) {
-        status = netdev_open(&request, &kvstore->dev);
-    }
-    if (status != STATUS_OK) {
-        log_line("network: %s", status_text(status));
-    }
-    return status;
-}
-
-static status_t start_stack(struct kvstore *kvstore)
-{
-    struct stack_config config = {.dev = kvstore->dev, .connections = CONNECTIONS};
-    uint64_t secret[2];
-    status_t status = parse_network(kvstore->info, &config);
-
-    if (status != STATUS_OK) {
-        return status;
-    }
-    (void)entropy_fill(secret, 2);
-    memcpy(config.secret, secret, sizeof config.secret);
-    size_t bytes = stack_memory_bytes(&config);
-    uint8_t *memory = heap_allocate(kvstore->heap, bytes + 64);
-    if (memory == NULL) {
-        return STATUS_NO_MEMORY;
-    }
-    memory += 63u - ((uintptr_t)memory + 63u) % 64u;
-    status = stack_init(&kvstore->stack, &config, memory, bytes, kvstore_now(kvstore));
-    if (status != STATUS_OK) {
-        log_line("network stack: %s", status_text(status));
-    }
-    return status;
-}
-
 /* ---- Event sources ----------------------------------------------------------------------------
  */
 
-static bool poll_network(void *context, time_ns_t now_ns)
+/* First in each round: what time it is. */
+static bool poll_clock(void *context, time_ns_t now_ns)
 {
-    struct kvstore *kvstore = context;
-
-    kvstore_tell_time(kvstore, now_ns);
-    bool worked = stack_poll(kvstore->stack, now_ns) != 0;
-    (void)stack_tick(kvstore->stack, now_ns);
-    return worked;
-}
-
-static bool arm_network(void *context)
-{
-    struct kvstore *kvstore = context;
-
-    return kvstore->dev->ops->arm(kvstore->dev);
-}
-
-static void disarm_network(void *context)
-{
-    struct kvstore *kvstore = context;
-
-    kvstore->dev->ops->disarm(kvstore->dev);
-}
-
-static time_ns_t network_deadline(void *context)
-{
-    struct kvstore *kvstore = context;
-
-    return stack_tick(kvstore->stack, kvstore_now(kvstore));
+    kvstore_tell_time(context, now_ns);
+    return false;
 }
 
 static bool poll_store(void *context, time_ns_t now_ns)
@@ -251,18 +93,19 @@ static time_ns_t server_deadline(void *context)
 static status_t add_sources(struct kvstore *kvstore)
 {
     const struct event_source sources[] = {
-        {poll_network, arm_network, disarm_network, network_deadline, kvstore},
+        {poll_clock, NULL, NULL, NULL, kvstore},
         {poll_store, arm_store, disarm_store, deadline_of_store, kvstore},
         {poll_server, NULL, NULL, server_deadline, kvstore},
     };
+    status_t status = event_loop_add(&kvstore->loop, &sources[0]);
 
-    for (size_t i = 0; i < sizeof sources / sizeof sources[0]; i++) {
-        status_t status = event_loop_add(&kvstore->loop, &sources[i]);
-        if (status != STATUS_OK) {
-            return status;
-        }
+    if (status == STATUS_OK) {
+        status = network_add(&kvstore->network, &kvstore->loop);
     }
-    return STATUS_OK;
+    for (size_t i = 1; i < sizeof sources / sizeof sources[0] && status == STATUS_OK; i++) {
+        status = event_loop_add(&kvstore->loop, &sources[i]);
+    }
+    return status;
 }
 
 /* ---- Start ------------------------------------------------------------------------------------
@@ -288,7 +131,7 @@ static status_t start_server(struct kvstore *kvstore)
         .os = "Hallows",
     };
 
-    if (!entropy_fill(config.random, sizeof config.random / sizeof config.random[0])) {
+    if (!random_bytes(config.random, sizeof config.random)) {
         log_line("this CPU has no random numbers; keys of hashes come from the clock");
     }
     status_t status = server_init(&kvstore->server, kvstore->heap, &config, kvstore_now(kvstore));
@@ -314,21 +157,26 @@ static status_t start_listening(struct kvstore *kvstore)
 static status_t start(struct kvstore *kvstore)
 {
     const struct cell_info *info = kvstore->info;
-    status_t status = heap_init(&kvstore->heap, info->heap, info->heap_bytes);
+    struct network_request network = {
+        .info = info,
+        .buffers = NET_BUFFERS,
+        .connections = CONNECTIONS,
+        .dma = &kvstore->dma,
+        .memory = info->heap,
+        .memory_bytes = info->heap_bytes,
+    };
 
     dma_pool_init(&kvstore->dma, info);
     event_loop_init(&kvstore->loop, &info->time, CELL_SLOT_NOTIFICATION, SPIN_ROUNDS);
+    status_t status = network_open(&kvstore->network, &network);
+    if (status == STATUS_OK) {
+        status = heap_init(&kvstore->heap, network.memory, network.memory_bytes);
+    }
     if (status == STATUS_OK) {
         status = start_server(kvstore);
     }
     if (status == STATUS_OK) {
-        status = open_device(kvstore);
-    }
-    if (status == STATUS_OK) {
         status = store_open(kvstore);
-    }
-    if (status == STATUS_OK) {
-        status = start_stack(kvstore);
     }
     if (status == STATUS_OK) {
         status = start_listening(kvstore);
@@ -341,7 +189,7 @@ static void tell_ready(struct kvstore *kvstore)
 {
     struct stack_interface interface;
 
-    stack_interface(kvstore->stack, &interface);
+    stack_interface(kvstore->network.stack, &interface);
     if (!interface.configured) {
         return;
     }
@@ -368,6 +216,7 @@ status_t cell_main(const struct cell_info *info)
         if ((event_loop_take_events(&kvstore.loop) & CELL_EVENT_SHUTDOWN) != 0) {
             log_line("shutting down: flushing the log");
             store_close(&kvstore);
+            network_close(&kvstore.network);
             supervisor_shutdown_done();
         }
     }

@@ -52,19 +52,19 @@ static void json_cells(struct text *text)
 
 static void json_network(const struct kvstore *kvstore, struct text *text)
 {
-    const struct stack_counters *counters = stack_counters(kvstore->stack);
-    const struct netdev_counters *device = &kvstore->dev->counters;
+    const struct stack_counters *counters = stack_counters(kvstore->network.stack);
+    const struct netdev_counters *device = &kvstore->network.dev->counters;
     struct stack_interface interface;
 
-    stack_interface(kvstore->stack, &interface);
+    stack_interface(kvstore->network.stack, &interface);
     text_print(text, ",\"network\":{\"address\":\"%u.%u.%u.%u\",\"link_up\":%s",
                interface.address >> 24, interface.address >> 16 & 255, interface.address >> 8 & 255,
                interface.address & 255, interface.link_up ? "true" : "false");
-    text_print(text, ",\"device\":{\"mtu_bytes\":%u", kvstore->dev->mtu_bytes);
+    text_print(text, ",\"device\":{\"mtu_bytes\":%u", kvstore->network.dev->mtu_bytes);
 #define X(name) text_print(text, ",\"" #name "\":%llu", (ull)device->name);
     DEVICE_COUNTERS(X)
 #undef X
-    text_print(text, "},\"stack\":{\"connections\":%u", stack_connections(kvstore->stack));
+    text_print(text, "},\"stack\":{\"connections\":%u", stack_connections(kvstore->network.stack));
 #define X(name, meaning) text_print(text, ",\"" #name "\":%llu", (ull)counters->name);
     STACK_COUNTER_TABLE(X)
 #undef X
@@ -122,12 +122,13 @@ static void html_cells(struct text *text)
 void report_html(void *context, struct text *text)
 {
     const struct kvstore *kvstore = context;
-    const struct stack_counters *counters = stack_counters(kvstore->stack);
-    const struct netdev_counters *device = &kvstore->dev->counters;
+    const struct stack_counters *counters = stack_counters(kvstore->network.stack);
+    const struct netdev_counters *device = &kvstore->network.dev->counters;
 
     html_cells(text);
     text_print(text, "<h2>Network</h2><table>");
-    text_print(text, "<tr><th>connections, all states<td>%u", stack_connections(kvstore->stack));
+    text_print(text, "<tr><th>connections, all states<td>%u",
+               stack_connections(kvstore->network.stack));
 #define X(name) text_print(text, "<tr><th>device " #name "<td>%llu", (ull)device->name);
     DEVICE_COUNTERS(X)
 #undef X

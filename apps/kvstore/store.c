@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 #include "apps/kvstore/cell.h"
 
+#include "runtime/random.h"
+
 #define LOG_NAME "kvstore"
 /* What one log record carries of the journal: fits one frame of the log. */
 #define RECORD_BYTES_MAX (LOGLET_FRAME_BYTES - 8192u)
@@ -72,7 +74,7 @@ static status_t open_device(struct kvstore *kvstore)
     config.buffers = buffers.base;
     config.buffer_bytes = buffers.bytes;
     config.flags = config_bool(kvstore->info, "format", false) ? LOGLET_FORMAT : 0;
-    (void)entropy_fill(config.random, 2);
+    (void)random_bytes(config.random, sizeof config.random);
     status = loglet_device_open(memory, &config, kvstore_now(kvstore), &store->device);
     while (status == STATUS_OK) {
         (void)loglet_device_poll(store->device, kvstore_now(kvstore));
