@@ -30,13 +30,23 @@
 #define ENTRY_SYSCALL 0 /* rcx and r11 need not be kept: sysret */
 #define ENTRY_FULL 1    /* every register counts: iretq */
 
-/* struct thread, struct kernel */
+#define R_FS_BASE 144
+#define R_GS_BASE 152
+
+/* struct thread, struct aspace, struct kernel */
+#define THREAD_ASPACE 20
 #define THREAD_REGISTERS 128
+#define ASPACE_ROOT 64
 #define KERNEL_CURRENT 12
 
 /* struct cpu, at the kernel's GS base */
 #define CPU_USER_SP 0
 #define CPU_REGISTERS 8
 #define CPU_LOADED 16
+#define CPU_FPU_OWNER 24
+#define CPU_ROOT 32
+#define CPU_FPU_ON 40
+#define CPU_NO_FSGSBASE 44
+#define CPU_CR0_FPU_OFF 48
 
 #endif

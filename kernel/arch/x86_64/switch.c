@@ -46,6 +46,15 @@ _Static_assert(offsetof(struct kernel, current) == KERNEL_CURRENT, "");
 _Static_assert(offsetof(struct cpu, user_sp) == CPU_USER_SP, "");
 _Static_assert(offsetof(struct cpu, registers) == CPU_REGISTERS, "");
 _Static_assert(offsetof(struct cpu, loaded) == CPU_LOADED, "");
+_Static_assert(offsetof(struct cpu, fpu_owner) == CPU_FPU_OWNER, "");
+_Static_assert(offsetof(struct cpu, root) == CPU_ROOT, "");
+_Static_assert(offsetof(struct cpu, fpu_on) == CPU_FPU_ON, "");
+_Static_assert(offsetof(struct cpu, no_fsgsbase) == CPU_NO_FSGSBASE, "");
+_Static_assert(offsetof(struct cpu, cr0_fpu_off) == CPU_CR0_FPU_OFF, "");
+_Static_assert(offsetof(struct registers, fs_base) == R_FS_BASE, "");
+_Static_assert(offsetof(struct registers, gs_base) == R_GS_BASE, "");
+_Static_assert(offsetof(struct thread, aspace) == THREAD_ASPACE, "");
+_Static_assert(offsetof(struct aspace, paging.physical) == ASPACE_ROOT, "");
 _Static_assert(GRANULE_SHIFT == 6, "traps.S shifts by it");
 _Static_assert(offsetof(struct thread, arch) % 16 == 0, "FXSAVE wants 16 bytes");
 
@@ -61,7 +70,9 @@ void syscall_init(void)
     wrmsr(MSR_KERNEL_GS_BASE, 0);
     wrmsr(MSR_FS_BASE, 0);
     boot_cpu.root = paging_kernel_root();
-    boot_cpu.fpu_off = 1; /* cpu_features_enable set CR0.TS */
+    boot_cpu.no_fsgsbase = !cpu_features.fsgsbase;
+    boot_cpu.fpu_on = 0; /* cpu_features_enable set CR0.TS */
+    boot_cpu.cr0_fpu_off = read_cr0();
 }
 
 /* ---- FPU ------------------------------------------------------------------------------------- */
@@ -69,13 +80,13 @@ void syscall_init(void)
 static void fpu_switch_on(void)
 {
     __asm__ volatile("clts" : : : "memory");
-    boot_cpu.fpu_off = 0;
+    boot_cpu.fpu_on = 1;
 }
 
 static void fpu_switch_off(void)
 {
-    write_cr0(read_cr0() | CR0_TS);
-    boot_cpu.fpu_off = 1;
+    write_cr0(boot_cpu.cr0_fpu_off);
+    boot_cpu.fpu_on = 0;
 }
 
 static void fpu_take(struct thread *thread)
@@ -124,9 +135,9 @@ void thread_switch(struct thread *next)
     }
     bases_load(&next->registers);
     if (cpu->fpu_owner == next) {
-        if (cpu->fpu_off)
+        if (!cpu->fpu_on)
             fpu_switch_on();
-    } else if (!cpu->fpu_off) {
+    } else if (cpu->fpu_on) {
         fpu_switch_off();
     }
     cpu->registers = &next->registers;

@@ -56,6 +56,7 @@ user_return:
     cmpq %gs:CPU_LOADED, %rax
     jne switch_thread
     addq $THREAD_REGISTERS, %rax
+return_to:
     movq R_IP(%rax), %rcx
     movq %rcx, %rdx
     shrq $47, %rdx                         # sysret and iretq would fault in here, in ring 0
@@ -105,7 +106,51 @@ return_full:
     swapgs
     iretq
 
+/* rax: the thread that runs next, another than the loaded one. The common case of thread_switch in
+ * switch.c: FSGSBASE, somebody loaded. */
 switch_thread:
+    movq %gs:CPU_LOADED, %rdx
+    testq %rdx, %rdx
+    jz switch_slowly
+    cmpl $0, %gs:CPU_NO_FSGSBASE
+    jne switch_slowly
+    cmpq %gs:CPU_FPU_OWNER, %rax
+    je 3f
+    cmpl $0, %gs:CPU_FPU_ON
+    jne 4f
+2:  movl THREAD_ASPACE(%rax), %ecx
+    shlq $6, %rcx
+    movabsq $PHYSICAL_WINDOW + ASPACE_ROOT, %rdi
+    movq (%rdi, %rcx), %rcx
+    movq %rax, %gs:CPU_LOADED
+    subq $-THREAD_REGISTERS, %rax          # an immediate of one byte
+    movq %rax, %gs:CPU_REGISTERS
+    cmpq %rcx, %gs:CPU_ROOT
+    je 1f
+    movq %rcx, %gs:CPU_ROOT
+    movq %rcx, %cr3
+1:  rdfsbase %rcx
+    movq %rcx, THREAD_REGISTERS + R_FS_BASE(%rdx)
+    movq R_FS_BASE(%rax), %rcx
+    wrfsbase %rcx
+    movq R_GS_BASE(%rax), %rcx
+    swapgs
+    rdgsbase %rdi
+    wrgsbase %rcx
+    swapgs
+    movq %rdi, THREAD_REGISTERS + R_GS_BASE(%rdx)
+    jmp return_to
+3:  cmpl $0, %gs:CPU_FPU_ON                # its state is in the FPU
+    jne 2b
+    clts
+    movl $1, %gs:CPU_FPU_ON
+    jmp 2b
+4:  movq %gs:CPU_CR0_FPU_OFF, %rcx         # somebody else's is
+    movq %rcx, %cr0
+    movl $0, %gs:CPU_FPU_ON
+    jmp 2b
+
+switch_slowly:
     movq $kernel_stack_top, %rsp
     movq %rax, %rdi
     call thread_switch

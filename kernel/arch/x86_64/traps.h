@@ -14,7 +14,9 @@ struct cpu {
     struct thread *loaded;       /* whose state is in the CPU; NULL: nobody's */
     struct thread *fpu_owner;    /* whose FPU state is in the CPU; NULL: nobody's */
     uint64_t root;               /* what CR3 holds */
-    uint64_t fpu_off;            /* CR0.TS is set */
+    uint32_t fpu_on;             /* CR0.TS is clear */
+    uint32_t no_fsgsbase;        /* FS and GS base change through MSRs */
+    uint64_t cr0_fpu_off;        /* CR0 with TS */
 };
 
 extern struct cpu boot_cpu;
