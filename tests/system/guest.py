@@ -16,7 +16,11 @@ SYSTEMS = {
     "reference": ROOT / "systems/reference/system.toml",
     "shared": ROOT / "systems/shared/system.toml",
 }
-FAULTY = """# SPDX-License-Identifier: MIT OR Apache-2.0
+# Systems with one test cell more: which system, and the cell's manifest.
+EXTENDED = {
+    "faulty": (
+        "reference",
+        """# SPDX-License-Identifier: MIT OR Apache-2.0
 [cell]
 program = "faulty"
 
@@ -27,21 +31,49 @@ window_s = 3600
 
 [config]
 times = 1
-"""
+""",
+    ),
+    "reaper": (
+        "shared",
+        """# SPDX-License-Identifier: MIT OR Apache-2.0
+[cell]
+program = "reaper"
+priority = 130
+manage = true
+
+[config]
+target = "nic"
+times = 10
+every_ms = 300
+""",
+    ),
+    "rogue": (
+        "reference",
+        """# SPDX-License-Identifier: MIT OR Apache-2.0
+[cell]
+program = "rogue"
+priority = 50
+
+[config]
+calls = 200000
+""",
+    ),
+}
 
 _bundles = {}
 
 
-def faulty_system():
-    """The reference system with one cell more, which breaks as its settings say."""
-    folder = build.BUILD / "tests/system/systems"
+def extended_system(name):
+    """The description of a system with the test cell `name` behind its own cells."""
+    base, manifest = EXTENDED[name]
+    folder = build.BUILD / "tests/system" / name
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(ROOT / "systems", folder)
-    path = folder / "reference/system.toml"
+    path = folder / base / "system.toml"
     text = path.read_text(encoding="utf-8")
     assert '"kvstore"]' in text
-    path.write_text(text.replace('"kvstore"]', '"kvstore", "faulty"]'), encoding="utf-8")
-    (folder / "reference/cells/faulty.toml").write_text(FAULTY, encoding="utf-8")
+    path.write_text(text.replace('"kvstore"]', f'"kvstore", "{name}"]'), encoding="utf-8")
+    (folder / base / f"cells/{name}.toml").write_text(manifest, encoding="utf-8")
     return path
 
 
@@ -50,7 +82,7 @@ def bundle_of(system, settings=()):
     key = (system, tuple(settings))
     if key not in _bundles:
         output = build.BUILD / f"tests/system/{system}-{len(_bundles)}.bundle"
-        description = faulty_system() if system == "faulty" else SYSTEMS[system]
+        description = extended_system(system) if system in EXTENDED else SYSTEMS[system]
         _bundles[key] = build.make_bundle(description, settings, output)
     return _bundles[key]
 
