@@ -129,6 +129,7 @@ static status_t start_server(struct kvstore *kvstore)
         .tcp_port = (uint32_t)config_u64(info, "port", 6379),
         .durability = configured_durability(info),
         .os = "Hallows",
+        .debug_command = config_bool(info, "debug_command", false),
     };
 
     if (!random_bytes(config.random, sizeof config.random)) {

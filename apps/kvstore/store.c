@@ -73,7 +73,10 @@ static status_t open_device(struct kvstore *kvstore)
     }
     config.buffers = buffers.base;
     config.buffer_bytes = buffers.bytes;
-    config.flags = config_bool(kvstore->info, "format", false) ? LOGLET_FORMAT : 0;
+    /* Once: what was acknowledged since must survive a restart of the cell. */
+    if (kvstore->info->generation == 0 && config_bool(kvstore->info, "format", false)) {
+        config.flags = LOGLET_FORMAT;
+    }
     (void)random_bytes(config.random, sizeof config.random);
     status = loglet_device_open(memory, &config, kvstore_now(kvstore), &store->device);
     while (status == STATUS_OK) {

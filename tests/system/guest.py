@@ -120,6 +120,11 @@ class Guest:
         """Waits until the system serves."""
         self.vm.wait_ready(READY_SECONDS, since)
 
+    def wait_serving(self, since):
+        """Waits until the server has started again, with the machine or without."""
+        wrong = f"{vm.STOPPED}|{vm.NOT_WHOLE}"
+        self.vm.wait_for("^supervisor: kvstore ready", READY_SECONDS, since, unless=wrong)
+
     @property
     def port(self):
         """Host port of the key-value server."""

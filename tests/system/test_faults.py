@@ -4,11 +4,15 @@ so in a readable report.
 """
 
 import json
+import random
 import urllib.request
 
 import pytest
 import vm
+from conftest import variant_machine
 from guest import Guest, machine_for
+from resp import RespError
+from test_powercut import one_cut
 
 FAULTS = ["read", "write", "execute", "kernel", "opcode", "privileged", "ports", "divide",
           "noncanonical", "stack", "assertion", "exit"]
@@ -60,6 +64,29 @@ def test_cell_that_goes_on_faulting_stays_down(disk):
             assert state == "failed"
         assert "faulty: life 4" not in guest.vm.serial
         assert guest.shut_down() == 0
+
+
+@pytest.mark.parametrize("variant", ["direct", "shared", "zoned"])
+def test_server_that_faults_loses_nothing(disk, variant):
+    settings = [("kvstore", "debug_command", "true"), ("kvstore", "format", "true")]
+    with Guest(variant_machine(variant, disk, settings)) as guest:
+
+        def fault():
+            with guest.client() as client:
+                client.send("DEBUG", "SEGFAULT")
+                guest.vm.wait_for("supervisor: kvstore faulted", 30)
+
+        states, source = [{} for _ in range(3)], random.Random(7)
+        for life in range(1, 4):
+            states, acknowledged = one_cut(guest, states, source, fault)
+            assert acknowledged > 0 and cells(guest)["kvstore"]["restarts"] == life
+        assert guest.shut_down() == 0
+
+
+def test_debug_command_is_off_unless_allowed(server):
+    with server.client() as client:
+        with pytest.raises(RespError, match="DEBUG command not allowed"):
+            client("DEBUG", "SEGFAULT")
 
 
 def test_kernel_panic_report(disk):

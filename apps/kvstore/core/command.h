@@ -117,6 +117,7 @@ void command_randomkey(struct call *call);
 void command_keys(struct call *call);
 void command_scan(struct call *call);
 void command_dbsize(struct call *call);
+void command_debug(struct call *call);
 void command_flush(struct call *call);
 void command_object(struct call *call);
 void command_memory(struct call *call);

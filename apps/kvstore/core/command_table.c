@@ -25,6 +25,8 @@ static const struct command table[] = {
     {"copy", command_copy, -3, W | M, 1, 2, 1, "generic", "6.2.0",
      "Copies a value to another key."},
     {"dbsize", command_dbsize, 1, R | F, 0, 0, 0, "server", "1.0.0", "Counts the keys."},
+    {"debug", command_debug, -2, A | C, 0, 0, 0, "server", "1.0.0",
+     "Breaks the server on purpose, for tests of its restart."},
     {"decr", command_decr, 2, W | M | F, 1, 1, 1, "string", "1.0.0", "Takes one from a counter."},
     {"decrby", command_decrby, 3, W | M | F, 1, 1, 1, "string", "1.0.0",
      "Takes a number from a counter."},

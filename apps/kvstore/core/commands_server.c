@@ -33,6 +33,19 @@ void command_wait(struct call *call)
     }
 }
 
+/* Redis' own switch for this command is enable-debug-command, off by default as well. */
+void command_debug(struct call *call)
+{
+    if (!call->server->config.debug_command) {
+        reply_error(&call->reply, "ERR DEBUG command not allowed. The manifest allows it with "
+                                  "debug_command = true");
+    } else if (call->count == 2 && argument_is(call, 1, "SEGFAULT")) {
+        __builtin_trap();
+    } else {
+        reply_unknown_subcommand(call);
+    }
+}
+
 /* ---- COMMAND ----------------------------------------------------------------------------------
  */
 

@@ -43,7 +43,8 @@ struct server_config {
     uint32_t tcp_port;
     uint64_t random[5]; /* unpredictable: hash key, generator seed, run id */
     enum durability durability;
-    const char *os; /* for INFO; stays the caller's */
+    const char *os;     /* for INFO; stays the caller's */
+    bool debug_command; /* DEBUG SEGFAULT is allowed */
 };
 
 #define COMMAND_MAP_SLOTS 256u
