@@ -13,9 +13,6 @@
 #include "drivers/nvme/nvme_internal.h"
 #include "lib/base/bytes.h"
 
-#define likely(condition) __builtin_expect(!!(condition), 1)
-#define unlikely(condition) __builtin_expect(!!(condition), 0)
-
 #define STATE_DEADLINE_MIN_NS (60ull * 1000 * 1000 * 1000)
 #define ABORT_GRACE_SHIFT 2u /* an abort gets a quarter of the command's time */
 
@@ -97,7 +94,7 @@ static void enable(struct nvme *nvme, time_ns_t now_ns)
         configuration |= NVME_CC_CSS_IO_SETS;
     }
     for (uint32_t i = 0; i < NVME_QUEUE_ENTRIES; i++) {
-        nvme->admin.slots[i].operation = 0;
+        nvme->admin.slots[i].key &= ~NVME_IN_FLIGHT;
     }
     nvme_queue_init(nvme, &nvme->admin, 0);
     nvme_queue_init(nvme, &nvme->io, 1);
@@ -165,7 +162,7 @@ static void abort_command(struct nvme *nvme, struct nvme_command_slot *slot, tim
         return; /* the grace time still runs, then comes the reset */
     }
     command.word[0] = NVME_ADMIN_ABORT;
-    command.word[10] = (uint32_t)slot->cid << 16 | nvme->io.id;
+    command.word[10] = slot->key << 16 | nvme->io.id;
     nvme_admin_submit(nvme, &command, NVME_FOR_ABORT, now_ns);
 }
 
@@ -185,7 +182,7 @@ static void check(struct nvme *nvme, time_ns_t now_ns)
     }
     for (uint32_t i = 0; i < nvme->io.depth; i++) {
         struct nvme_command_slot *slot = &nvme->io.slots[i];
-        if (slot->operation == 0 || slot->local_status != 0) {
+        if ((slot->key & NVME_IN_FLIGHT) == 0) {
             continue;
         }
         if (now_ns >= slot->deadline_ns) {
@@ -325,31 +322,20 @@ static void advance(struct nvme *nvme, time_ns_t now_ns)
     }
 }
 
-uint32_t nvme_poll(struct nvme *nvme, struct block_completion *completions, uint32_t max,
-                   time_ns_t now_ns)
+void nvme_poll_slowly(struct nvme *nvme, time_ns_t now_ns)
 {
-    uint32_t done = 0;
-
-    if (unlikely(nvme->local_count != 0)) {
-        done = nvme_reap_local(nvme, completions, max);
-    }
-    if (likely(nvme->state == NVME_READY || nvme->state == NVME_STOPPING)) {
-        done += nvme_reap(nvme, completions + done, max - done);
-        if (unlikely(nvme->reset_wanted)) {
+    if (nvme->state == NVME_READY || nvme->state == NVME_STOPPING) {
+        if (nvme->reset_wanted) {
             reset(nvme, STATUS_CORRUPT, now_ns);
-        } else if (unlikely(now_ns >= nvme->next_check_ns) &&
-                   nvme->io.free_count != nvme->io.depth) {
+        } else if (now_ns >= nvme->next_check_ns && nvme->io.free_count != nvme->io.depth) {
             check(nvme, now_ns);
         }
-        if (likely(nvme->state == NVME_READY)) {
-            if (unlikely(nvme->admin.free_count != nvme->admin.depth)) {
-                reap_aborts(nvme);
-            }
-            return done;
-        }
     }
-    advance(nvme, now_ns);
-    return done;
+    if (nvme->state == NVME_READY) {
+        reap_aborts(nvme);
+    } else {
+        advance(nvme, now_ns);
+    }
 }
 
 bool nvme_arm(struct nvme *nvme)

@@ -41,6 +41,7 @@
 #define NVME_TRANSFER_BYTES_MAX (512u * 1024u)
 /* Memory for queues, PRP lists and identify data, at the start of the region given. */
 #define NVME_QUEUE_MEMORY_BYTES (32u * PAGE_BYTES)
+#define NVME_IN_FLIGHT 0x10000u /* in a slot's key */
 #define NVME_RESETS_MAX 3u
 /* A device behind an emulator with a virtual clock may look arbitrarily slow. */
 #define NVME_DEFAULT_DEADLINE_NS (60ull * 1000 * 1000 * 1000)
@@ -82,10 +83,10 @@ struct nvme_command_slot {
     uint64_t block;        /* of a zone append: its zone */
     void *data;            /* zone reports are converted in place */
     time_ns_t deadline_ns; /* of the command */
-    uint16_t cid;          /* generation << 6 | slot */
-    uint8_t operation;     /* enum block_operation, or an admin purpose; 0: free */
+    uint32_t key;          /* its cid (generation << 6 | slot), and NVME_IN_FLIGHT */
+    uint8_t operation;     /* enum block_operation, or an admin purpose */
     bool aborting;
-    uint32_t local_status; /* not 0: completes in the driver with -local_status */
+    uint16_t local_status; /* not 0: not in flight, completes in the driver with -local_status */
 };
 
 /* A submission and completion queue pair with its command slots. */

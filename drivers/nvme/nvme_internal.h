@@ -6,6 +6,9 @@
 #include "drivers/nvme/nvme.h"
 #include "drivers/nvme/nvme_spec.h"
 
+#define likely(condition) __builtin_expect(!!(condition), 1)
+#define unlikely(condition) __builtin_expect(!!(condition), 0)
+
 #define NVME_ADMIN_ENTRIES 16u
 #define NVME_COMPLETION_ENTRIES 256u /* one page */
 #define NVME_PRP_LIST_BYTES 1024u    /* 128 entries: a transfer of NVME_TRANSFER_BYTES_MAX */
@@ -36,8 +39,7 @@ struct nvme_command {
 
 struct nvme_result {
     uint32_t status; /* SCT << 8 | SC */
-    uint16_t cid;
-    uint32_t value; /* DW0 */
+    uint32_t value;  /* DW0 */
 };
 
 static inline uint32_t nvme_register(const struct nvme *nvme, uint32_t offset)
@@ -50,19 +52,45 @@ static inline void nvme_set_register(struct nvme *nvme, uint32_t offset, uint32_
     mmio_write32((volatile uint8_t *)nvme->config.registers + offset, value);
 }
 
+static inline bool nvme_is_zone_start(const struct block_device *block, uint64_t at)
+{
+    return (block->flags & BLOCK_DEVICE_ZONED) != 0 && at < block->block_count &&
+           at % block->zone_blocks == 0;
+}
+
+/* Takes a free slot, which the caller has seen there is, and gives it its next cid. */
+static inline struct nvme_command_slot *nvme_slot_take(struct nvme_queue *queue)
+{
+    uint32_t index = queue->free_slots[--queue->free_count];
+    struct nvme_command_slot *slot = &queue->slots[index];
+    uint32_t cid = (slot->key & ~NVME_SLOT_MASK) + NVME_SLOT_MASK + 1u;
+
+    cid = cid < NVME_GENERATION_END << 6 ? cid : 0;
+    slot->key = cid | index | NVME_IN_FLIGHT;
+    slot->aborting = false;
+    return slot;
+}
+
+/* Memory of the next submission entry. */
+static inline uint8_t *nvme_entry_take(struct nvme_queue *queue)
+{
+    uint32_t tail = queue->tail;
+
+    queue->tail = (uint16_t)(tail + 1u == queue->sq_entries ? 0 : tail + 1u);
+    return queue->submissions + (size_t)tail * NVME_SQE_BYTES;
+}
+
 /* nvme_queue.c */
 void nvme_queue_init(struct nvme *nvme, struct nvme_queue *queue, uint16_t id);
 /* Takes a slot and writes the command with its cid filled in; the caller has seen free_count > 0
  * and rings later. */
-struct nvme_command_slot *nvme_queue_push(struct nvme_queue *queue, struct nvme_command *command);
+struct nvme_command_slot *nvme_queue_push(struct nvme_queue *queue,
+                                          const struct nvme_command *command);
 void nvme_queue_ring(struct nvme *nvme, struct nvme_queue *queue);
 /* Next admin completion; false when there is none. Sets reset_wanted on a violation. */
 bool nvme_admin_reap(struct nvme *nvme, struct nvme_result *result, uint8_t *purpose);
 /* Marks all I/O slots in use to complete locally with `status`, and forgets admin commands. */
 void nvme_fail_outstanding(struct nvme *nvme, status_t status);
-/* Takes completions from the I/O queue, or those that the driver itself made. */
-uint32_t nvme_reap(struct nvme *nvme, struct block_completion *completions, uint32_t max);
-uint32_t nvme_reap_local(struct nvme *nvme, struct block_completion *completions, uint32_t max);
 /* Writes the I/O completion queue's doorbell if completions were held back. */
 void nvme_tell_head(struct nvme *nvme);
 bool nvme_completion_waits(const struct nvme_queue *queue);
@@ -74,6 +102,8 @@ status_t nvme_teardown_step(struct nvme *nvme, const struct nvme_result *result,
 
 /* nvme.c */
 extern const struct block_device_ops nvme_block_ops;
+/* What nvme_poll does besides taking completions: states, deadlines, aborts. */
+void nvme_poll_slowly(struct nvme *nvme, time_ns_t now_ns);
 void nvme_admin_submit(struct nvme *nvme, struct nvme_command *command, uint8_t purpose,
                        time_ns_t now_ns);
 

@@ -1,11 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-/* Submission and completion: the hot path, and the slots behind it. */
+/* Queues, their slots, and completions. */
 #include "drivers/nvme/nvme_internal.h"
 #include "lib/base/bytes.h"
 #include "lib/base/endian.h"
-
-#define likely(condition) __builtin_expect(!!(condition), 1)
-#define unlikely(condition) __builtin_expect(!!(condition), 0)
 
 void nvme_queue_init(struct nvme *nvme, struct nvme_queue *queue, uint16_t id)
 {
@@ -39,27 +36,20 @@ void nvme_queue_init(struct nvme *nvme, struct nvme_queue *queue, uint16_t id)
     queue->free_count = 0;
     for (uint32_t i = queue->depth; i-- > 0;) {
         if (queue->slots[i].local_status == 0) { /* else it is still to be told to the user */
-            queue->slots[i].operation = 0;
+            queue->slots[i].key &= ~NVME_IN_FLIGHT;
             queue->free_slots[queue->free_count++] = (uint8_t)i;
         }
     }
 }
 
-struct nvme_command_slot *nvme_queue_push(struct nvme_queue *queue, struct nvme_command *command)
+struct nvme_command_slot *nvme_queue_push(struct nvme_queue *queue,
+                                          const struct nvme_command *command)
 {
-    uint32_t index = queue->free_slots[--queue->free_count];
-    struct nvme_command_slot *slot = &queue->slots[index];
-    uint32_t generation = ((uint32_t)slot->cid >> 6) + 1u;
+    struct nvme_command_slot *slot = nvme_slot_take(queue);
+    uint8_t *entry = nvme_entry_take(queue);
 
-    if (unlikely(generation >= NVME_GENERATION_END)) {
-        generation = 0;
-    }
-    slot->cid = (uint16_t)(generation << 6 | index);
-    slot->aborting = false;
-    command->word[0] |= (uint32_t)slot->cid << 16;
-    __builtin_memcpy(queue->submissions + (size_t)queue->tail * NVME_SQE_BYTES, command,
-                     sizeof *command);
-    queue->tail = (uint16_t)(queue->tail + 1u == queue->sq_entries ? 0 : queue->tail + 1u);
+    __builtin_memcpy(entry, command, sizeof *command);
+    store_le16(entry + 2, (uint16_t)slot->key);
     return slot;
 }
 
@@ -70,31 +60,15 @@ void nvme_queue_ring(struct nvme *nvme, struct nvme_queue *queue)
     nvme->counters.doorbells++;
 }
 
-static inline uint32_t completion_word(const struct nvme_queue *queue, uint32_t word)
+static inline const volatile uint32_t *completion_at(const struct nvme_queue *queue, uint32_t head)
 {
-    const volatile uint32_t *entry =
-        (const volatile uint32_t *)(const volatile void *)(queue->completions +
-                                                           (size_t)queue->head * NVME_CQE_BYTES);
-    return entry[word];
-}
-
-static inline bool completion_is_new(const struct nvme_queue *queue, uint32_t word3)
-{
-    return (word3 >> 16 & 1u) == queue->phase;
+    return (const volatile uint32_t *)(const volatile void *)(queue->completions +
+                                                              (size_t)head * NVME_CQE_BYTES);
 }
 
 bool nvme_completion_waits(const struct nvme_queue *queue)
 {
-    return completion_is_new(queue, completion_word(queue, 3));
-}
-
-static inline void next_completion(struct nvme_queue *queue)
-{
-    if (unlikely(++queue->head == queue->cq_entries)) {
-        queue->head = 0;
-        queue->phase ^= 1u;
-    }
-    queue->head_told++;
+    return (completion_at(queue, queue->head)[3] >> 16 & 1u) == queue->phase;
 }
 
 static void tell_head(struct nvme *nvme, struct nvme_queue *queue)
@@ -102,224 +76,6 @@ static void tell_head(struct nvme *nvme, struct nvme_queue *queue)
     mmio_write32(queue->head_doorbell, queue->head);
     queue->head_told = 0;
     nvme->counters.doorbells++;
-}
-
-/* ---- Addresses ---- */
-
-/* Fills PRP1 and PRP2 for `bytes` at `data` (Base 4.3). False: not in the data memory. */
-static bool fill_prps(const struct nvme *nvme, struct nvme_command *command, const void *data,
-                      uint64_t bytes)
-{
-    const struct dma_region *region = &nvme->config.data;
-    uint64_t offset = (uint64_t)((uintptr_t)data - (uintptr_t)region->base);
-
-    if (unlikely(offset >= region->bytes || bytes > region->bytes - offset || (offset & 3u) != 0)) {
-        return false;
-    }
-    const uint64_t *page = region->page_device_address + (offset >> PAGE_SHIFT);
-    uint64_t in_page = offset & (PAGE_BYTES - 1u);
-    uint64_t first = page[0] + in_page;
-    uint64_t pages = (in_page + bytes + PAGE_BYTES - 1u) >> PAGE_SHIFT;
-    uint64_t second = 0;
-
-    if (pages == 2) {
-        second = page[1];
-    } else if (pages > 2) {
-        uint32_t slot = nvme->io.free_slots[nvme->io.free_count - 1u];
-        uint64_t at = (uint64_t)slot * NVME_PRP_LIST_BYTES;
-        uint8_t *list = nvme->prp_lists + at;
-        if (unlikely(pages - 1u > NVME_PRP_LIST_BYTES / 8u)) {
-            return false;
-        }
-        memcpy(list, page + 1, (size_t)(pages - 1u) * 8u);
-        second = dma_device_address(&nvme->config.dma, NVME_PAGE_PRP_LISTS * PAGE_BYTES + at);
-    }
-    command->word[6] = (uint32_t)first;
-    command->word[7] = (uint32_t)(first >> 32);
-    command->word[8] = (uint32_t)second;
-    command->word[9] = (uint32_t)(second >> 32);
-    return true;
-}
-
-/* ---- Commands ---- */
-
-static inline void fill_range(struct nvme_command *command, uint64_t block, uint32_t blocks)
-{
-    command->word[10] = (uint32_t)block;
-    command->word[11] = (uint32_t)(block >> 32);
-    command->word[12] = blocks - 1u;
-}
-
-static bool range_fits(const struct block_device *block, const struct block_request *request,
-                       uint32_t most)
-{
-    return request->blocks != 0 && request->blocks <= most && request->block < block->block_count &&
-           request->blocks <= block->block_count - request->block;
-}
-
-static bool is_zone_start(const struct block_device *block, uint64_t at)
-{
-    return (block->flags & BLOCK_DEVICE_ZONED) != 0 && at < block->block_count &&
-           at % block->zone_blocks == 0;
-}
-
-/* A discard's one range lies where the slot's PRP list would (Base 6.7). */
-static void fill_discard(const struct nvme *nvme, struct nvme_command *command,
-                         const struct block_request *request)
-{
-    uint32_t slot = nvme->io.free_slots[nvme->io.free_count - 1u];
-    size_t at = (size_t)slot * NVME_PRP_LIST_BYTES;
-    uint8_t *range = nvme->prp_lists + at;
-    uint64_t address = dma_device_address(&nvme->config.dma, NVME_PAGE_PRP_LISTS * PAGE_BYTES + at);
-
-    store_le32(range, 0);
-    store_le32(range + 4, request->blocks);
-    store_le64(range + 8, request->block);
-    command->word[0] = NVME_IO_DATASET;
-    command->word[6] = (uint32_t)address;
-    command->word[7] = (uint32_t)(address >> 32);
-    command->word[11] = NVME_DATASET_DEALLOCATE;
-}
-
-static bool fill_zone_command(const struct nvme *nvme, struct nvme_command *command,
-                              const struct block_request *request)
-{
-    static const uint8_t actions[] = {
-        [BLOCK_ZONE_RESET] = NVME_ZONE_RESET,
-        [BLOCK_ZONE_FINISH] = NVME_ZONE_FINISH,
-        [BLOCK_ZONE_OPEN] = NVME_ZONE_OPEN,
-        [BLOCK_ZONE_CLOSE] = NVME_ZONE_CLOSE,
-    };
-
-    if (!is_zone_start(&nvme->block, request->block)) {
-        return false;
-    }
-    command->word[10] = (uint32_t)request->block;
-    command->word[11] = (uint32_t)(request->block >> 32);
-    if (request->operation == BLOCK_ZONE_REPORT) {
-        uint32_t bytes =
-            NVME_ZONE_REPORT_HEADER_BYTES + request->blocks * NVME_ZONE_DESCRIPTOR_BYTES;
-        command->word[0] = NVME_IO_ZONE_RECEIVE;
-        command->word[12] = bytes / 4u - 1u;
-        command->word[13] = NVME_ZONE_REPORT_PARTIAL;
-        return request->blocks != 0 && request->blocks <= BLOCK_ZONE_REPORT_MAX &&
-               fill_prps(nvme, command, request->data, BLOCK_ZONE_REPORT_BYTES);
-    }
-    command->word[0] = NVME_IO_ZONE_SEND;
-    command->word[13] = actions[request->operation];
-    return true;
-}
-
-/* All operations but the plain read and write. */
-static bool fill_other(const struct nvme *nvme, struct nvme_command *command,
-                       const struct block_request *request)
-{
-    const struct block_device *block = &nvme->block;
-    uint32_t fua = (request->flags & BLOCK_FUA) != 0 ? NVME_FUA : 0;
-
-    switch (request->operation) {
-    case BLOCK_FLUSH:
-        command->word[0] = NVME_IO_FLUSH;
-        return true;
-    case BLOCK_WRITE_ZEROES:
-        command->word[0] = NVME_IO_WRITE_ZEROES;
-        fill_range(command, request->block, request->blocks);
-        command->word[12] |= fua;
-        return (block->flags & BLOCK_DEVICE_WRITE_ZEROES) != 0 &&
-               range_fits(block, request, BLOCK_RANGE_MAX);
-    case BLOCK_DISCARD:
-        fill_discard(nvme, command, request);
-        return (block->flags & BLOCK_DEVICE_DISCARD) != 0 &&
-               range_fits(block, request, BLOCK_RANGE_MAX);
-    case BLOCK_ZONE_APPEND:
-        command->word[0] = NVME_IO_ZONE_APPEND;
-        fill_range(command, request->block, request->blocks);
-        command->word[12] |= fua;
-        /* The drive itself refuses what is not a zone's start. */
-        return range_fits(block, request, block->max_append_blocks) &&
-               fill_prps(nvme, command, request->data,
-                         (uint64_t)request->blocks << block->block_shift);
-    case BLOCK_ZONE_RESET:
-    case BLOCK_ZONE_FINISH:
-    case BLOCK_ZONE_OPEN:
-    case BLOCK_ZONE_CLOSE:
-    case BLOCK_ZONE_REPORT:
-        return fill_zone_command(nvme, command, request);
-    default:
-        return false;
-    }
-}
-
-static inline bool fill_command(const struct nvme *nvme, struct nvme_command *command,
-                                const struct block_request *request)
-{
-    const struct block_device *block = &nvme->block;
-
-    *command = (struct nvme_command){0};
-    command->word[1] = nvme->namespace_id;
-    if (likely(request->operation == BLOCK_READ || request->operation == BLOCK_WRITE)) {
-        command->word[0] = request->operation == BLOCK_READ ? NVME_IO_READ : NVME_IO_WRITE;
-        fill_range(command, request->block, request->blocks);
-        if (request->operation == BLOCK_WRITE && (request->flags & BLOCK_FUA) != 0) {
-            command->word[12] |= NVME_FUA;
-        }
-        return range_fits(block, request, block->max_transfer_blocks) &&
-               fill_prps(nvme, command, request->data,
-                         (uint64_t)request->blocks << block->block_shift);
-    }
-    return fill_other(nvme, command, request);
-}
-
-/* Takes a slot for a request that never reaches the device. */
-static void complete_locally(struct nvme *nvme, const struct block_request *request,
-                             status_t status)
-{
-    struct nvme_queue *queue = &nvme->io;
-    struct nvme_command_slot *slot = &queue->slots[queue->free_slots[--queue->free_count]];
-
-    slot->cookie = request->cookie;
-    slot->operation = BLOCK_FLUSH;
-    slot->local_status = (uint32_t)-status;
-    nvme->local_count++;
-}
-
-uint32_t nvme_submit(struct nvme *nvme, const struct block_request *requests, uint32_t count,
-                     time_ns_t now_ns)
-{
-    struct nvme_queue *queue = &nvme->io;
-    time_ns_t deadline_ns = now_ns + nvme->config.deadline_ns;
-    uint16_t tail = queue->tail;
-    uint32_t done = 0;
-
-    if (unlikely(nvme->state != NVME_READY && nvme->state != NVME_DEAD)) {
-        return 0;
-    }
-    if (queue->free_count == queue->depth) {
-        nvme->next_check_ns = deadline_ns;
-    }
-    for (; done < count && queue->free_count != 0; done++) {
-        const struct block_request *request = &requests[done];
-        struct nvme_command command;
-        if (unlikely(nvme->state == NVME_DEAD)) {
-            complete_locally(nvme, request, STATUS_DEVICE_ERROR);
-            continue;
-        }
-        if (unlikely(!fill_command(nvme, &command, request))) {
-            complete_locally(nvme, request, STATUS_INVALID_ARGUMENT);
-            continue;
-        }
-        struct nvme_command_slot *slot = nvme_queue_push(queue, &command);
-        slot->cookie = request->cookie;
-        slot->block = request->block;
-        slot->data = request->data;
-        slot->operation = request->operation;
-        slot->deadline_ns = deadline_ns;
-    }
-    if (likely(queue->tail != tail)) {
-        nvme_queue_ring(nvme, queue);
-    }
-    nvme->counters.submitted += done;
-    return done;
 }
 
 /* ---- Completions ---- */
@@ -365,7 +121,7 @@ static uint64_t convert_zones(const struct nvme *nvme, uint8_t *data, status_t *
         uint32_t raw = (uint32_t)at[1] >> 4;
         struct block_zone zone = {load_le64(at + 16), load_le64(at + 8), 0, BLOCK_ZONE_DEAD};
         uint64_t pointer = load_le64(at + 24);
-        if (!is_zone_start(block, zone.block) || zone.capacity > block->zone_blocks) {
+        if (!nvme_is_zone_start(block, zone.block) || zone.capacity > block->zone_blocks) {
             *status = STATUS_CORRUPT;
             return 0;
         }
@@ -412,60 +168,66 @@ static void violation(struct nvme *nvme)
     nvme->reset_wanted = true;
 }
 
-/* Reads the completion at the head and frees its slot; NULL for one that names no command in
- * flight. The slot's fields stay readable until the next submission. */
-static inline struct nvme_command_slot *take_completion(struct nvme *nvme, struct nvme_queue *queue,
-                                                        uint32_t word3)
+/* The slot that a completion is of; NULL for one that names no command in flight, or a queue
+ * position that does not exist. */
+static inline struct nvme_command_slot *slot_of(struct nvme_queue *queue, uint32_t word2,
+                                                uint32_t word3)
 {
-    uint32_t sq_head = completion_word(queue, 2) & 0xffffu;
-    uint32_t index = word3 & NVME_SLOT_MASK;
-    struct nvme_command_slot *slot = &queue->slots[index];
+    struct nvme_command_slot *slot = &queue->slots[word3 & NVME_SLOT_MASK];
 
-    if (unlikely(index >= queue->depth || slot->cid != (uint16_t)word3 || slot->operation == 0 ||
-                 slot->local_status != 0 || sq_head >= queue->sq_entries)) {
-        violation(nvme);
+    if (unlikely(slot->key != ((word3 & 0xffffu) | NVME_IN_FLIGHT) ||
+                 (word2 & 0xffffu) >= queue->sq_entries)) {
         return NULL;
     }
-    queue->free_slots[queue->free_count++] = (uint8_t)index;
+    slot->key = word3 & 0xffffu;
     return slot;
 }
 
-uint32_t nvme_reap(struct nvme *nvme, struct block_completion *completions, uint32_t max)
+static inline uint32_t reap(struct nvme *nvme, struct block_completion *completions, uint32_t max)
 {
     struct nvme_queue *queue = &nvme->io;
+    uint32_t head = queue->head;
+    uint32_t phase = queue->phase;
+    uint32_t free_count = queue->free_count;
     uint32_t done = 0;
+    uint32_t taken = 0;
 
-    while (done < max) {
-        uint32_t word3 = completion_word(queue, 3);
-        if (!completion_is_new(queue, word3)) {
+    for (; done < max; taken++) {
+        const volatile uint32_t *entry = completion_at(queue, head);
+        uint32_t word3 = entry[3];
+        if ((word3 >> 16 & 1u) != phase) {
             break;
         }
         __atomic_thread_fence(__ATOMIC_ACQUIRE);
-        struct nvme_command_slot *slot = take_completion(nvme, queue, word3);
-        if (likely(slot != NULL)) {
-            struct block_completion *completion = &completions[done++];
-            completion->cookie = slot->cookie;
-            completion->block = 0;
-            completion->status = STATUS_OK;
-            completion->device_status = word3 >> 17 & NVME_STATUS_MASK;
-            if (unlikely(completion->device_status != 0 || slot->operation >= BLOCK_ZONE_APPEND)) {
-                uint64_t low = completion_word(queue, 0);
-                finish_slow(nvme, slot, completion,
-                            (uint64_t)completion_word(queue, 1) << 32 | low);
-            }
-            slot->operation = 0;
+        struct nvme_command_slot *slot = slot_of(queue, entry[2], word3);
+        if (unlikely(++head == queue->cq_entries)) {
+            head = 0;
+            phase ^= 1u;
         }
-        next_completion(queue);
-        if (unlikely(nvme->reset_wanted)) {
+        if (unlikely(slot == NULL)) {
+            violation(nvme);
+            taken++;
             break;
         }
+        struct block_completion *completion = &completions[done++];
+        uint32_t status = word3 >> 17 & NVME_STATUS_MASK;
+        *completion = (struct block_completion){.cookie = slot->cookie, .device_status = status};
+        if (unlikely(status != 0 || slot->operation >= BLOCK_ZONE_APPEND)) {
+            uint64_t low = entry[0];
+            finish_slow(nvme, slot, completion, (uint64_t)entry[1] << 32 | low);
+        }
+        queue->free_slots[free_count++] = (uint8_t)(word3 & NVME_SLOT_MASK);
     }
-    if (queue->head_told >= queue->head_batch) {
-        tell_head(nvme, queue);
-    }
-    if (done != 0) {
+    if (taken != 0) {
+        queue->head = (uint16_t)head;
+        queue->phase = (uint16_t)phase;
+        queue->free_count = free_count;
+        queue->head_told = (uint16_t)(queue->head_told + taken);
+        if (queue->head_told >= queue->head_batch) {
+            tell_head(nvme, queue);
+        }
         nvme->counters.completed += done;
-        nvme->resets_in_row = 0;
+        nvme->resets_in_row = done != 0 ? 0 : nvme->resets_in_row;
     }
     return done;
 }
@@ -480,21 +242,25 @@ void nvme_tell_head(struct nvme *nvme)
 bool nvme_admin_reap(struct nvme *nvme, struct nvme_result *result, uint8_t *purpose)
 {
     struct nvme_queue *queue = &nvme->admin;
-    uint32_t word3 = completion_word(queue, 3);
+    const volatile uint32_t *entry = completion_at(queue, queue->head);
+    uint32_t word3 = entry[3];
 
-    if (!completion_is_new(queue, word3)) {
+    if ((word3 >> 16 & 1u) != queue->phase) {
         return false;
     }
     __atomic_thread_fence(__ATOMIC_ACQUIRE);
-    struct nvme_command_slot *slot = take_completion(nvme, queue, word3);
+    struct nvme_command_slot *slot = slot_of(queue, entry[2], word3);
     if (slot == NULL) {
+        violation(nvme);
         return false;
     }
-    *result =
-        (struct nvme_result){word3 >> 17 & NVME_STATUS_MASK, slot->cid, completion_word(queue, 0)};
+    *result = (struct nvme_result){word3 >> 17 & NVME_STATUS_MASK, entry[0]};
     *purpose = slot->operation;
-    slot->operation = 0;
-    next_completion(queue);
+    queue->free_slots[queue->free_count++] = (uint8_t)(word3 & NVME_SLOT_MASK);
+    if (++queue->head == queue->cq_entries) {
+        queue->head = 0;
+        queue->phase ^= 1u;
+    }
     tell_head(nvme, queue);
     return true;
 }
@@ -503,31 +269,49 @@ void nvme_fail_outstanding(struct nvme *nvme, status_t status)
 {
     for (uint32_t i = 0; i < nvme->io.depth; i++) {
         struct nvme_command_slot *slot = &nvme->io.slots[i];
-        if (slot->operation != 0 && slot->local_status == 0) {
-            slot->local_status = (uint32_t)-status;
+        if ((slot->key & NVME_IN_FLIGHT) != 0) {
+            slot->key &= ~NVME_IN_FLIGHT;
+            slot->local_status = (uint16_t)-status;
             nvme->local_count++;
         }
     }
 }
 
-uint32_t nvme_reap_local(struct nvme *nvme, struct block_completion *completions, uint32_t max)
+static uint32_t reap_local(struct nvme *nvme, struct block_completion *completions, uint32_t max)
 {
     struct nvme_queue *queue = &nvme->io;
     uint32_t done = 0;
 
     for (uint32_t i = 0; i < NVME_QUEUE_ENTRIES && done < max && nvme->local_count != 0; i++) {
         struct nvme_command_slot *slot = &queue->slots[i];
-        if (slot->operation == 0 || slot->local_status == 0) {
+        if (slot->local_status == 0) {
             continue;
         }
         completions[done++] = (struct block_completion){.cookie = slot->cookie,
                                                         .status = -(status_t)slot->local_status};
-        slot->operation = 0;
         slot->local_status = 0;
         queue->free_slots[queue->free_count++] = (uint8_t)i;
         nvme->local_count--;
         nvme->counters.errors++;
     }
     nvme->counters.completed += done;
+    return done;
+}
+
+uint32_t nvme_poll(struct nvme *nvme, struct block_completion *completions, uint32_t max,
+                   time_ns_t now_ns)
+{
+    uint32_t done = 0;
+
+    if (unlikely(nvme->local_count != 0)) {
+        done = reap_local(nvme, completions, max);
+    }
+    if (likely(nvme->state == NVME_READY || nvme->state == NVME_STOPPING)) {
+        done += reap(nvme, completions + done, max - done);
+    }
+    if (unlikely(nvme->state != NVME_READY || now_ns >= nvme->next_check_ns || nvme->reset_wanted ||
+                 nvme->admin.free_count != nvme->admin.depth)) {
+        nvme_poll_slowly(nvme, now_ns);
+    }
     return done;
 }

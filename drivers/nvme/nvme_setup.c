@@ -146,6 +146,9 @@ static status_t read_controller(struct nvme *nvme)
         1u << (mdts + page_shift) < nvme->transfer_bytes_max) {
         nvme->transfer_bytes_max = 1u << (mdts + page_shift);
     }
+    while (nvme->transfer_bytes_max > nvme->config.data.bytes) {
+        nvme->transfer_bytes_max /= 2u;
+    }
     nvme->append_bytes_max = nvme->transfer_bytes_max;
     nvme->block.flags = ((data[525] & 1u) != 0 ? BLOCK_DEVICE_VOLATILE_CACHE : 0u) |
                         ((optional & 4u) != 0 ? BLOCK_DEVICE_DISCARD : 0u) |
@@ -211,6 +214,9 @@ static status_t read_namespace(struct nvme *nvme)
     block->block_count = size;
     block->block_shift = shift;
     block->block_bytes = 1u << shift;
+    while (nvme->transfer_bytes_max >> shift > size) {
+        nvme->transfer_bytes_max /= 2u;
+    }
     block->max_transfer_blocks = nvme->transfer_bytes_max >> shift;
     block->queue_depth = nvme->io.depth;
     return STATUS_OK;

@@ -1,0 +1,261 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+/* From requests to submission entries; the hot path of submission. */
+#include "drivers/nvme/nvme_internal.h"
+#include "lib/base/bytes.h"
+#include "lib/base/endian.h"
+
+/* Fills PRP1 and PRP2 for `bytes` at `data` (Base 4.3). False: not in the data memory. */
+static bool fill_prps(const struct nvme *nvme, struct nvme_command *command, const void *data,
+                      uint64_t bytes)
+{
+    const struct dma_region *region = &nvme->config.data;
+    uint64_t offset = (uint64_t)((uintptr_t)data - (uintptr_t)region->base);
+
+    if (unlikely(offset >= region->bytes || bytes > region->bytes - offset || (offset & 3u) != 0)) {
+        return false;
+    }
+    const uint64_t *page = region->page_device_address + (offset >> PAGE_SHIFT);
+    uint64_t in_page = offset & (PAGE_BYTES - 1u);
+    uint64_t first = page[0] + in_page;
+    uint64_t pages = (in_page + bytes + PAGE_BYTES - 1u) >> PAGE_SHIFT;
+    uint64_t second = 0;
+
+    if (pages == 2) {
+        second = page[1];
+    } else if (pages > 2) {
+        uint32_t slot = nvme->io.free_slots[nvme->io.free_count - 1u];
+        uint64_t at = (uint64_t)slot * NVME_PRP_LIST_BYTES;
+        uint8_t *list = nvme->prp_lists + at;
+        if (unlikely(pages - 1u > NVME_PRP_LIST_BYTES / 8u)) {
+            return false;
+        }
+        memcpy(list, page + 1, (size_t)(pages - 1u) * 8u);
+        second = dma_device_address(&nvme->config.dma, NVME_PAGE_PRP_LISTS * PAGE_BYTES + at);
+    }
+    command->word[6] = (uint32_t)first;
+    command->word[7] = (uint32_t)(first >> 32);
+    command->word[8] = (uint32_t)second;
+    command->word[9] = (uint32_t)(second >> 32);
+    return true;
+}
+
+/* ---- Commands ---- */
+
+static inline void fill_range(struct nvme_command *command, uint64_t block, uint32_t blocks)
+{
+    command->word[10] = (uint32_t)block;
+    command->word[11] = (uint32_t)(block >> 32);
+    command->word[12] = blocks - 1u;
+}
+
+static bool range_fits(const struct block_device *block, const struct block_request *request,
+                       uint32_t most)
+{
+    return request->blocks != 0 && request->blocks <= most && request->block < block->block_count &&
+           request->blocks <= block->block_count - request->block;
+}
+
+/* A discard's one range lies where the slot's PRP list would (Base 6.7). */
+static void fill_discard(const struct nvme *nvme, struct nvme_command *command,
+                         const struct block_request *request)
+{
+    uint32_t slot = nvme->io.free_slots[nvme->io.free_count - 1u];
+    size_t at = (size_t)slot * NVME_PRP_LIST_BYTES;
+    uint8_t *range = nvme->prp_lists + at;
+    uint64_t address = dma_device_address(&nvme->config.dma, NVME_PAGE_PRP_LISTS * PAGE_BYTES + at);
+
+    store_le32(range, 0);
+    store_le32(range + 4, request->blocks);
+    store_le64(range + 8, request->block);
+    command->word[0] = NVME_IO_DATASET;
+    command->word[6] = (uint32_t)address;
+    command->word[7] = (uint32_t)(address >> 32);
+    command->word[11] = NVME_DATASET_DEALLOCATE;
+}
+
+static bool fill_zone_command(const struct nvme *nvme, struct nvme_command *command,
+                              const struct block_request *request)
+{
+    static const uint8_t actions[] = {
+        [BLOCK_ZONE_RESET] = NVME_ZONE_RESET,
+        [BLOCK_ZONE_FINISH] = NVME_ZONE_FINISH,
+        [BLOCK_ZONE_OPEN] = NVME_ZONE_OPEN,
+        [BLOCK_ZONE_CLOSE] = NVME_ZONE_CLOSE,
+    };
+
+    if (!nvme_is_zone_start(&nvme->block, request->block)) {
+        return false;
+    }
+    command->word[10] = (uint32_t)request->block;
+    command->word[11] = (uint32_t)(request->block >> 32);
+    if (request->operation == BLOCK_ZONE_REPORT) {
+        uint32_t bytes =
+            NVME_ZONE_REPORT_HEADER_BYTES + request->blocks * NVME_ZONE_DESCRIPTOR_BYTES;
+        command->word[0] = NVME_IO_ZONE_RECEIVE;
+        command->word[12] = bytes / 4u - 1u;
+        command->word[13] = NVME_ZONE_REPORT_PARTIAL;
+        return request->blocks != 0 && request->blocks <= BLOCK_ZONE_REPORT_MAX &&
+               fill_prps(nvme, command, request->data, BLOCK_ZONE_REPORT_BYTES);
+    }
+    command->word[0] = NVME_IO_ZONE_SEND;
+    command->word[13] = actions[request->operation];
+    return true;
+}
+
+/* Any operation. False: the request is wrong in itself. */
+static bool fill_command(const struct nvme *nvme, struct nvme_command *command,
+                         const struct block_request *request)
+{
+    const struct block_device *block = &nvme->block;
+    uint32_t fua = (request->flags & BLOCK_FUA) != 0 ? NVME_FUA : 0;
+
+    *command = (struct nvme_command){0};
+    command->word[1] = nvme->namespace_id;
+    switch (request->operation) {
+    case BLOCK_READ:
+    case BLOCK_WRITE:
+        command->word[0] = request->operation == BLOCK_READ ? NVME_IO_READ : NVME_IO_WRITE;
+        fill_range(command, request->block, request->blocks);
+        command->word[12] |= request->operation == BLOCK_WRITE ? fua : 0;
+        return range_fits(block, request, block->max_transfer_blocks) &&
+               fill_prps(nvme, command, request->data,
+                         (uint64_t)request->blocks << block->block_shift);
+    case BLOCK_FLUSH:
+        command->word[0] = NVME_IO_FLUSH;
+        return true;
+    case BLOCK_WRITE_ZEROES:
+        command->word[0] = NVME_IO_WRITE_ZEROES;
+        fill_range(command, request->block, request->blocks);
+        command->word[12] |= fua;
+        return (block->flags & BLOCK_DEVICE_WRITE_ZEROES) != 0 &&
+               range_fits(block, request, BLOCK_RANGE_MAX);
+    case BLOCK_DISCARD:
+        fill_discard(nvme, command, request);
+        return (block->flags & BLOCK_DEVICE_DISCARD) != 0 &&
+               range_fits(block, request, BLOCK_RANGE_MAX);
+    case BLOCK_ZONE_APPEND:
+        command->word[0] = NVME_IO_ZONE_APPEND;
+        fill_range(command, request->block, request->blocks);
+        command->word[12] |= fua;
+        /* The drive itself refuses what is not a zone's start. */
+        return range_fits(block, request, block->max_append_blocks) &&
+               fill_prps(nvme, command, request->data,
+                         (uint64_t)request->blocks << block->block_shift);
+    case BLOCK_ZONE_RESET:
+    case BLOCK_ZONE_FINISH:
+    case BLOCK_ZONE_OPEN:
+    case BLOCK_ZONE_CLOSE:
+    case BLOCK_ZONE_REPORT:
+        return fill_zone_command(nvme, command, request);
+    default:
+        return false;
+    }
+}
+
+/* Takes a slot for a request that never reaches the device. */
+static void complete_locally(struct nvme *nvme, const struct block_request *request,
+                             status_t status)
+{
+    struct nvme_queue *queue = &nvme->io;
+    struct nvme_command_slot *slot = &queue->slots[queue->free_slots[--queue->free_count]];
+
+    slot->cookie = request->cookie;
+    slot->local_status = (uint16_t)-status;
+    nvme->local_count++;
+}
+
+static inline void note_request(struct nvme_command_slot *slot, const struct block_request *request,
+                                time_ns_t deadline_ns)
+{
+    slot->cookie = request->cookie;
+    slot->operation = request->operation;
+    slot->deadline_ns = deadline_ns;
+}
+
+/* Everything but what submit_plain takes. */
+static void submit_any(struct nvme *nvme, const struct block_request *request,
+                       time_ns_t deadline_ns)
+{
+    struct nvme_command command;
+
+    if (nvme->state == NVME_DEAD) {
+        complete_locally(nvme, request, STATUS_DEVICE_ERROR);
+        return;
+    }
+    if (!fill_command(nvme, &command, request)) {
+        complete_locally(nvme, request, STATUS_INVALID_ARGUMENT);
+        return;
+    }
+    struct nvme_command_slot *slot = nvme_queue_push(&nvme->io, &command);
+    note_request(slot, request, deadline_ns);
+    slot->block = request->block;
+    slot->data = request->data;
+}
+
+/* A submission entry as eight words of 64 bits (Base 4.2). */
+typedef uint64_t __attribute__((may_alias)) entry_word_t;
+
+/* The hot path: reads and writes of right ranges and at most two pages. False: not such a one,
+ * nothing was done. transfer_bytes_max is at most the data memory and the namespace, so that the
+ * subtractions cannot wrap. */
+static inline bool submit_plain(struct nvme *nvme, const struct block_request *request,
+                                time_ns_t deadline_ns)
+{
+    const struct block_device *block = &nvme->block;
+    const struct dma_region *region = &nvme->config.data;
+    uint64_t offset = (uint64_t)((uintptr_t)request->data - (uintptr_t)region->base);
+    uint64_t bytes = (uint64_t)request->blocks << block->block_shift;
+    uint64_t in_page = offset & (PAGE_BYTES - 1u);
+
+    if (unlikely((uint32_t)request->operation - BLOCK_READ > BLOCK_WRITE - BLOCK_READ ||
+                 bytes - 1u >= nvme->transfer_bytes_max ||
+                 request->block > block->block_count - request->blocks ||
+                 offset > region->bytes - bytes || in_page + bytes > 2u * PAGE_BYTES ||
+                 (offset & 3u) != 0)) {
+        return false;
+    }
+    const uint64_t *page = region->page_device_address + (offset >> PAGE_SHIFT);
+    struct nvme_command_slot *slot = nvme_slot_take(&nvme->io);
+    entry_word_t *entry = (entry_word_t *)(void *)nvme_entry_take(&nvme->io);
+    bool write = request->operation == BLOCK_WRITE;
+    uint32_t fua = write && (request->flags & BLOCK_FUA) != 0 ? NVME_FUA : 0;
+
+    entry[0] = (uint64_t)nvme->namespace_id << 32 | (uint32_t)(slot->key << 16) |
+               (write ? NVME_IO_WRITE : NVME_IO_READ);
+    entry[1] = 0;
+    entry[2] = 0;
+    entry[3] = page[0] + in_page;
+    entry[4] = in_page + bytes > PAGE_BYTES ? page[1] : 0;
+    entry[5] = request->block;
+    entry[6] = (request->blocks - 1u) | fua;
+    entry[7] = 0;
+    note_request(slot, request, deadline_ns);
+    return true;
+}
+
+uint32_t nvme_submit(struct nvme *nvme, const struct block_request *requests, uint32_t count,
+                     time_ns_t now_ns)
+{
+    struct nvme_queue *queue = &nvme->io;
+    time_ns_t deadline_ns = now_ns + nvme->config.deadline_ns;
+    uint16_t tail = queue->tail;
+
+    if (unlikely(nvme->state != NVME_READY && nvme->state != NVME_DEAD)) {
+        return 0;
+    }
+    if (queue->free_count == queue->depth) {
+        nvme->next_check_ns = deadline_ns;
+    }
+    count = count < queue->free_count ? count : queue->free_count;
+    for (uint32_t i = 0; i < count; i++) {
+        if (unlikely(nvme->state == NVME_DEAD) ||
+            unlikely(!submit_plain(nvme, &requests[i], deadline_ns))) {
+            submit_any(nvme, &requests[i], deadline_ns);
+        }
+    }
+    if (likely(queue->tail != tail)) {
+        nvme_queue_ring(nvme, queue);
+    }
+    nvme->counters.submitted += count;
+    return count;
+}
