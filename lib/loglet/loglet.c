@@ -217,11 +217,9 @@ static void complete(struct loglet_device *device, const struct block_completion
 
 void device_pump(struct loglet_device *device, time_ns_t now_ns)
 {
-    if (likely(device->phase == PHASE_OPEN || device->phase == PHASE_DRAIN)) {
-        for (uint32_t i = 0; i < LOGLET_LOGS_MAX; i++) {
-            if (device->logs[i].unsent != NONE && device->logs[i].info.id != 0) {
-                log_send(&device->logs[i], now_ns);
-            }
+    if (device->phase == PHASE_OPEN || device->phase == PHASE_DRAIN) {
+        for (uint32_t left = device->unsent_logs; left != 0; left &= left - 1u) {
+            log_send(&device->logs[__builtin_ctz(left)], now_ns);
         }
     }
     if (unlikely(device->super_wanted) && device->phase != PHASE_FAILED) {

@@ -194,6 +194,7 @@ static void close_frame(struct loglet *log, log_position_t open_record)
     if (log->unsent == NONE) {
         log->unsent = index;
     }
+    device->unsent_logs |= 1u << log->index;
     log->counters.frames++;
     log->counters.frame_bytes += bytes;
     log->counters.padding_bytes += bytes - frame->used;
@@ -352,7 +353,7 @@ void log_send(struct loglet *log, time_ns_t now_ns)
                                         .flags = BLOCK_FUA};
         if (frame->state == FRAME_OPEN) {
             log->unsent = NONE;
-            return;
+            break;
         }
         if (frame->state == FRAME_READY) {
             uint32_t offset = position_offset(device, frame->position);
@@ -382,6 +383,7 @@ void log_send(struct loglet *log, time_ns_t now_ns)
         }
         log->unsent = frame->next;
     }
+    device->unsent_logs &= ~(1u << log->index);
 }
 
 static void log_fail(struct loglet *log, status_t why)
@@ -434,6 +436,7 @@ void log_frame_done(struct loglet_device *device, uint32_t index,
         if (log->unsent == NONE || device->frames[log->unsent].sequence > frame->sequence) {
             log->unsent = index;
         }
+        device->unsent_logs |= 1u << log->index;
         return;
     }
     if (device->zoned) {

@@ -144,6 +144,7 @@ struct loglet_device {
     uint32_t free_extents;
     uint32_t dead_extents;
     uint32_t promised_extents;
+    uint32_t unsent_logs; /* bit i: log i may have frames to send */
     uint32_t requests_count;
     struct block_request requests[BATCH];
     struct loglet logs[LOGLET_LOGS_MAX];
