@@ -26,7 +26,7 @@ CELLS += reaper rogue
 reaper_DIRS := tests/cells/reaper
 rogue_DIRS := tests/cells/rogue
 NET_DRIVER_DIRS := drivers/net drivers/net/intel drivers/net/ring drivers/net/virtio drivers/pci lib/ring
-NETWORK_DIRS := apps/network $(NET_DRIVER_DIRS) lib/net
+NETWORK_DIRS := drivers/net/cell $(NET_DRIVER_DIRS) lib/net
 CELLS += echo
 echo_DIRS := apps/echo $(NETWORK_DIRS)
 CELLS += nic
@@ -50,7 +50,7 @@ KERNEL_CORE_DIRS := kernel kernel/object kernel/arch/host
 # Folders whose code is also built for the host, with their *_test.c and *_fake.c.
 # One a line, sorted, so that two changes seldom meet.
 HOST_DIRS := \
-    apps/network \
+    drivers/net/cell \
     apps/kvstore/core \
     drivers \
     drivers/net \

@@ -2,7 +2,7 @@
 /* Sends back what comes to UDP and TCP port 7 (RFC 862): datagrams from the buffer that they came
  * in, streams by a copy into the send queue. */
 #include "apps/echo/status.h"
-#include "apps/network/network.h"
+#include "drivers/net/cell/network.h"
 #include "runtime/cell.h"
 #include "runtime/event_loop.h"
 

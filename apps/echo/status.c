@@ -14,12 +14,12 @@ static size_t write_answer(char *answer, const struct event_loop *loop)
 {
     const struct event_counters *counters = &loop->counters;
     char body[ANSWER_BYTES / 2];
-    size_t bytes = format_text(
-        body, sizeof(body),
-        "{\"loop\": {\"busy_ticks\": %lu, \"spin_ticks\": %lu, \"sleep_ticks\": %lu, "
-        "\"rounds\": %lu, \"empty_rounds\": %lu, \"sleeps\": %lu}}\n",
-        counters->busy_ticks, counters->spin_ticks, counters->sleep_ticks, counters->rounds,
-        counters->empty_rounds, counters->sleeps);
+    size_t bytes =
+        format_text(body, sizeof(body),
+                    "{\"loop\": {\"busy_ticks\": %lu, \"spin_ticks\": %lu, \"sleep_ticks\": %lu, "
+                    "\"rounds\": %lu, \"empty_rounds\": %lu, \"sleeps\": %lu}}\n",
+                    counters->busy_ticks, counters->spin_ticks, counters->sleep_ticks,
+                    counters->rounds, counters->empty_rounds, counters->sleeps);
 
     return format_text(answer, ANSWER_BYTES,
                        "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"

@@ -14,7 +14,7 @@
 
 #include "apps/kvstore/core/server.h"
 #include "apps/kvstore/core/web.h"
-#include "apps/network/network.h"
+#include "drivers/net/cell/network.h"
 #include "drivers/nvme/nvme.h"
 #include "lib/loglet/loglet.h"
 #include "runtime/cell.h"

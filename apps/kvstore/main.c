@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 /*
  * Configuration (manifest): port (6379), http_port (80, 0: none), maxmemory (three quarters of the
- * heap), appendfsync (always), format (false), and the network's (apps/network/network.h).
+ * heap), appendfsync (always), format (false), and the network's (drivers/net/cell/network.h).
  */
 #include "apps/kvstore/cell.h"
 

@@ -45,7 +45,7 @@ struct system_ring {
 
 enum system_restart { SYSTEM_RESTART_NEVER = 0, SYSTEM_RESTART_ON_FAULT = 1 };
 enum system_cell_flags {
-    CELL_FLAG_PCI = 1u << 0,        /* gets ECAM and the PCI memory windows: the pci service */
+    CELL_FLAG_PCI = 1u << 0,         /* gets ECAM and the PCI memory windows: the pci service */
     CELL_FLAG_START_READY = 1u << 1, /* later cells start only once this one reports ready */
     CELL_FLAG_MANAGE = 1u << 2       /* may ask the supervisor to restart cells */
 };

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-#include "apps/network/address.h"
+#include "drivers/net/cell/address.h"
 
 #include "tests/check.h"
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-#include "apps/network/address.h"
+#include "drivers/net/cell/address.h"
 
 /* A decimal number up to `max`; moves *text behind it. */
 static bool take_number(const char **text, uint32_t max, uint32_t *value)

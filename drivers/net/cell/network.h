@@ -7,8 +7,8 @@
  *
  * Thread rule: the cell's one thread.
  */
-#ifndef APPS_NETWORK_NETWORK_H
-#define APPS_NETWORK_NETWORK_H
+#ifndef DRIVERS_NET_CELL_NETWORK_H
+#define DRIVERS_NET_CELL_NETWORK_H
 
 #include "drivers/net/open.h"
 #include "lib/net/stack.h"

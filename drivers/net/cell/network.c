@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-#include "apps/network/network.h"
+#include "drivers/net/cell/network.h"
 
-#include "apps/network/address.h"
+#include "drivers/net/cell/address.h"
 #include "lib/base/bytes.h"
 #include "runtime/cell.h"
 #include "runtime/random.h"

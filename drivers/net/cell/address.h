@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-#ifndef APPS_NETWORK_ADDRESS_H
-#define APPS_NETWORK_ADDRESS_H
+#ifndef DRIVERS_NET_CELL_ADDRESS_H
+#define DRIVERS_NET_CELL_ADDRESS_H
 
 #include <hallows/status.h>
 
