@@ -120,6 +120,7 @@ static bool advance_quiescing(struct supervisor *s, struct cell *cell)
     }
     cell_destroy(s, cell);
     if (s->shutting_down || cell->ended) {
+        s->shutdown_unclean += cell->ended ? 0 : 1u; /* it broke while shutting down */
         cell->stage = STAGE_STOPPED;
         return true;
     }

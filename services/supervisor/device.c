@@ -301,7 +301,7 @@ void pci_advance(struct supervisor *s)
             return;
         }
     }
-    if (s->shutting_down) {
+    if (s->pci_cell->shutdown_told) {
         pci_answer(s, PCI_REQUEST_SHUTDOWN, 0);
     }
 }

@@ -2,7 +2,7 @@
 /* The power button, the shutdown of all cells, and switching off (ACPI 6.5, 4.8.3). */
 #include "services/supervisor/supervisor.h"
 
-#define SHUTDOWN_TIMEOUT_NS 20000000000ull
+#define SHUTDOWN_TIMEOUT_NS 15000000000ull /* for each cell */
 
 /* PM1 event block: status, then enable, each 16 bits here. */
 #define PM1_ENABLE_OFFSET 2u
@@ -46,14 +46,12 @@ void power_prepare(struct supervisor *s)
 static void shutdown_start(struct supervisor *s)
 {
     s->shutting_down = true;
-    s->shutdown_deadline_ns = clock_ns(&s->boot->time) + SHUTDOWN_TIMEOUT_NS;
+    s->shutdown_left = s->cell_count;
+    s->shutdown_deadline_ns = DEADLINE_NEVER;
     log_line("power button: shutting down");
     for (uint32_t i = 0; i < s->cell_count; i++) {
-        struct cell *cell = &s->cells[i];
-        if (cell->stage == STAGE_STARTING || cell->stage == STAGE_READY) {
-            (void)notification_signal(cell->slots.shutdown);
-        } else if (cell->stage == STAGE_WAITING || cell->stage == STAGE_ENABLING) {
-            cell->stage = STAGE_STOPPED;
+        if (s->cells[i].stage == STAGE_WAITING || s->cells[i].stage == STAGE_ENABLING) {
+            s->cells[i].stage = STAGE_STOPPED;
         }
     }
 }
@@ -89,30 +87,50 @@ static void switch_off(struct supervisor *s)
     log_line("the machine cannot be switched off from here; do it by hand");
 }
 
+/* The cell whose turn it is has stopped, was told just now, or is late and stopped by force. */
+static bool cell_has_stopped(struct supervisor *s, struct cell *cell)
+{
+    time_ns_t now = clock_ns(&s->boot->time);
+
+    if (cell->stage == STAGE_STOPPED || cell->stage == STAGE_FAILED) {
+        return true;
+    }
+    if (!cell->shutdown_told) {
+        cell->shutdown_told = true;
+        s->shutdown_deadline_ns = now + SHUTDOWN_TIMEOUT_NS;
+        (void)notification_signal(cell->slots.shutdown);
+        pci_advance(s); /* the pci service waits for a reply instead */
+        return false;
+    }
+    if (now < s->shutdown_deadline_ns) {
+        return false;
+    }
+    log_line("%s did not shut down in time", cell->description->name);
+    cell_stop(cell);
+    cell->stage = STAGE_STOPPED;
+    s->shutdown_unclean++;
+    return true;
+}
+
 void power_advance(struct supervisor *s)
 {
     static const char clean[] = "hallows: clean shutdown\n";
-    uint32_t left = 0;
 
-    if (!s->shutting_down || s->shutdown_deadline_ns == DEADLINE_NEVER) {
+    if (!s->shutting_down || s->switched_off) {
         return;
     }
-    bool late = clock_ns(&s->boot->time) >= s->shutdown_deadline_ns;
-    for (uint32_t i = 0; i < s->cell_count; i++) {
-        struct cell *cell = &s->cells[i];
-        if (cell->stage != STAGE_STOPPED && cell->stage != STAGE_FAILED) {
-            left++;
-            if (late) {
-                log_line("%s did not shut down in time", cell->description->name);
-            }
+    while (s->shutdown_left > 0) {
+        if (!cell_has_stopped(s, &s->cells[s->shutdown_left - 1u])) {
+            return;
         }
+        s->shutdown_left--;
     }
-    if (left > 0 && !late) {
-        return;
-    }
+    s->switched_off = true;
     s->shutdown_deadline_ns = DEADLINE_NEVER;
-    if (left == 0) {
+    if (s->shutdown_unclean == 0) {
         log_text(clean, sizeof(clean) - 1u);
+    } else {
+        log_line("shutdown with %u cells that did not end as they should", s->shutdown_unclean);
     }
     switch_off(s);
 }

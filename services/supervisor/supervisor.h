@@ -113,8 +113,9 @@ struct cell {
     enum stage stage;
     bool thread_made; /* there is a thread to stop and memory to take back */
     bool slots_taken;
-    bool ended;   /* by itself, with STATUS_OK: it does not start again */
-    bool managed; /* ended by SUPERVISOR_CELL_RESTART: starts again without being counted */
+    bool ended;         /* by itself, with STATUS_OK: it does not start again */
+    bool shutdown_told; /* it has been asked to flush and stop */
+    bool managed;       /* ended by SUPERVISOR_CELL_RESTART: starts again without being counted */
     uint32_t index;
     uint32_t generation;
     uint32_t faults;
@@ -143,8 +144,11 @@ struct supervisor {
     bool pci_waits;        /* the other one holds the pci service's NEXT */
     bool said_ready;
     bool shutting_down;
-    time_ns_t shutdown_deadline_ns;
-    uint64_t unix_ns_at_zero; /* Unix time in ns at system time 0; 0: not known */
+    bool switched_off;
+    uint32_t shutdown_left;         /* cells [0, shutdown_left) are not known to have stopped */
+    uint32_t shutdown_unclean;      /* cells that did not end as they should */
+    time_ns_t shutdown_deadline_ns; /* of the cell whose turn it is; NEVER: nothing to wait for */
+    uint64_t unix_ns_at_zero;       /* Unix time in ns at system time 0; 0: not known */
     uint32_t next_slot;
     uint64_t next_address;
     uint32_t cell_count;
@@ -293,7 +297,8 @@ void calendar_read(struct supervisor *s);
 void power_prepare(struct supervisor *s);
 /* Something signalled the supervisor's notification. */
 void power_event(struct supervisor *s, uint64_t events);
-/* Finishes the shutdown when all cells have stopped or its deadline has passed. */
+/* Goes on with the shutdown: the last cell first, since those before it may serve it; each has its
+ * deadline. Switches the machine off when all have stopped. */
 void power_advance(struct supervisor *s);
 
 #endif
