@@ -1,0 +1,220 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+#include "drivers/net/intel/intel_fake.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "drivers/dma_fake.h"
+#include "lib/base/endian.h"
+
+#define MSIX_BAR 3u
+#define MSIX_ENTRIES 5u
+
+static uint32_t *reg(struct intel_fake *fake, uint32_t at)
+{
+    return &fake->registers[at / 4u];
+}
+
+static void reset(struct intel_fake *fake)
+{
+    uint32_t link = *reg(fake, INTEL_STATUS) & INTEL_STATUS_LU;
+
+    memset(fake->registers, 0, INTEL_REGISTER_BYTES);
+    *reg(fake, INTEL_STATUS) = link;
+    *reg(fake, INTEL_RAL0) = load_le32(fake->mac);
+    *reg(fake, INTEL_RAH0) = INTEL_RAH_VALID | load_le16(fake->mac + 4);
+    fake->causes = fake->mask = 0;
+    fake->rx_head = fake->tx_head = 0;
+    fake->reset_left = fake->reset_reads;
+    fake->resets++;
+}
+
+static uint64_t fake_read(void *context, size_t offset, unsigned width)
+{
+    struct intel_fake *fake = context;
+    const struct intel_chip *chip = fake->chip;
+    uint32_t value = fake->registers[offset / 4u];
+
+    if (fake->gone || width != 4) {
+        return 0xffffffffu;
+    }
+    if (offset == INTEL_CTRL && fake->reset_left > 0 && --fake->reset_left > 0) {
+        return value | INTEL_CTRL_RST;
+    }
+    if (offset == chip->rx_block + INTEL_QUEUE_CONTROL && fake->enable_left > 0 &&
+        --fake->enable_left > 0) {
+        return value & ~INTEL_QUEUE_ENABLE;
+    }
+    return value;
+}
+
+static void interrupt(struct intel_fake *fake, uint32_t cause)
+{
+    fake->causes |= cause;
+    if ((fake->causes & fake->mask & cause) != 0) {
+        fake->interrupts++;
+        fake->causes &= ~cause; /* EIAC */
+    }
+}
+
+static bool is_enabled(struct intel_fake *fake, uint32_t block)
+{
+    return (*reg(fake, block + INTEL_QUEUE_CONTROL) & INTEL_QUEUE_ENABLE) != 0;
+}
+
+static void fake_write(void *context, size_t offset, unsigned width, uint64_t value)
+{
+    struct intel_fake *fake = context;
+    const struct intel_chip *chip = fake->chip;
+
+    if (width != 4) {
+        fake->faults++;
+        return;
+    }
+    fake->registers[offset / 4u] = (uint32_t)value;
+    if (offset == INTEL_CTRL && (value & INTEL_CTRL_RST) != 0) {
+        reset(fake);
+    } else if (offset == INTEL_MDIC) {
+        *reg(fake, INTEL_MDIC) |= INTEL_MDIC_READY | (fake->mdic_error ? INTEL_MDIC_ERROR : 0u);
+    } else if (offset == chip->rx_block + INTEL_QUEUE_CONTROL) {
+        fake->enable_left = fake->enable_reads;
+    } else if (offset == chip->rx_block + INTEL_QUEUE_TAIL) {
+        fake->rx_tail_writes += is_enabled(fake, chip->rx_block);
+    } else if (offset == chip->tx_block + INTEL_QUEUE_TAIL) {
+        fake->tx_tail_writes += is_enabled(fake, chip->tx_block);
+    } else if (offset == chip->cause_clear) {
+        fake->causes &= ~(uint32_t)value;
+    } else if (offset == chip->mask_set) {
+        fake->mask |= (uint32_t)value;
+        interrupt(fake, 0);
+    } else if (offset == chip->mask_clear) {
+        fake->mask &= ~(uint32_t)value;
+    }
+}
+
+void intel_fake_init(struct intel_fake *fake, uint16_t pci_device)
+{
+    static const uint8_t mac[6] = {0x52, 0x54, 0, 0xab, 0xcd, 0xef};
+
+    memset(fake, 0, sizeof *fake);
+    fake->chip = intel_find_chip(pci_device);
+    fake->registers = aligned_alloc(PAGE_BYTES, INTEL_REGISTER_BYTES);
+    fake->config = aligned_alloc(PAGE_BYTES, PAGE_BYTES);
+    fake->msix = aligned_alloc(PAGE_BYTES, PAGE_BYTES);
+    memset(fake->registers, 0, INTEL_REGISTER_BYTES);
+    memset(fake->config, 0, PAGE_BYTES);
+    memset(fake->msix, 0, PAGE_BYTES);
+    memcpy(fake->mac, mac, sizeof mac);
+    store_le16(fake->config + 6, 0x10);
+    fake->config[0x34] = 0x70;
+    fake->config[0x70] = 0x11; /* MSI-X */
+    store_le16(fake->config + 0x72, MSIX_ENTRIES - 1u);
+    store_le32(fake->config + 0x74, MSIX_BAR);
+    fake->device.kind = SYSTEM_DEVICE_NET;
+    fake->device.pci_vendor = INTEL_PCI_VENDOR;
+    fake->device.pci_device = pci_device;
+    fake->device.irq_count = 2;
+    fake->device.config = fake->config;
+    fake->device.bar[0] = fake->registers;
+    fake->device.bar_bytes[0] = INTEL_REGISTER_BYTES;
+    fake->device.bar[MSIX_BAR] = fake->msix;
+    fake->device.bar_bytes[MSIX_BAR] = PAGE_BYTES;
+    fake->window = (struct mmio_fake){
+        .base = fake->registers,
+        .bytes = INTEL_REGISTER_BYTES,
+        .read = fake_read,
+        .write = fake_write,
+        .context = fake,
+    };
+    mmio_fake_add(&fake->window);
+    intel_fake_set_link(fake, true);
+}
+
+void intel_fake_destroy(struct intel_fake *fake)
+{
+    mmio_fake_remove(&fake->window);
+    free(fake->registers);
+    free(fake->config);
+    free(fake->msix);
+}
+
+void intel_fake_set_link(struct intel_fake *fake, bool up)
+{
+    *reg(fake, INTEL_STATUS) &= ~INTEL_STATUS_LU;
+    *reg(fake, INTEL_STATUS) |= up ? INTEL_STATUS_LU : 0u;
+}
+
+static void *reach(struct intel_fake *fake, uint64_t address, size_t bytes)
+{
+    void *at = dma_fake_reach(address, bytes);
+
+    if (at == NULL) {
+        fake->faults++;
+    }
+    return at;
+}
+
+/* The queue's descriptors; NULL if it does not run. */
+static void *descriptors(struct intel_fake *fake, uint32_t block)
+{
+    uint64_t address = *reg(fake, block + INTEL_QUEUE_BASE_LOW) |
+                       (uint64_t)*reg(fake, block + INTEL_QUEUE_BASE_HIGH) << 32;
+    uint32_t bytes = *reg(fake, block + INTEL_QUEUE_BYTES);
+
+    if (!is_enabled(fake, block) || bytes == 0) {
+        return NULL;
+    }
+    return reach(fake, address, bytes);
+}
+
+bool intel_fake_deliver(struct intel_fake *fake, const struct intel_fake_frame *frame)
+{
+    uint32_t block = fake->chip->rx_block;
+    struct intel_rx_descriptor *ring = descriptors(fake, block);
+
+    if (ring == NULL || (*reg(fake, INTEL_RCTL) & INTEL_RCTL_EN) == 0 ||
+        fake->rx_head == *reg(fake, block + INTEL_QUEUE_TAIL)) {
+        return false;
+    }
+    struct intel_rx_descriptor *descriptor = &ring[fake->rx_head];
+    void *to = reach(fake, descriptor->address, 2048);
+    if (to == NULL) {
+        return false;
+    }
+    memcpy(to, frame->bytes, frame->length);
+    descriptor->length = frame->told_length != 0 ? frame->told_length : (uint16_t)frame->length;
+    descriptor->status =
+        (INTEL_RX_DONE | INTEL_RX_END_OF_PACKET | frame->status) & ~frame->status_less;
+    fake->rx_head = (fake->rx_head + 1u) & INTEL_RING_MASK;
+    interrupt(fake, fake->chip->rx_cause);
+    return true;
+}
+
+unsigned intel_fake_send(struct intel_fake *fake, unsigned max)
+{
+    uint32_t block = fake->chip->tx_block;
+    struct intel_tx_descriptor *ring = descriptors(fake, block);
+    unsigned count = 0;
+
+    while (ring != NULL && count < max &&
+           fake->tx_head != (*reg(fake, block + INTEL_QUEUE_TAIL) & INTEL_RING_MASK)) {
+        struct intel_tx_descriptor *descriptor = &ring[fake->tx_head];
+        size_t length = descriptor->command & 0xffffu;
+        const void *from = reach(fake, descriptor->address, length);
+        if (from == NULL || length > sizeof fake->sent ||
+            (descriptor->command & ~(0xffffu | INTEL_TX_REPORT)) != fake->chip->tx_command) {
+            fake->faults++;
+        } else {
+            memcpy(fake->sent, from, length);
+            fake->sent_bytes = length;
+            fake->sent_count++;
+        }
+        if ((descriptor->command & INTEL_TX_REPORT) != 0) {
+            descriptor->status |= INTEL_TX_DONE;
+            interrupt(fake, fake->chip->tx_cause_two);
+        }
+        fake->tx_head = (fake->tx_head + 1u) & INTEL_RING_MASK;
+        count++;
+    }
+    return count;
+}

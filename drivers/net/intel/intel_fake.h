@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+/*
+ * Host only: an 82574L or 82576 with one queue each way that works when it is told to, by the rules
+ * or against them.
+ */
+#ifndef DRIVERS_NET_INTEL_INTEL_FAKE_H
+#define DRIVERS_NET_INTEL_INTEL_FAKE_H
+
+#include <hallows/cell.h>
+
+#include "drivers/mmio_fake.h"
+#include "drivers/net/intel/intel_nic.h"
+
+struct intel_fake {
+    struct cell_device device; /* what the driver gets */
+    /* Set after init, before the driver attaches. */
+    uint8_t mac[6];
+    unsigned reset_reads;  /* reads of CTRL until a reset is over */
+    unsigned enable_reads; /* reads of RXDCTL until the queue is enabled */
+    bool mdic_error;
+    bool gone; /* every read gives ones */
+
+    /* What the driver did. */
+    unsigned resets;
+    unsigned rx_tail_writes, tx_tail_writes;
+    unsigned interrupts;
+    uint8_t sent[2048];
+    size_t sent_bytes;
+    unsigned sent_count;
+    unsigned faults; /* accesses to memory that is not there */
+
+    const struct intel_chip *chip;
+    uint32_t *registers;
+    uint8_t *config;
+    uint8_t *msix;
+    uint32_t causes, mask;
+    uint32_t rx_head, tx_head;
+    unsigned reset_left, enable_left;
+    struct mmio_fake window;
+};
+
+void intel_fake_init(struct intel_fake *fake, uint16_t pci_device);
+void intel_fake_destroy(struct intel_fake *fake);
+void intel_fake_set_link(struct intel_fake *fake, bool up);
+
+/* What the device writes behind a received frame. */
+struct intel_fake_frame {
+    const void *bytes;
+    size_t length;        /* copied */
+    uint32_t status;      /* or-ed to done and end of packet */
+    uint32_t status_less; /* cleared from them */
+    uint16_t told_length; /* 0: the length */
+};
+/* Receives a frame; false: no buffer was lent. */
+bool intel_fake_deliver(struct intel_fake *fake, const struct intel_fake_frame *frame);
+/* Sends at most `max` of the frames queued; returns how many. */
+unsigned intel_fake_send(struct intel_fake *fake, unsigned max);
+
+#endif
