@@ -111,6 +111,7 @@ static void arp_free(struct net_stack *stack, struct arp_entry *entry)
         netbuf_drop(stack->pool, entry->pending[i].buffer);
         stack->counters.arp_unresolved++;
     }
+    stack->arp_pending -= entry->pending_count;
     entry->pending_count = 0;
     entry->state = ARP_FREE;
     entry->address = IPV4_ANY;
@@ -167,6 +168,7 @@ static void arp_resolved(struct net_stack *stack, struct arp_entry *entry, const
         ethernet_write(at, entry->mac, stack->dev->mac, ETHERTYPE_IPV4);
         (void)stack_transmit(stack, frame);
     }
+    stack->arp_pending -= entry->pending_count;
     entry->pending_count = 0;
 }
 
@@ -230,14 +232,21 @@ static void arp_wait(struct net_stack *stack, ipv4_t neighbour, struct netframe 
         arp_set_deadline(stack, entry, stack->now + ARP_RETRY_NS);
         arp_request(stack, entry);
     }
-    if (entry->pending_count == ARP_PENDING_MAX) {
+    if (entry->pending_count == 0 && stack->arp_pending == ARP_PENDING_TOTAL_MAX) {
+        netbuf_drop(stack->pool, frame.buffer);
+        stack->counters.arp_unresolved++;
+        return;
+    }
+    if (entry->pending_count == ARP_PENDING_MAX || stack->arp_pending == ARP_PENDING_TOTAL_MAX) {
         /* The oldest gives way (RFC 1122, 2.3.2.2). */
         netbuf_drop(stack->pool, entry->pending[0].buffer);
         stack->counters.arp_unresolved++;
-        memmove(entry->pending, entry->pending + 1,
-                (ARP_PENDING_MAX - 1u) * sizeof entry->pending[0]);
+        stack->arp_pending--;
         entry->pending_count--;
+        memmove(entry->pending, entry->pending + 1,
+                entry->pending_count * sizeof entry->pending[0]);
     }
+    stack->arp_pending++;
     entry->pending[entry->pending_count++] = frame;
 }
 

@@ -24,7 +24,8 @@
 
 #define ARP_SETS 16u /* power of two */
 #define ARP_WAYS 4u
-#define ARP_PENDING_MAX 2u /* packets that wait for one neighbour */
+#define ARP_PENDING_MAX 32u       /* packets that wait for one neighbour */
+#define ARP_PENDING_TOTAL_MAX 64u /* and for all of them together */
 
 #define EPHEMERAL_PORT_FIRST 49152u /* RFC 6335, 6 */
 #define EPHEMERAL_PORTS 16384u
@@ -264,6 +265,7 @@ struct net_stack {
 
     struct arp_entry arp[ARP_SETS][ARP_WAYS];
     struct arp_entry *arp_recent; /* the last one sent to */
+    uint32_t arp_pending;         /* packets that wait, in all entries */
     time_ns_t arp_deadline;
     time_ns_t arp_defended;
 

@@ -149,7 +149,7 @@ TEST(arp_gives_up_and_frees_what_waits)
     struct received got = {0};
 
     CHECK_EQ(udp_bind(sim->stack[0], 0, take_datagram, &got, &client), STATUS_OK);
-    for (unsigned i = 0; i < 5; i++) {
+    for (unsigned i = 0; i < ARP_PENDING_MAX + 3u; i++) {
         CHECK_EQ(udp_send(client, IPV4(10, 0, 0, 77), 7, "x", 1), STATUS_OK);
     }
     sim_settle(sim);
@@ -157,8 +157,18 @@ TEST(arp_gives_up_and_frees_what_waits)
     CHECK_EQ(sim_buffers_used(sim, 0), ARP_PENDING_MAX);
     sim_run(sim, 10u * NS_PER_S);
     CHECK_EQ(sim_buffers_used(sim, 0), 0);
-    CHECK_EQ(stack_counters(sim->stack[0])->arp_unresolved, 5);
+    CHECK_EQ(stack_counters(sim->stack[0])->arp_unresolved, ARP_PENDING_MAX + 3u);
     CHECK_EQ(stack_counters(sim->stack[0])->arp_requests_out, 1 + 4);
+    /* Many neighbours together hold a bounded number of buffers. */
+    for (unsigned i = 0; i < 200; i++) {
+        (void)udp_send(client, IPV4(10, 0, 0, 20u + i), 7, "x", 1);
+        sim_settle(sim);
+    }
+    sim_settle(sim);
+    CHECK(sim_buffers_used(sim, 0) <= ARP_PENDING_TOTAL_MAX);
+    sim_run(sim, 10u * NS_PER_S);
+    CHECK_EQ(sim_buffers_used(sim, 0), 0);
+    CHECK_EQ(sim->stack[0]->arp_pending, 0);
     sim_destroy(sim);
 }
 
