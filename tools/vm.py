@@ -20,6 +20,8 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import accept_queue
+
 QEMU = "qemu-system-x86_64"
 READY = "hallows: system ready"
 CLEAN = "hallows: clean shutdown"
@@ -230,8 +232,10 @@ class Vm:
 
     def _find_ports(self):
         info = self.qmp("human-monitor-command", command_line="info usernet")
-        for host, guest in re.findall(r"HOST_FORWARD\S*\s+\d+\s+\S+\s+(\d+)\s+\S+\s+(\d+)", info):
-            self.ports[int(guest)] = int(host)
+        pattern = r"HOST_FORWARD\S*\s+(\d+)\s+\S+\s+(\d+)\s+\S+\s+(\d+)"
+        forwards = [tuple(map(int, found)) for found in re.findall(pattern, info)]
+        self.ports.update((guest, host) for _, host, guest in forwards)
+        accept_queue.lengthen(self.process.pid, [descriptor for descriptor, _, _ in forwards])
 
     def close(self):
         """Ends the machine at once, as a power cut would; safe to call twice."""
