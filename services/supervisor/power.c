@@ -4,6 +4,8 @@
 
 #define SHUTDOWN_TIMEOUT_NS 15000000000ull /* for each cell */
 
+#define OFF_TIMEOUT_NS 5000000000ull
+
 /* PM1 event block: status, then enable, each 16 bits here. */
 #define PM1_ENABLE_OFFSET 2u
 #define PM1_POWER_BUTTON (1u << 8)
@@ -74,17 +76,28 @@ void power_event(struct supervisor *s, uint64_t events)
     }
 }
 
-/* Switches the machine off, or stays if that is not possible. */
+/* Asks the machine to switch itself off, which takes it a moment. */
 static void switch_off(struct supervisor *s)
 {
     uint32_t type = s->boot->acpi_s5_sleep_type;
     uint32_t port = s->boot->acpi_pm1a_control_port;
 
+    s->switched_off = true;
+    s->shutdown_deadline_ns = clock_ns(&s->boot->time) + OFF_TIMEOUT_NS;
     if (type != SLEEP_TYPE_UNKNOWN && port != 0) {
         (void)port_out(BOOT_SLOT_IO_PORTS, port, 2,
                        type << PM1_SLEEP_TYPE_SHIFT | PM1_SLEEP_ENABLE);
     }
-    log_line("the machine cannot be switched off from here; do it by hand");
+}
+
+/* Says once that it did not. */
+static void off_advance(struct supervisor *s)
+{
+    if (s->shutdown_deadline_ns != DEADLINE_NEVER &&
+        clock_ns(&s->boot->time) >= s->shutdown_deadline_ns) {
+        s->shutdown_deadline_ns = DEADLINE_NEVER;
+        log_line("the machine cannot be switched off from here; do it by hand");
+    }
 }
 
 /* The cell whose turn it is has stopped, was told just now, or is late and stopped by force. */
@@ -116,7 +129,11 @@ void power_advance(struct supervisor *s)
 {
     static const char clean[] = "hallows: clean shutdown\n";
 
-    if (!s->shutting_down || s->switched_off) {
+    if (s->switched_off) {
+        off_advance(s);
+        return;
+    }
+    if (!s->shutting_down) {
         return;
     }
     while (s->shutdown_left > 0) {
@@ -125,8 +142,6 @@ void power_advance(struct supervisor *s)
         }
         s->shutdown_left--;
     }
-    s->switched_off = true;
-    s->shutdown_deadline_ns = DEADLINE_NEVER;
     if (s->shutdown_unclean == 0) {
         log_text(clean, sizeof(clean) - 1u);
     } else {
