@@ -179,6 +179,7 @@ static void say_ready(struct supervisor *s)
     }
     s->said_ready = true;
     if (failed == 0) {
+        log_line("%u cells up after %lu us", s->cell_count, clock_ns(&s->boot->time) / 1000u);
         log_text(ready, sizeof(ready) - 1u);
     } else {
         log_line("the system is not whole: %u of %u cells are down", failed, s->cell_count);
