@@ -166,22 +166,24 @@ TEST(log_over_the_driver_survives_power_cuts)
 /* A drive that stops answering is reset, and the writes are made again. */
 TEST(log_survives_controller_resets)
 {
-    uint32_t next = 0;
-    rig_init(false);
-    CHECK_EQ(rig_open(), STATUS_OK);
-    rig.step_ns = SECOND;
-    for (uint32_t round = 0; round < 6; round++) {
-        rig.fake.swallow = 1;
-        rig.fake.ignore_abort = round % 2u == 0;
-        CHECK_EQ(append(next++), STATUS_OK);
-        CHECK_EQ(append(next++), STATUS_OK);
+    for (uint32_t zoned = 0; zoned < 2; zoned++) {
+        uint32_t next = 0;
+        rig_init(zoned != 0);
+        CHECK_EQ(rig_open(), STATUS_OK);
+        rig.step_ns = SECOND;
+        for (uint32_t round = 0; round < 6; round++) {
+            rig.fake.swallow = 1;
+            rig.fake.ignore_abort = round % 2u == 0;
+            CHECK_EQ(append(next++), STATUS_OK);
+            CHECK_EQ(append(next++), STATUS_OK);
+        }
+        CHECK_EQ(rig.nvme.counters.resets, 3);
+        CHECK_EQ(rig.nvme.counters.aborts, 6);
+        rig.step_ns = 1000;
+        CHECK_EQ(rig_open(), STATUS_OK);
+        CHECK_EQ(count_records(), next);
+        rig_free();
     }
-    CHECK_EQ(rig.nvme.counters.resets, 3);
-    CHECK_EQ(rig.nvme.counters.aborts, 6);
-    rig.step_ns = 1000;
-    CHECK_EQ(rig_open(), STATUS_OK);
-    CHECK_EQ(count_records(), next);
-    rig_free();
 }
 
 /* One that never comes back: the log says so and acknowledges nothing more. */

@@ -181,6 +181,10 @@ static void run_one(struct block_fake *fake, uint32_t index)
     } else {
         completion.status = to_status(execute(fake, &request, &completion.block));
         completion.device_status = completion.status != STATUS_OK;
+        if (request.operation == BLOCK_ZONE_APPEND && fake->deny_next != 0) {
+            fake->deny_next--;
+            completion.status = STATUS_DEVICE_TIMEOUT;
+        }
     }
     fake->executed++;
     fake->done[fake->done_count++] = completion;

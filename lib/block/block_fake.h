@@ -20,6 +20,7 @@ struct block_fake {
     uint32_t done_count;
     bool any_order;       /* execute in random order */
     uint32_t fail_next;   /* so many requests end with DEVICE_ERROR, unexecuted */
+    uint32_t deny_next;   /* so many appends are executed and end with DEVICE_TIMEOUT */
     uint64_t writes_left; /* of writing requests before the power goes; UINT64_MAX: never */
     bool off;             /* power is off: nothing is executed or taken any more */
     uint64_t writes;

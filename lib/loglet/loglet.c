@@ -11,9 +11,6 @@
 #include "lib/base/bytes.h"
 #include "lib/loglet/loglet_internal.h"
 
-#define likely(condition) __builtin_expect(!!(condition), 1)
-#define unlikely(condition) __builtin_expect(!!(condition), 0)
-
 size_t loglet_device_bytes(void)
 {
     return sizeof(struct loglet_device);
@@ -61,8 +58,10 @@ status_t loglet_device_open(void *memory, const struct loglet_config *config, ti
                                                         : LOGLET_FRAME_BYTES;
     device->read_buffer = config->buffers;
     device->super_buffer = device->read_buffer + LOGLET_READ_BYTES;
-    device->frame_memory = device->super_buffer + SUPER_BYTES;
-    frames = (config->buffer_bytes - LOGLET_READ_BYTES - SUPER_BYTES) / LOGLET_FRAME_BYTES;
+    device->probe_buffer = device->super_buffer + SUPER_BYTES;
+    device->frame_memory = device->probe_buffer + BLOCK_ZONE_REPORT_BYTES;
+    frames = (config->buffer_bytes - LOGLET_READ_BYTES - SUPER_BYTES - BLOCK_ZONE_REPORT_BYTES) /
+             LOGLET_FRAME_BYTES;
     device->frame_count = frames < LOGLET_FRAMES_MAX ? (uint32_t)frames : LOGLET_FRAMES_MAX;
     make_frames(device);
     device->phase = zoned ? PHASE_ZONES : PHASE_SUPER;
@@ -204,6 +203,12 @@ static void complete(struct loglet_device *device, const struct block_completion
         break;
     case COOKIE_ZONE:
         log_zone_done(device, (uint32_t)value, completion->status);
+        break;
+    case COOKIE_PROBE:
+        log_probe_done(device, (uint32_t)value, completion);
+        break;
+    case COOKIE_SETTLE:
+        log_settle_done(device, (uint32_t)value, completion->status);
         break;
     default:
         device->step_outstanding--;

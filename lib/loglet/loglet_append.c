@@ -1,13 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 /*
- * From records to frames on the drive.
- *
- *   frame: FREE --log_start_frame--> OPEN --log_close_frame--> READY --log_send--> FLYING
- *            ^                                                   ^  |                |
- *            +----- retire: all older frames are durable -- DONE <--+-- completion --+
- *                                                                   retry on an error
- * A frame's place is fixed when it is opened, and frames of a log lie one behind the other, so that
- * a frame is one sequential write, or one append to the zone whose write pointer is known.
+ * From records to frames, and what users ask. A frame's place is fixed when it is opened, and
+ * frames of a log lie one behind the other.
  */
 #include "lib/base/assert.h"
 #include "lib/base/bytes.h"
@@ -15,20 +9,12 @@
 #include "lib/base/endian.h"
 #include "lib/loglet/loglet_internal.h"
 
-#define likely(condition) __builtin_expect(!!(condition), 1)
-#define unlikely(condition) __builtin_expect(!!(condition), 0)
-
 /* A record starts in a frame only if this much room is left: its header and some of its bytes. */
 #define ROOM_MIN 16u
 
 static inline uint32_t align_record(uint32_t bytes)
 {
     return (bytes + RECORD_ALIGNMENT - 1u) & ~(RECORD_ALIGNMENT - 1u);
-}
-
-static inline uint8_t *frame_memory(const struct loglet_device *device, uint32_t frame)
-{
-    return device->frame_memory + (size_t)frame * LOGLET_FRAME_BYTES;
 }
 
 static inline uint32_t round_to_blocks(const struct loglet_device *device, uint32_t bytes)
@@ -324,148 +310,6 @@ status_t loglet_append(struct loglet *log, const struct loglet_piece *pieces, ui
     log->counters.appends++;
     log->counters.append_bytes += total;
     return STATUS_OK;
-}
-
-void loglet_commit(struct loglet *log, time_ns_t now_ns)
-{
-    log_close_frame(log);
-    if (log->unsent != NONE) {
-        log_send(log, now_ns);
-        device_flush_requests(log->device, now_ns);
-    }
-}
-
-/* ---- To the drive and back ---- */
-
-/* Sends what may be sent: on a zoned drive one frame at a time, so that its place is known. */
-void log_send(struct loglet *log, time_ns_t now_ns)
-{
-    struct loglet_device *device = log->device;
-
-    if (log->state != STATUS_OK && log->state != STATUS_CLOSED) {
-        return;
-    }
-    while (log->unsent != NONE) {
-        struct frame *frame = &device->frames[log->unsent];
-        struct extent *extent = &device->extents[frame->extent];
-        struct block_request request = {.cookie = COOKIE(COOKIE_FRAME, log->unsent),
-                                        .operation = BLOCK_WRITE,
-                                        .flags = BLOCK_FUA};
-        if (frame->state == FRAME_OPEN) {
-            log->unsent = NONE;
-            break;
-        }
-        if (frame->state == FRAME_READY) {
-            uint32_t offset = position_offset(device, frame->position);
-            if (device->flying >= FRAMES_IN_FLIGHT_MAX || (device->zoned && log->flying != 0)) {
-                return;
-            }
-            request.block = extent_block(device, frame->extent);
-            if (extent->reset_needed && offset == 0) {
-                request.operation = BLOCK_ZONE_RESET;
-                request.cookie = COOKIE(COOKIE_ZONE, frame->extent);
-                request.flags = 0;
-            } else {
-                request.operation = device->zoned ? BLOCK_ZONE_APPEND : BLOCK_WRITE;
-                request.block += device->zoned ? 0 : offset >> device->block->block_shift;
-                request.blocks = frame->blocks;
-                request.data = frame_memory(device, log->unsent);
-            }
-            if (!device_request(device, &request, now_ns)) {
-                return;
-            }
-            log->flying++;
-            device->flying++;
-            if (request.operation == BLOCK_ZONE_RESET) {
-                return;
-            }
-            frame->state = FRAME_FLYING;
-        }
-        log->unsent = frame->next;
-    }
-    device->unsent_logs &= ~(1u << log->index);
-}
-
-static void log_fail(struct loglet *log, status_t why)
-{
-    if (log->state == STATUS_OK || log->state == STATUS_CLOSED) {
-        log->state = why;
-    }
-}
-
-/* Frees the frames that are durable together with all before them. */
-static void retire_frames(struct loglet *log)
-{
-    struct loglet_device *device = log->device;
-
-    while (log->first_frame != NONE && device->frames[log->first_frame].state == FRAME_DONE) {
-        uint32_t index = log->first_frame;
-        struct frame *frame = &device->frames[index];
-        log->durable = frame->durable_after;
-        log->stable = frame->position + ((uint64_t)frame->blocks << device->block->block_shift);
-        log->stable_sequence = frame->sequence + 1u;
-        log->first_frame = frame->next;
-        if (log->first_frame == NONE) {
-            log->last_frame = NONE;
-        }
-        frame->state = FRAME_FREE;
-        frame->next = device->free_frame;
-        device->free_frame = index;
-        device->free_frames++;
-    }
-}
-
-void log_frame_done(struct loglet_device *device, uint32_t index,
-                    const struct block_completion *completion)
-{
-    struct frame *frame = &device->frames[index];
-    struct loglet *log = &device->logs[frame->log];
-
-    ASSERT(frame->state == FRAME_FLYING);
-    device->flying--;
-    log->flying--;
-    if (unlikely(completion->status != STATUS_OK)) {
-        frame->state = FRAME_READY;
-        if (++frame->tries >= WRITE_TRIES) {
-            log_fail(log, completion->status == STATUS_DEVICE_TIMEOUT ? STATUS_DEVICE_TIMEOUT
-                                                                      : STATUS_DEVICE_ERROR);
-            return;
-        }
-        log->counters.retries++;
-        /* Frames sent later are passed over: they are not READY. */
-        if (log->unsent == NONE || device->frames[log->unsent].sequence > frame->sequence) {
-            log->unsent = index;
-        }
-        device->unsent_logs |= 1u << log->index;
-        return;
-    }
-    if (device->zoned) {
-        uint32_t offset = position_offset(device, frame->position);
-        uint64_t expected =
-            extent_block(device, frame->extent) + (offset >> device->block->block_shift);
-        if (completion->block != expected) { /* the header names another place: unreadable there */
-            log_fail(log, STATUS_DEVICE_ERROR);
-            return;
-        }
-        device->extents[frame->extent].written_blocks += frame->blocks;
-    }
-    frame->state = FRAME_DONE;
-    retire_frames(log);
-}
-
-/* A zone was reset for its next use. */
-void log_zone_done(struct loglet_device *device, uint32_t index, status_t status)
-{
-    struct extent *extent = &device->extents[index];
-    struct loglet *log = &device->logs[extent->log];
-
-    device->flying--;
-    log->flying--;
-    if (status != STATUS_OK) {
-        log_fail(log, STATUS_DEVICE_ERROR);
-        return;
-    }
-    extent->reset_needed = false;
 }
 
 /* ---- What users ask ---- */

@@ -294,10 +294,13 @@ TEST(write_errors)
         CHECK_EQ(rig_append(&rig, "one", 3, &position), STATUS_OK);
         rig.fake.fail_next = 3;
         CHECK_EQ(rig_append(&rig, "two", 3, &position), STATUS_OK);
+        rig.fake.deny_next = 1; /* done, but said to have failed */
+        CHECK_EQ(rig_append(&rig, "three", 5, &position), STATUS_OK);
+        CHECK_EQ(rig_append(&rig, "four", 4, &position), STATUS_OK);
         rig.fake.fail_next = 100;
-        CHECK_EQ(rig_append(&rig, "three", 5, &position), STATUS_DEVICE_ERROR);
+        CHECK_EQ(rig_append(&rig, "five", 4, &position), STATUS_DEVICE_ERROR);
         CHECK(loglet_durable(rig.log) <= position);
-        CHECK_EQ(rig_append(&rig, "four", 4, &position), STATUS_DEVICE_ERROR);
+        CHECK_EQ(rig_append(&rig, "six", 3, &position), STATUS_DEVICE_ERROR);
         rig_free(&rig);
     }
 }

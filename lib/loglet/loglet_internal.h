@@ -6,6 +6,9 @@
 #include "lib/loglet/loglet.h"
 #include "lib/loglet/loglet_format.h"
 
+#define likely(condition) __builtin_expect(!!(condition), 1)
+#define unlikely(condition) __builtin_expect(!!(condition), 0)
+
 #define NONE 0xffffffffu
 #define BATCH 32u /* requests or completions handled at a time */
 #define FRAMES_IN_FLIGHT_MAX 32u
@@ -29,7 +32,14 @@ struct extent {
     bool full_state;         /* zoned: the drive says full */
 };
 
-enum frame_state { FRAME_FREE = 0, FRAME_OPEN, FRAME_READY, FRAME_FLYING, FRAME_DONE };
+enum frame_state {
+    FRAME_FREE = 0,
+    FRAME_OPEN,
+    FRAME_READY,
+    FRAME_FLYING,
+    FRAME_LANDED,
+    FRAME_DONE
+};
 
 struct frame {
     uint64_t sequence;
@@ -57,7 +67,8 @@ struct loglet {
     uint32_t open_frame;  /* NONE: none */
     uint32_t first_frame; /* oldest not yet durable */
     uint32_t last_frame;
-    uint32_t unsent; /* oldest READY frame, NONE: none */
+    uint32_t unsent;   /* oldest READY frame, NONE: none */
+    bool probe_wanted; /* zoned: an append failed, its fate is unknown */
     uint32_t flying;
     uint32_t extent;      /* the head's; NONE: none yet */
     uint32_t head_offset; /* bytes into it, where the next frame goes */
@@ -87,7 +98,15 @@ enum device_phase {
     PHASE_FAILED
 };
 
-enum cookie_kind { COOKIE_FRAME = 1, COOKIE_JOB, COOKIE_SUPER, COOKIE_STEP, COOKIE_ZONE };
+enum cookie_kind {
+    COOKIE_FRAME = 1,
+    COOKIE_JOB,
+    COOKIE_SUPER,
+    COOKIE_STEP,
+    COOKIE_ZONE,
+    COOKIE_PROBE,
+    COOKIE_SETTLE
+};
 #define COOKIE(kind, value) ((uint64_t)(kind) << 56 | (uint64_t)(value))
 #define COOKIE_VALUE(cookie) ((cookie)&0xffffffffffffffull)
 
@@ -109,6 +128,8 @@ struct loglet_device {
     uint32_t outstanding; /* requests of any kind */
     uint8_t *read_buffer; /* LOGLET_READ_BYTES: recovery, and the superblock behind it */
     uint8_t *super_buffer;
+    uint8_t *probe_buffer; /* zone reports after a failed append */
+    bool probing;
     uint8_t *frame_memory;
 
     struct super super; /* geometry, epoch; logs are kept in `logs` */
@@ -182,6 +203,11 @@ static inline uint64_t extent_block(const struct loglet_device *device, uint32_t
     return device->super.data_block + (uint64_t)extent * device->super.extent_distance;
 }
 
+static inline uint8_t *frame_memory(const struct loglet_device *device, uint32_t frame)
+{
+    return device->frame_memory + (size_t)frame * LOGLET_FRAME_BYTES;
+}
+
 /* ---- loglet.c ---- */
 void device_fail(struct loglet_device *device, status_t why);
 /* Queues one request; sent by device_flush_requests, or when the batch is full. False: the drive's
@@ -195,13 +221,18 @@ void job_start(struct loglet_device *device, struct loglet_job *job, uint64_t bl
 
 /* ---- loglet_append.c ---- */
 void log_init(struct loglet_device *device, uint32_t index);
+void log_close_frame(struct loglet *log);
+uint32_t extent_find(const struct loglet_device *device, uint32_t log, uint64_t sequence);
+void extent_release(struct loglet_device *device, uint32_t extent);
+
+/* ---- loglet_send.c ---- */
 void log_send(struct loglet *log, time_ns_t now_ns);
 void log_frame_done(struct loglet_device *device, uint32_t index,
                     const struct block_completion *completion);
 void log_zone_done(struct loglet_device *device, uint32_t index, status_t status);
-void log_close_frame(struct loglet *log);
-uint32_t extent_find(const struct loglet_device *device, uint32_t log, uint64_t sequence);
-void extent_release(struct loglet_device *device, uint32_t extent);
+void log_probe_done(struct loglet_device *device, uint32_t index,
+                    const struct block_completion *completion);
+void log_settle_done(struct loglet_device *device, uint32_t index, status_t status);
 
 /* ---- loglet_super.c ---- */
 void super_want(struct loglet_device *device);

@@ -1,0 +1,242 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+/*
+ * Frames to the drive and back.
+ *
+ *   frame: FREE --start--> OPEN --close--> READY --log_send--> FLYING --completion--> DONE
+ *            ^                               ^                   |                      |
+ *            |                               +------ error ------+                      |
+ *            +------------- retired when all older frames of the log are DONE ----------+
+ *
+ * A frame is one sequential write, or one append to the zone whose write pointer is known. After a
+ * failed append the zone is asked first: READY again, or LANDED, and then only flushed.
+ */
+#include "lib/base/assert.h"
+#include "lib/base/bytes.h"
+#include "lib/loglet/loglet_internal.h"
+
+void loglet_commit(struct loglet *log, time_ns_t now_ns)
+{
+    log_close_frame(log);
+    if (log->unsent != NONE) {
+        log_send(log, now_ns);
+        device_flush_requests(log->device, now_ns);
+    }
+}
+
+/* Asks where the zone of the failed append stands now. */
+static void send_probe(struct loglet *log, time_ns_t now_ns)
+{
+    struct loglet_device *device = log->device;
+    struct block_request request = {.cookie = COOKIE(COOKIE_PROBE, log->unsent),
+                                    .block =
+                                        extent_block(device, device->frames[log->unsent].extent),
+                                    .blocks = 1,
+                                    .operation = BLOCK_ZONE_REPORT,
+                                    .data = device->probe_buffer};
+
+    if (!device->probing && log->flying == 0 && device_request(device, &request, now_ns)) {
+        device->probing = true;
+        log->probe_wanted = false;
+        log->flying++;
+        device->flying++;
+    }
+}
+
+/* Sends what may be sent: on a zoned drive one frame at a time, so that its place is known. */
+void log_send(struct loglet *log, time_ns_t now_ns)
+{
+    struct loglet_device *device = log->device;
+
+    if (log->state != STATUS_OK && log->state != STATUS_CLOSED) {
+        return;
+    }
+    if (unlikely(log->probe_wanted)) {
+        send_probe(log, now_ns);
+        return;
+    }
+    while (log->unsent != NONE) {
+        struct frame *frame = &device->frames[log->unsent];
+        struct extent *extent = &device->extents[frame->extent];
+        struct block_request request = {.cookie = COOKIE(COOKIE_FRAME, log->unsent),
+                                        .operation = BLOCK_WRITE,
+                                        .flags = BLOCK_FUA};
+        if (frame->state == FRAME_OPEN) {
+            log->unsent = NONE;
+            break;
+        }
+        if (frame->state == FRAME_LANDED) {
+            request.cookie = COOKIE(COOKIE_SETTLE, log->unsent);
+            request.operation = BLOCK_FLUSH;
+            request.flags = 0;
+            if (log->flying != 0 || !device_request(device, &request, now_ns)) {
+                return;
+            }
+            log->flying++;
+            device->flying++;
+            frame->state = FRAME_FLYING;
+        }
+        if (frame->state == FRAME_READY) {
+            uint32_t offset = position_offset(device, frame->position);
+            if (device->flying >= FRAMES_IN_FLIGHT_MAX || (device->zoned && log->flying != 0)) {
+                return;
+            }
+            request.block = extent_block(device, frame->extent);
+            if (extent->reset_needed && offset == 0) {
+                request.operation = BLOCK_ZONE_RESET;
+                request.cookie = COOKIE(COOKIE_ZONE, frame->extent);
+                request.flags = 0;
+            } else {
+                request.operation = device->zoned ? BLOCK_ZONE_APPEND : BLOCK_WRITE;
+                request.block += device->zoned ? 0 : offset >> device->block->block_shift;
+                request.blocks = frame->blocks;
+                request.data = frame_memory(device, log->unsent);
+            }
+            if (!device_request(device, &request, now_ns)) {
+                return;
+            }
+            log->flying++;
+            device->flying++;
+            if (request.operation == BLOCK_ZONE_RESET) {
+                return;
+            }
+            frame->state = FRAME_FLYING;
+        }
+        log->unsent = frame->next;
+    }
+    device->unsent_logs &= ~(1u << log->index);
+}
+
+static void log_fail(struct loglet *log, status_t why)
+{
+    if (log->state == STATUS_OK || log->state == STATUS_CLOSED) {
+        log->state = why;
+    }
+}
+
+/* Frees the frames that are durable together with all before them. */
+static void retire_frames(struct loglet *log)
+{
+    struct loglet_device *device = log->device;
+
+    while (log->first_frame != NONE && device->frames[log->first_frame].state == FRAME_DONE) {
+        uint32_t index = log->first_frame;
+        struct frame *frame = &device->frames[index];
+        log->durable = frame->durable_after;
+        log->stable = frame->position + ((uint64_t)frame->blocks << device->block->block_shift);
+        log->stable_sequence = frame->sequence + 1u;
+        log->first_frame = frame->next;
+        if (log->first_frame == NONE) {
+            log->last_frame = NONE;
+        }
+        frame->state = FRAME_FREE;
+        frame->next = device->free_frame;
+        device->free_frame = index;
+        device->free_frames++;
+    }
+}
+
+/* Puts a frame back whose write failed; the log fails when it was tried often enough. */
+static void retry_frame(struct loglet *log, uint32_t index, status_t why)
+{
+    struct loglet_device *device = log->device;
+    struct frame *frame = &device->frames[index];
+
+    frame->state = FRAME_READY;
+    if (++frame->tries >= WRITE_TRIES) {
+        log_fail(log, why == STATUS_DEVICE_TIMEOUT ? STATUS_DEVICE_TIMEOUT : STATUS_DEVICE_ERROR);
+        return;
+    }
+    log->counters.retries++;
+    /* Frames sent later are passed over: they are not READY. */
+    if (log->unsent == NONE || device->frames[log->unsent].sequence > frame->sequence) {
+        log->unsent = index;
+    }
+    log->probe_wanted = device->zoned;
+    device->unsent_logs |= 1u << log->index;
+}
+
+void log_frame_done(struct loglet_device *device, uint32_t index,
+                    const struct block_completion *completion)
+{
+    struct frame *frame = &device->frames[index];
+    struct loglet *log = &device->logs[frame->log];
+
+    ASSERT(frame->state == FRAME_FLYING);
+    device->flying--;
+    log->flying--;
+    if (unlikely(completion->status != STATUS_OK)) {
+        retry_frame(log, index, completion->status);
+        return;
+    }
+    if (device->zoned) {
+        uint32_t offset = position_offset(device, frame->position);
+        uint64_t expected =
+            extent_block(device, frame->extent) + (offset >> device->block->block_shift);
+        if (completion->block != expected) { /* the header names another place: unreadable there */
+            log_fail(log, STATUS_DEVICE_ERROR);
+            return;
+        }
+        device->extents[frame->extent].written_blocks += frame->blocks;
+    }
+    frame->state = FRAME_DONE;
+    retire_frames(log);
+}
+
+/* The zone's write pointer tells what became of a failed append: nothing, then it is made again;
+ * all of it, then it only has to be made durable; anything else cannot be repaired in this zone. */
+void log_probe_done(struct loglet_device *device, uint32_t index,
+                    const struct block_completion *completion)
+{
+    struct frame *frame = &device->frames[index];
+    struct loglet *log = &device->logs[frame->log];
+    uint64_t before = position_offset(device, frame->position) >> device->block->block_shift;
+    struct block_zone zone;
+
+    device->probing = false;
+    device->flying--;
+    log->flying--;
+    if (completion->status != STATUS_OK || completion->block == 0) {
+        retry_frame(log, index, completion->status);
+        return;
+    }
+    memcpy(&zone, device->probe_buffer, sizeof zone);
+    if (zone.block != extent_block(device, frame->extent) || zone.state == BLOCK_ZONE_DEAD) {
+        log_fail(log, STATUS_DEVICE_ERROR);
+    } else if (zone.written_blocks == before + frame->blocks) {
+        frame->state = FRAME_LANDED;
+    } else if (zone.written_blocks != before && !device->extents[frame->extent].reset_needed) {
+        log_fail(log, STATUS_DEVICE_ERROR);
+    }
+}
+
+/* A frame that had landed after all is durable now. */
+void log_settle_done(struct loglet_device *device, uint32_t index, status_t status)
+{
+    struct frame *frame = &device->frames[index];
+    struct loglet *log = &device->logs[frame->log];
+
+    device->flying--;
+    log->flying--;
+    if (status != STATUS_OK) {
+        retry_frame(log, index, status);
+        return;
+    }
+    device->extents[frame->extent].written_blocks += frame->blocks;
+    frame->state = FRAME_DONE;
+    retire_frames(log);
+}
+
+/* A zone was reset for its next use. */
+void log_zone_done(struct loglet_device *device, uint32_t index, status_t status)
+{
+    struct extent *extent = &device->extents[index];
+    struct loglet *log = &device->logs[extent->log];
+
+    device->flying--;
+    log->flying--;
+    if (status != STATUS_OK) {
+        log_fail(log, STATUS_DEVICE_ERROR);
+        return;
+    }
+    extent->reset_needed = false;
+}
