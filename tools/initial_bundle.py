@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
-"""Writes a bundle that holds nothing but an initial cell: how kernel tests boot.
+"""Writes a bundle that holds an initial cell, its symbols and nothing else: how kernel tests boot.
 
 usage: initial_bundle.py PROGRAM.elf OUT
 """
@@ -13,4 +13,5 @@ import layout
 if __name__ == "__main__":
     program, out = Path(sys.argv[1]), Path(sys.argv[2])
     entry = (layout.BUNDLE_INITIAL_CELL, program.stem, bundle.read_program(program))
-    out.write_bytes(bundle.pack_bundle([entry]))
+    symbols = (layout.BUNDLE_SYMBOLS, program.stem, bundle.symbol_table(program))
+    out.write_bytes(bundle.pack_bundle([entry, symbols]))

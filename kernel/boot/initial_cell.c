@@ -5,7 +5,6 @@
 
 #include "lib/base/bytes.h"
 #include "lib/base/format.h"
-#include "lib/bundle/bundle.h"
 #include "lib/elf/elf.h"
 
 #define PAGE_MASK ((uint64_t)PAGE_BYTES - 1)
@@ -28,6 +27,16 @@ static status_t fail(struct initial_cell_request *request, status_t status, cons
 
 /* ---- Program --------------------------------------------------------------------------------- */
 
+/* Names are a convenience: a table that is missing or wrong is done without. */
+static void open_symbols(const struct bundle *bundle, const char *name, struct symbols *out)
+{
+    const void *data;
+    const struct bundle_entry *entry = bundle_find(bundle, BUNDLE_SYMBOLS, name);
+    if (entry == NULL || bundle_read(bundle, entry, &data) != STATUS_OK ||
+        symbols_open(out, data, entry->bytes) != STATUS_OK)
+        *out = (struct symbols){0};
+}
+
 static status_t open_program(struct initial_cell_request *request, struct elf_program *program)
 {
     const struct boot_parameters *p = request->parameters;
@@ -49,6 +58,7 @@ static status_t open_program(struct initial_cell_request *request, struct elf_pr
         return fail(request, STATUS_NOT_FOUND, "it holds no initial cell");
     if (bundle_read(&bundle, entry, &file) != STATUS_OK)
         return fail(request, STATUS_CORRUPT, "the initial cell's program fails its checksum");
+    open_symbols(&bundle, entry->name, &request->symbols);
     struct elf_limits limits = {CELL_PROGRAM_ADDRESS, CELL_STACK_TOP - INITIAL_CELL_STACK_BYTES,
                                 NULL};
     status = elf_open(program, file, entry->bytes, &limits);

@@ -9,6 +9,7 @@
 #include "kernel/boot/acpi.h"
 #include "kernel/boot/parameters.h"
 #include "kernel/entry.h"
+#include "lib/bundle/bundle.h"
 
 #define INITIAL_CELL_SLOTS 4096u
 #define INITIAL_CELL_STACK_BYTES 0x10000ull
@@ -26,9 +27,10 @@ struct initial_cell_request {
     uint64_t start_memory_base;
     uint64_t start_memory_bytes; /* initial_cell_memory */
     uint64_t ram_bytes;
-    uint64_t start_tsc;  /* at the kernel's first instructions */
-    uint32_t flags;      /* enum boot_flags */
-    const char *problem; /* out: what is wrong, one sentence */
+    uint64_t start_tsc;     /* at the kernel's first instructions */
+    uint32_t flags;         /* enum boot_flags */
+    const char *problem;    /* out: what is wrong, one sentence */
+    struct symbols symbols; /* out: of the initial cell's program; no entries if there are none */
     char problem_text[160];
 };
 

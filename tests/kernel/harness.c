@@ -21,6 +21,7 @@ static bool failed;
 static const char *skipped;
 static const char *running;
 static uint32_t helper_count;
+static cap_slot_t pause_notification;
 static uint8_t stacks[HELPERS_MAX][HELPER_STACK_BYTES] __attribute__((aligned(16)));
 
 extern struct kernel_test *const __start_kernel_tests[], *const __stop_kernel_tests[];
@@ -173,6 +174,27 @@ struct helper helper_start_in(void (*entry)(uint64_t), uint64_t argument, uint32
     return helper;
 }
 
+static void signal_it(uint64_t notification)
+{
+    (void)notification_signal((cap_slot_t)notification);
+}
+
+void let_others_run(void)
+{
+    uint64_t word;
+    cap_slot_t idle = object_new(OBJECT_NOTIFICATION, 0);
+    (void)helper_start(signal_it, minted(idle, RIGHT_SEND, 1), PRIORITY_IDLE);
+    EXPECT_OK(notification_wait(idle, DEADLINE_NEVER, &word));
+}
+
+void pause_ns(time_ns_t ns)
+{
+    uint64_t word;
+    if (pause_notification == 0)
+        pause_notification = object_new(OBJECT_NOTIFICATION, 0);
+    (void)notification_wait(pause_notification, now_ns() + ns, &word);
+}
+
 /* ---- Memory ---------------------------------------------------------------------------------- */
 
 uint64_t test_address(void)
@@ -254,6 +276,7 @@ static void prepare(void)
     next_slot = first_test_slot;
     next_address = boot->free_address;
     helper_count = 0;
+    pause_notification = 0;
     failed = false;
     skipped = NULL;
 }
@@ -334,6 +357,8 @@ _Noreturn void program_entry(const void *page)
         for (;;)
             (void)thread_suspend(BOOT_SLOT_THREAD);
     }
+    if (asked_for("crash"))
+        *(volatile uint64_t *)boot->free_address = 1; /* nothing is there */
     if (asked_for("bench")) {
         prepare();
         benchmarks_run();

@@ -19,7 +19,8 @@
 #define PRIORITY_TEST 100u
 #define PRIORITY_HIGH 150u
 #define PRIORITY_LOW 50u
-#define HELPERS_MAX 8u
+#define PRIORITY_IDLE 1u
+#define HELPERS_MAX 12u
 
 struct kernel_test {
     const char *name;
@@ -78,6 +79,11 @@ struct helper helper_start(void (*entry)(uint64_t), uint64_t argument, uint32_t 
 /* As helper_start, with an endpoint for its faults and another address space (0: this one). */
 struct helper helper_start_in(void (*entry)(uint64_t), uint64_t argument, uint32_t priority,
                               cap_slot_t fault_endpoint, cap_slot_t aspace);
+
+/* Waits until every thread above PRIORITY_IDLE waits for something or has stopped. */
+void let_others_run(void);
+/* Sleeps. */
+void pause_ns(time_ns_t ns);
 
 /* A segment of `pages` populated pages. */
 cap_slot_t segment_new(uint32_t pages, uint32_t rights);

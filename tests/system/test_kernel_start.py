@@ -121,6 +121,17 @@ def test_nmi_makes_a_readable_panic(tmp_path, program):
     assert "idle" in report or "user_return" in report
 
 
+def test_a_crash_of_the_initial_cell_is_reported():
+    path = SEMANTICS.with_suffix(".bundle")
+    machine = vm.Machine(kernel=build.KERNEL, bundle=path, nic=None, memory_mib=128,
+                         command_line="crash")
+    with vm.Vm(machine) as guest:
+        guest.wait_for(r"^hallows: that was the initial cell", SECONDS)
+        text = guest.serial
+    assert "page fault (vector 14, error 6, address " in text
+    assert "program_entry+0x" in text
+
+
 @pytest.mark.parametrize("firmware", ["bios", "uefi"])
 def test_grub_starts_it(tmp_path, program, firmware):
     path = tmp_path / "module"

@@ -28,18 +28,22 @@ static void begin(void)
     print("\nhallows: PANIC: ");
 }
 
-static void print_place(uint64_t address)
+static void print_named(const struct symbols *symbols, uint64_t address)
 {
-    struct symbols symbols;
     uint64_t offset = 0;
-    const char *name = NULL;
-    if (symbols_open(&symbols, kernel_symbols, (uint64_t)(kernel_symbols_end - kernel_symbols)) ==
-        STATUS_OK)
-        name = symbols_find(&symbols, address, &offset);
+    const char *name = symbols == NULL ? NULL : symbols_find(symbols, address, &offset);
     if (name != NULL)
         print("  %016lx %s+0x%lx\n", address, name, offset);
     else
         print("  %016lx\n", address);
+}
+
+static void print_place(uint64_t address)
+{
+    struct symbols symbols;
+    uint64_t bytes = (uint64_t)(kernel_symbols_end - kernel_symbols);
+    bool usable = symbols_open(&symbols, kernel_symbols, bytes) == STATUS_OK;
+    print_named(usable ? &symbols : NULL, address);
 }
 
 /* Frame pointers, as long as they lie in the kernel's stacks and go upwards. */
@@ -131,13 +135,27 @@ void panic_trap(const struct trap_frame *f)
     end();
 }
 
+/* The initial thread, whose faults nobody else reports, and the names of its functions. */
+static thread_ix initial_thread;
+static const struct symbols *initial_symbols;
+
+void report_symbols_set(const struct symbols *symbols)
+{
+    initial_thread = kernel_state.current;
+    initial_symbols = symbols;
+}
+
 void arch_report_fault(struct kernel *k, thread_ix thread, const struct fault *fault)
 {
     const struct registers *r = &thread_at(k, thread)->registers;
     print("hallows: thread %x stopped: %s (vector %lu, error %lx, address %lx), no fault handler\n",
           thread.n, exception_name(fault->vector), fault->vector, fault->error, fault->address);
+    bool initial = thread.n == initial_thread.n;
+    print_named(initial ? initial_symbols : NULL, r->ip);
     print("  ip %016lx sp %016lx flags %lx rax %016lx\n", r->ip, r->sp, r->flags, r->result);
     print("  rbx %016lx rcx %016lx rdx %016lx rsi %016lx\n", r->caps, r->rcx, r->word[0], r->arg1);
     print("  rdi %016lx rbp %016lx r8  %016lx r9  %016lx\n", r->arg0, r->rbp, r->word[2],
           r->word[3]);
+    if (initial)
+        print("hallows: that was the initial cell: nothing starts or restarts cells any more\n");
 }

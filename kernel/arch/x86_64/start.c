@@ -232,6 +232,7 @@ void x86_64_start(uint32_t loader, uint32_t information)
     status_t status = initial_cell_start(&kernel_state, &request);
     if (status != STATUS_OK)
         refuse("bundle", request.problem);
+    report_symbols_set(&request.symbols);
     print("hallows: initial cell starts at %lu us\n", arch_time_ns() / 1000);
     user_return();
 }

@@ -40,6 +40,11 @@ void thread_switch(struct thread *next);
 void return_address_fault(void);
 _Noreturn void user_return(void);
 
+struct symbols;
+/* Names for the addresses of the thread that is current now, in later reports of its faults. The
+ * table stays the caller's, for ever. */
+void report_symbols_set(const struct symbols *symbols);
+
 _Noreturn void panic_trap(const struct trap_frame *frame);
 _Noreturn void panic(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
