@@ -65,7 +65,7 @@ static void arp_request(struct net_stack *stack, const struct arp_entry *entry)
     struct arp_send arp = {ARP_REQUEST, stack->address, entry->address, mac_broadcast};
 
     if (entry->state == ARP_PROBE && entry->tries <= 2u) {
-        arp.target_mac = entry->mac; /* unicast first (RFC 1122, 2.3.2.1) */
+        arp.target_mac = entry->header; /* unicast first (RFC 1122, 2.3.2.1) */
     }
     arp_send(stack, &arp);
 }
@@ -157,16 +157,13 @@ static void arp_set_deadline(struct net_stack *stack, struct arp_entry *entry, t
 
 static void arp_resolved(struct net_stack *stack, struct arp_entry *entry, const uint8_t *mac)
 {
-    memcpy(entry->mac, mac, 6);
+    ethernet_write(entry->header, mac, stack->dev->mac, ETHERTYPE_IPV4);
     entry->state = ARP_REACHABLE;
     entry->tries = 0;
     entry->used = false;
     arp_set_deadline(stack, entry, stack->now + ARP_REACHABLE_NS);
     for (uint32_t i = 0; i < entry->pending_count; i++) {
-        struct netframe frame = entry->pending[i];
-        uint8_t *at = netbuf_data(stack->pool, frame.buffer) + frame.offset;
-        ethernet_write(at, entry->mac, stack->dev->mac, ETHERTYPE_IPV4);
-        (void)stack_transmit(stack, frame);
+        arp_transmit_to(stack, entry, entry->pending[i]);
     }
     stack->arp_pending -= entry->pending_count;
     entry->pending_count = 0;
@@ -250,27 +247,21 @@ static void arp_wait(struct net_stack *stack, ipv4_t neighbour, struct netframe 
     entry->pending[entry->pending_count++] = frame;
 }
 
-void arp_transmit(struct net_stack *stack, ipv4_t neighbour, struct netframe frame)
+void arp_transmit_slow(struct net_stack *stack, ipv4_t neighbour, struct netframe frame)
 {
-    uint8_t *at = netbuf_data(stack->pool, frame.buffer) + frame.offset;
-
     if (neighbour == IPV4_BROADCAST) {
+        uint8_t *at = netbuf_data(stack->pool, frame.buffer) + frame.offset;
         ethernet_write(at, mac_broadcast, stack->dev->mac, ETHERTYPE_IPV4);
         (void)stack_transmit(stack, frame);
         return;
     }
-    struct arp_entry *entry = stack->arp_recent;
-    if (entry == NULL || entry->address != neighbour) {
-        entry = arp_find(stack, neighbour);
-    }
+    struct arp_entry *entry = arp_find(stack, neighbour);
     if (entry == NULL || entry->state == ARP_INCOMPLETE) {
         arp_wait(stack, neighbour, frame);
         return;
     }
     stack->arp_recent = entry;
-    entry->used = true;
-    ethernet_write(at, entry->mac, stack->dev->mac, ETHERTYPE_IPV4);
-    (void)stack_transmit(stack, frame);
+    arp_transmit_to(stack, entry, frame);
 }
 
 static void arp_entry_due(struct net_stack *stack, struct arp_entry *entry)

@@ -186,7 +186,7 @@ enum arp_state { ARP_FREE, ARP_INCOMPLETE, ARP_REACHABLE, ARP_PROBE };
 
 struct arp_entry {
     ipv4_t address;
-    uint8_t mac[6];
+    uint8_t header[ETHERNET_BYTES]; /* for IPv4 frames to this neighbour */
     uint8_t state;
     uint8_t tries;
     bool used; /* since it became reachable */
@@ -283,10 +283,27 @@ struct net_stack {
 
 /* ---- stack.c: device queue, buffers, small services -------------------------------------------*/
 
-/* Queues one frame; takes over its reference in every case. False: dropped, no room. */
-bool stack_transmit(struct net_stack *stack, struct netframe frame);
+/* Gives the queue to the device. */
+void stack_hand_over(struct net_stack *stack);
 /* Whether a frame would be taken now; hands the queue to the device first when it is full. */
-bool stack_transmit_room(struct net_stack *stack);
+static inline bool stack_transmit_room(struct net_stack *stack)
+{
+    if (stack->tx_count == STACK_TX_QUEUE) {
+        stack_hand_over(stack);
+    }
+    return stack->tx_count < STACK_TX_QUEUE;
+}
+/* Queues one frame; takes over its reference in every case. False: dropped, no room. */
+static inline bool stack_transmit(struct net_stack *stack, struct netframe frame)
+{
+    if (!stack_transmit_room(stack)) {
+        stack->counters.tx_queue_full++;
+        netbuf_drop(stack->pool, frame.buffer);
+        return false;
+    }
+    stack->tx[stack->tx_count++] = frame;
+    return true;
+}
 /* A buffer for a packet of ours, from the reserve too; NETBUF_NONE is counted. */
 uint32_t stack_take_buffer(struct net_stack *stack);
 /* Whether queued data may take a buffer: the reserve is left alone. */
@@ -316,7 +333,26 @@ void stack_set_address(struct net_stack *stack, const struct interface_address *
 void arp_input(struct net_stack *stack, const uint8_t *packet, uint32_t length);
 /* Sends the frame (14 bytes of room for its Ethernet header at its start) to the neighbour, or lets
  * it wait for the neighbour's answer. Takes over its reference. */
-void arp_transmit(struct net_stack *stack, ipv4_t neighbour, struct netframe frame);
+void arp_transmit_slow(struct net_stack *stack, ipv4_t neighbour, struct netframe frame);
+static inline void arp_transmit_to(struct net_stack *stack, struct arp_entry *entry,
+                                   struct netframe frame)
+{
+    uint8_t *at = netbuf_data(stack->pool, frame.buffer) + frame.offset;
+
+    entry->used = true;
+    memcpy(at, entry->header, ETHERNET_BYTES);
+    (void)stack_transmit(stack, frame);
+}
+static inline void arp_transmit(struct net_stack *stack, ipv4_t neighbour, struct netframe frame)
+{
+    struct arp_entry *entry = stack->arp_recent;
+
+    if (entry != NULL && entry->address == neighbour && entry->state >= ARP_REACHABLE) {
+        arp_transmit_to(stack, entry, frame);
+    } else {
+        arp_transmit_slow(stack, neighbour, frame);
+    }
+}
 /* Runs what is due; returns the next deadline. */
 time_ns_t arp_tick(struct net_stack *stack);
 /* Tells the neighbours our address (RFC 5227, 2.3). */

@@ -193,7 +193,7 @@ uint32_t stack_receive_buffer(const struct net_stack *stack)
 
 /* ---- Sending ---------------------------------------------------------------------------------*/
 
-static void stack_hand_over(struct net_stack *stack)
+void stack_hand_over(struct net_stack *stack)
 {
     if (stack->tx_count == 0) {
         return;
@@ -204,25 +204,6 @@ static void stack_hand_over(struct net_stack *stack)
     if (stack->tx_count != 0) {
         memmove(stack->tx, stack->tx + taken, stack->tx_count * sizeof stack->tx[0]);
     }
-}
-
-bool stack_transmit_room(struct net_stack *stack)
-{
-    if (stack->tx_count == STACK_TX_QUEUE) {
-        stack_hand_over(stack);
-    }
-    return stack->tx_count < STACK_TX_QUEUE;
-}
-
-bool stack_transmit(struct net_stack *stack, struct netframe frame)
-{
-    if (!stack_transmit_room(stack)) {
-        stack->counters.tx_queue_full++;
-        netbuf_drop(stack->pool, frame.buffer);
-        return false;
-    }
-    stack->tx[stack->tx_count++] = frame;
-    return true;
 }
 
 uint32_t stack_take_buffer(struct net_stack *stack)

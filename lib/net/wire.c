@@ -14,47 +14,6 @@ bool arp_decode(const uint8_t *packet, uint32_t length, struct arp_packet *arp)
     return true;
 }
 
-enum wire_result ipv4_decode(const uint8_t *packet, uint32_t length, struct ipv4_packet *ip)
-{
-    if (length < IPV4_BYTES || packet[0] >> 4 != 4u) {
-        return WIRE_MALFORMED;
-    }
-    uint32_t header_length = (packet[0] & 15u) * 4u;
-    uint32_t total = load_be16(packet + 2);
-    /* A frame may be longer than the packet: Ethernet pads to 60 bytes. */
-    if (header_length < IPV4_BYTES || total < header_length || total > length) {
-        return WIRE_MALFORMED;
-    }
-    uint64_t sum = ipv4_header_sum(packet);
-    if (header_length != IPV4_BYTES) {
-        sum = checksum_add(sum, packet + IPV4_BYTES, header_length - IPV4_BYTES);
-    }
-    if (checksum_fold(sum) != 0xffffu) {
-        return WIRE_BAD_CHECKSUM;
-    }
-    ip->header = packet;
-    ip->payload = packet + header_length;
-    ip->header_length = header_length;
-    ip->length = total - header_length;
-    ip->source = load_be32(packet + 12);
-    ip->destination = load_be32(packet + 16);
-    ip->fragment = load_be16(packet + 6) & IPV4_FRAGMENT_MASK;
-    ip->protocol = packet[9];
-    ip->broadcast = false;
-    return WIRE_OK;
-}
-
-void ipv4_write(uint8_t *at, const struct ipv4_header *header)
-{
-    store_be32(at, 0x45000000u | header->total_length);
-    /* Identification 0 is right for packets that are never fragmented (RFC 6864, 4.1). */
-    store_be32(at + 4, IPV4_FLAG_DONT_FRAGMENT);
-    store_be32(at + 8, IPV4_TTL << 24 | (uint32_t)header->protocol << 16);
-    store_be32(at + 12, header->source);
-    store_be32(at + 16, header->destination);
-    store_native16(at + 10, checksum_finish(ipv4_header_sum(at)));
-}
-
 /* Reads the option of `size` bytes at `at`; a known kind of a wrong size is malformed. */
 static bool tcp_option_decode(const uint8_t *at, uint32_t size, struct tcp_segment *segment)
 {

@@ -104,7 +104,43 @@ struct ipv4_packet {
 
 enum wire_result { WIRE_OK, WIRE_MALFORMED, WIRE_BAD_CHECKSUM };
 
-enum wire_result ipv4_decode(const uint8_t *packet, uint32_t length, struct ipv4_packet *ip);
+/* Sum of a header without options. */
+static inline uint64_t ipv4_header_sum(const uint8_t *at)
+{
+    return (uint64_t)load_le32(at) + load_le32(at + 4) + load_le32(at + 8) + load_le32(at + 12) +
+           load_le32(at + 16);
+}
+
+static inline enum wire_result ipv4_decode(const uint8_t *packet, uint32_t length,
+                                           struct ipv4_packet *ip)
+{
+    if (length < IPV4_BYTES || packet[0] >> 4 != 4u) {
+        return WIRE_MALFORMED;
+    }
+    uint32_t header_length = (packet[0] & 15u) * 4u;
+    uint32_t total = load_be16(packet + 2);
+    /* A frame may be longer than the packet: Ethernet pads to 60 bytes. */
+    if (header_length < IPV4_BYTES || total < header_length || total > length) {
+        return WIRE_MALFORMED;
+    }
+    uint64_t sum = ipv4_header_sum(packet);
+    if (header_length != IPV4_BYTES) {
+        sum = checksum_add(sum, packet + IPV4_BYTES, header_length - IPV4_BYTES);
+    }
+    if (checksum_fold(sum) != 0xffffu) {
+        return WIRE_BAD_CHECKSUM;
+    }
+    ip->header = packet;
+    ip->payload = packet + header_length;
+    ip->header_length = header_length;
+    ip->length = total - header_length;
+    ip->source = load_be32(packet + 12);
+    ip->destination = load_be32(packet + 16);
+    ip->fragment = load_be16(packet + 6) & IPV4_FRAGMENT_MASK;
+    ip->protocol = packet[9];
+    ip->broadcast = false;
+    return WIRE_OK;
+}
 
 /* The header without options, checksum included. */
 struct ipv4_header {
@@ -113,13 +149,15 @@ struct ipv4_header {
     uint32_t total_length;
     uint8_t protocol;
 };
-void ipv4_write(uint8_t *at, const struct ipv4_header *header);
-
-/* Sum of a header without options. */
-static inline uint64_t ipv4_header_sum(const uint8_t *at)
+static inline void ipv4_write(uint8_t *at, const struct ipv4_header *header)
 {
-    return (uint64_t)load_le32(at) + load_le32(at + 4) + load_le32(at + 8) + load_le32(at + 12) +
-           load_le32(at + 16);
+    store_be32(at, 0x45000000u | header->total_length);
+    /* Identification 0 is right for packets that are never fragmented (RFC 6864, 4.1). */
+    store_be32(at + 4, IPV4_FLAG_DONT_FRAGMENT);
+    store_be32(at + 8, IPV4_TTL << 24 | (uint32_t)header->protocol << 16);
+    store_be32(at + 12, header->source);
+    store_be32(at + 16, header->destination);
+    store_native16(at + 10, checksum_finish(ipv4_header_sum(at)));
 }
 
 /* Sum of the pseudo header (RFC 9293, 3.1; RFC 768). */
