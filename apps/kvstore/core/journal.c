@@ -49,10 +49,9 @@ static status_t encode(struct journal *journal, struct chain *chain,
         return STATUS_NO_MEMORY;
     }
     encode_header(to, record, bytes);
-    memcpy(to + JOURNAL_RECORD_HEADER_BYTES, record->key.data, record->key.bytes);
+    slice_copy(to + JOURNAL_RECORD_HEADER_BYTES, record->key);
     if (!by_reference) {
-        memcpy(to + JOURNAL_RECORD_HEADER_BYTES + record->key.bytes, record->value.data,
-               record->value.bytes);
+        slice_copy(to + JOURNAL_RECORD_HEADER_BYTES + record->key.bytes, record->value);
         chain_commit(chain, copied);
         return STATUS_OK;
     }

@@ -8,7 +8,7 @@
 #define SEGMENT_SHIFT_ITEMS 9u
 #define SEGMENT_ITEMS (1u << SEGMENT_SHIFT_ITEMS)
 #define SEGMENT_MASK (SEGMENT_ITEMS - 1u)
-#define TABLE_BUCKETS_MIN SEGMENT_ITEMS
+#define TABLE_BUCKETS_MIN 16u
 /* A table's directory has room for one segment for each this many bytes of heap: more buckets than
  * entries (64 bytes at least) can ever fit. */
 #define HEAP_BYTES_A_SEGMENT (SEGMENT_ITEMS * 64u)

@@ -322,6 +322,64 @@ enum resp_result resp_parse(struct resp_parser *parser, const uint8_t *data, siz
     return parse_inline(parser, data, bytes);
 }
 
+bool resp_skip_begin(struct resp_parser *parser, size_t seen)
+{
+    if (!parser->in_array || !parser->in_bulk || parser->finished) {
+        return false;
+    }
+    parser->skip_left = (uint64_t)parser->position + parser->bulk_bytes + 2u - seen;
+    parser->skip_filled = 0;
+    return true;
+}
+
+/* Collects the header of the next argument; REQUEST when it is known. */
+static enum resp_result skip_header(struct resp_parser *parser, const uint8_t *data, size_t bytes,
+                                    size_t *used)
+{
+    while (*used < bytes) {
+        if (parser->skip_filled == RESP_HEADER_BYTES_MAX) {
+            return malformed(parser, too_big_bulk);
+        }
+        parser->skip_header[parser->skip_filled++] = data[(*used)++];
+        if (parser->skip_header[parser->skip_filled - 1] == '\n') {
+            parser->position = 0;
+            enum resp_result result =
+                parse_bulk_header(parser, parser->skip_header, parser->skip_filled);
+            parser->skip_filled = 0;
+            parser->skip_left = (uint64_t)parser->bulk_bytes + 2u;
+            return result == RESP_MORE ? malformed(parser, bad_bulk) : result;
+        }
+    }
+    return RESP_MORE;
+}
+
+enum resp_result resp_skip(struct resp_parser *parser, const uint8_t *data, size_t bytes,
+                           size_t *used)
+{
+    *used = 0;
+    for (;;) {
+        uint64_t left = bytes - *used;
+        uint64_t step = left < parser->skip_left ? left : parser->skip_left;
+        *used += (size_t)step;
+        parser->skip_left -= step;
+        if (parser->skip_left != 0) {
+            return RESP_MORE;
+        }
+        if (parser->in_bulk) {
+            parser->in_bulk = false;
+            parser->wanted--;
+        }
+        if (parser->wanted == parser->count) {
+            parser->finished = true;
+            return RESP_REQUEST;
+        }
+        enum resp_result result = skip_header(parser, data, bytes, used);
+        if (result != RESP_REQUEST) {
+            return result;
+        }
+    }
+}
+
 size_t resp_bytes_expected(const struct resp_parser *parser)
 {
     return parser->in_bulk ? parser->position + parser->bulk_bytes + 2 : 0;

@@ -43,6 +43,9 @@ struct resp_parser {
     size_t capacity; /* of arguments */
     size_t bulk_bytes;
     uint8_t *line;
+    uint64_t skip_left; /* bytes of the present argument */
+    size_t skip_filled; /* bytes of a header in skip_header */
+    uint8_t skip_header[RESP_HEADER_BYTES_MAX];
     struct slice inside[RESP_ARGUMENTS_INSIDE];
 };
 
@@ -52,6 +55,13 @@ void resp_free(struct resp_parser *parser);
 /* Parses on; `data` holds everything from the request's first byte on, `bytes` no fewer than last
  * time. After RESP_REQUEST the next call begins the next request, `position` bytes further. */
 enum resp_result resp_parse(struct resp_parser *parser, const uint8_t *data, size_t bytes);
+/* Gives up a request that there is no memory for: its bytes from `seen` on (those before it need
+ * not be kept) go to resp_skip. False where that is not possible: the connection has to end. */
+bool resp_skip_begin(struct resp_parser *parser, size_t seen);
+/* Passes over the request's next bytes, *used of them. MORE, MALFORMED, or REQUEST at its end: the
+ * next resp_parse begins the next request. */
+enum resp_result resp_skip(struct resp_parser *parser, const uint8_t *data, size_t bytes,
+                           size_t *used);
 /* Bytes that the request has at least, as far as is known; for sizing buffers. */
 size_t resp_bytes_expected(const struct resp_parser *parser);
 

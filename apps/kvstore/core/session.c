@@ -163,7 +163,6 @@ static void out_of_memory(struct session *session)
 
     reply_error(&reply, "OOM request does not fit into memory");
     session->server->counters.error_replies++;
-    session->flags |= SESSION_CLOSING;
 }
 
 /* Executes the complete requests in `data`; returns how many bytes they took. */
@@ -188,6 +187,7 @@ static size_t execute_all(struct session *session, const uint8_t *data, size_t b
         }
         if (result == RESP_NO_MEMORY) {
             out_of_memory(session);
+            session->flags |= SESSION_CLOSING;
             break;
         }
         used += parser->position;
@@ -232,19 +232,6 @@ static bool make_room(struct session *session, size_t bytes)
     return true;
 }
 
-static void keep_input(struct session *session, const uint8_t *data, size_t bytes)
-{
-    if (bytes == 0 || (session->flags & (SESSION_CLOSING | SESSION_ABORTED)) != 0) {
-        return;
-    }
-    if (!make_room(session, bytes)) {
-        out_of_memory(session);
-        return;
-    }
-    memcpy(session->input + session->input_end, data, bytes);
-    session->input_end += bytes;
-}
-
 static void drop_input(struct session *session)
 {
     session->input_start = 0;
@@ -254,6 +241,45 @@ static void drop_input(struct session *session)
         session->input = NULL;
         session->input_capacity = 0;
     }
+}
+
+/* Keeps input for later; returns how much it took. Without memory a request is passed over from
+ * here on: then that is 0. */
+static size_t keep_input(struct session *session, const uint8_t *data, size_t bytes)
+{
+    if (bytes == 0 || (session->flags & (SESSION_CLOSING | SESSION_ABORTED)) != 0) {
+        return bytes;
+    }
+    if (make_room(session, bytes)) {
+        memcpy(session->input + session->input_end, data, bytes);
+        session->input_end += bytes;
+        return bytes;
+    }
+    size_t seen = session->input_end - session->input_start;
+    if ((session->flags & SESSION_PAUSED) != 0 || !resp_skip_begin(&session->parser, seen)) {
+        out_of_memory(session);
+        session->flags |= SESSION_CLOSING;
+        return bytes;
+    }
+    session->flags |= SESSION_SKIPPING;
+    drop_input(session);
+    return 0;
+}
+
+static size_t skip_input(struct session *session, const uint8_t *data, size_t bytes)
+{
+    size_t used;
+    enum resp_result result = resp_skip(&session->parser, data, bytes, &used);
+
+    if (result == RESP_REQUEST) {
+        out_of_memory(session);
+    } else if (result == RESP_MALFORMED) {
+        protocol_error(session);
+    }
+    if (result != RESP_MORE) {
+        session->flags &= ~(uint32_t)SESSION_SKIPPING;
+    }
+    return used;
 }
 
 static void execute_kept(struct session *session)
@@ -267,6 +293,20 @@ static void execute_kept(struct session *session)
     }
 }
 
+/* Executes what is complete and keeps the rest; returns how much it took. */
+static size_t take_input(struct session *session, const uint8_t *data, size_t bytes)
+{
+    if (session->input_end == 0) {
+        size_t used = execute_all(session, data, bytes);
+        return used + keep_input(session, data + used, bytes - used);
+    }
+    size_t used = keep_input(session, data, bytes);
+    if (used != 0 && (session->flags & SESSION_PAUSED) == 0) {
+        execute_kept(session);
+    }
+    return used;
+}
+
 void session_feed(struct session *session, const uint8_t *data, size_t bytes)
 {
     struct server *server = session->server;
@@ -274,17 +314,11 @@ void session_feed(struct session *session, const uint8_t *data, size_t bytes)
     session->active_ms = server->database.now_ms;
     session->input_bytes += bytes;
     server->counters.input_bytes += bytes;
-    if ((session->flags & (SESSION_CLOSING | SESSION_ABORTED)) != 0) {
-        return;
-    }
-    if (session->input_end == 0) {
-        size_t used = execute_all(session, data, bytes);
-        keep_input(session, data + used, bytes - used);
-    } else {
-        keep_input(session, data, bytes);
-        if ((session->flags & SESSION_PAUSED) == 0) {
-            execute_kept(session);
-        }
+    while (bytes != 0 && (session->flags & (SESSION_CLOSING | SESSION_ABORTED)) == 0) {
+        size_t used = (session->flags & SESSION_SKIPPING) != 0 ? skip_input(session, data, bytes)
+                                                               : take_input(session, data, bytes);
+        data += used;
+        bytes -= used;
     }
     session_mark_ready(session);
 }

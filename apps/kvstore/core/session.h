@@ -16,7 +16,7 @@ enum session_flags {
     SESSION_NO_TOUCH = 1u << 7,
     SESSION_MULTI = 1u << 8,        /* requests are queued */
     SESSION_MULTI_BROKEN = 1u << 9, /* one of them was refused */
-    SESSION_FEEDING = 1u << 10      /* inside session_feed */
+    SESSION_SKIPPING = 1u << 10     /* the rest of a request that does not fit is passed over */
 };
 
 /* From this place of the output stream on, replies wait for this position of the journal. */

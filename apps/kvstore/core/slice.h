@@ -27,6 +27,14 @@ static inline bool slice_equal(struct slice a, struct slice b)
     return a.bytes == b.bytes && memcmp(a.data, b.data, a.bytes) == 0;
 }
 
+/* Copies the slice's bytes; an empty slice may have no address. */
+static inline void slice_copy(void *to, struct slice slice)
+{
+    if (slice.bytes != 0) {
+        memcpy(to, slice.data, slice.bytes);
+    }
+}
+
 /* Whether `slice` is `word` (given in upper case), letters compared without case. */
 static inline bool slice_is_word(struct slice slice, const char *word)
 {
