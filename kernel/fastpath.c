@@ -1,8 +1,21 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-#include "kernel/fastpath.h"
-
+/*
+ * The common call, answer and signal, straight through: a plain message (no capability, no
+ * deadline) to a server that waits, and back to the caller that waits; a signal that nobody waits
+ * for. Each function either does exactly what the slow path would do, or nothing (false). A test
+ * compares the two on copies of the whole state.
+ */
+#include "kernel/entry.h"
+#include "kernel/invariants.h"
 #include "kernel/object/cap.h"
 #include "kernel/sched.h"
+
+/* Host tests check everything themselves. */
+#if defined(HALLOWS_DEBUG) && !defined(HALLOWS_HOST)
+#define CHECK_AFTER_CALLS true
+#else
+#define CHECK_AFTER_CALLS false
+#endif
 
 /* Words in use and a user's label; everything else goes the slow way. */
 #define PLAIN_BITS (MESSAGE_WORDS_MASK | ~(((uint64_t)1 << MESSAGE_LABEL_SHIFT) - 1u))
@@ -35,7 +48,7 @@ static inline void message_give(const struct thread *from, struct thread *to, ui
     }
 }
 
-bool fastpath_call(struct kernel *k, struct thread *t)
+static inline bool fastpath_call(struct kernel *k, struct thread *t)
 {
     const struct slot *slot = fast_find(k, t->registers.arg0, OBJECT_ENDPOINT, RIGHT_SEND);
 
@@ -73,7 +86,7 @@ bool fastpath_call(struct kernel *k, struct thread *t)
     return true;
 }
 
-bool fastpath_reply_recv(struct kernel *k, struct thread *t)
+static inline bool fastpath_reply_recv(struct kernel *k, struct thread *t)
 {
     const struct slot *slot = fast_find(k, t->registers.arg0, OBJECT_ENDPOINT, RIGHT_RECEIVE);
     const struct slot *with = fast_find(k, t->registers.result >> 32, OBJECT_REPLY, RIGHT_SEND);
@@ -113,4 +126,75 @@ bool fastpath_reply_recv(struct kernel *k, struct thread *t)
     k->current = caller;
     sched_finish(k);
     return true;
+}
+
+static inline bool fastpath_signal(struct kernel *k, struct thread *t)
+{
+    const struct slot *slot = fast_find(k, t->registers.arg0, OBJECT_NOTIFICATION, RIGHT_SEND);
+
+    if (slot == NULL || slot->badge == 0) {
+        return false;
+    }
+    struct notification *n = notification_at(k, (notification_ix){slot->object});
+    if (n->waiter.n != NIL || n->bound.n != NIL) {
+        return false;
+    }
+    n->word |= slot->badge;
+    t->registers.result = STATUS_OK;
+    return true; /* nobody became ready: the timer is right as it was */
+}
+
+static inline bool fastpath_yield(struct kernel *k, struct thread *t)
+{
+    if (bit_get(k->ready_used, t->priority)) {
+        return false;
+    }
+    k->quantum_end = DEADLINE_NEVER; /* as sched_rotate does; nobody shares the priority */
+    t->registers.result = STATUS_OK;
+    return true;
+}
+
+/* Apart, so that each saves only the registers that it needs: entry code has saved all of the
+ * user's. */
+#define DEFINE_WAY(name)                                                                           \
+    static __attribute__((noinline)) void way_##name(struct kernel *k, struct thread *t)           \
+    {                                                                                              \
+        if (!fastpath_##name(k, t)) {                                                              \
+            kernel_syscall_slow(k);                                                                \
+        }                                                                                          \
+    }
+DEFINE_WAY(call)
+DEFINE_WAY(reply_recv)
+DEFINE_WAY(signal)
+DEFINE_WAY(yield)
+
+static inline void syscall_way(struct kernel *k)
+{
+    struct thread *t = thread_at(k, k->current);
+
+    switch ((uint16_t)t->registers.result) {
+    case CALL_ipc_call:
+        way_call(k, t);
+        break;
+    case CALL_ipc_reply_recv:
+        way_reply_recv(k, t);
+        break;
+    case CALL_notification_signal:
+        way_signal(k, t);
+        break;
+    case CALL_yield:
+        way_yield(k, t);
+        break;
+    default:
+        kernel_syscall_slow(k);
+        break;
+    }
+}
+
+void kernel_syscall(struct kernel *k)
+{
+    syscall_way(k);
+    if (CHECK_AFTER_CALLS) {
+        invariants_check_some(k);
+    }
 }

@@ -342,7 +342,8 @@ static void step(struct kernel *k, uint64_t n)
     uint32_t number = random_call(&t->registers);
     bool compare = n % 64 == 0;
     uint32_t before = compare ? state_sum(k, t) : 0;
-    bool ipc = number == CALL_ipc_call || number == CALL_ipc_reply_recv;
+    bool ipc = number == CALL_ipc_call || number == CALL_ipc_reply_recv ||
+               number == CALL_notification_signal || number == CALL_yield;
     if (ipc && n % 4 == 0) {
         harness_compare_paths();
     } else {

@@ -319,7 +319,10 @@ static uint32_t thread_links(struct kernel *k, thread_ix i, const struct thread 
 static uint32_t thread_state_check(struct kernel *k, thread_ix i, const struct thread *t)
 {
     bool claims = t->state == THREAD_RECEIVING || t->state == THREAD_REPLY_WAITING;
+    bool sends = t->state == THREAD_SENDING || t->state == THREAD_CALLING;
 
+    FAIL_UNLESS(15, sends || (t->flags & THREAD_GRANT) == 0)
+    FAIL_UNLESS(12, t->state != THREAD_READY || (t->flags & THREAD_FAULTED) == 0)
     FAIL_UNLESS(16, claims == (t->reply.n != NIL))
     if (claims) {
         FAIL_UNLESS(16, inv_alive(k, OBJECT_REPLY, t->reply.n))

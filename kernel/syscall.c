@@ -1,18 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 /* System calls: from registers to the object's function and back (include/hallows/syscall.h). */
 #include "kernel/entry.h"
-#include "kernel/fastpath.h"
-#include "kernel/invariants.h"
 #include "kernel/object/cap.h"
 #include "kernel/object/object.h"
 #include "kernel/sched.h"
-
-/* Host tests check everything themselves. */
-#if defined(HALLOWS_DEBUG) && !defined(HALLOWS_HOST)
-#define CHECK_AFTER_CALLS true
-#else
-#define CHECK_AFTER_CALLS false
-#endif
 
 static status_t call_cap(struct kernel *k, struct registers *r, uint32_t number)
 {
@@ -173,25 +164,4 @@ void kernel_syscall_slow(struct kernel *k)
         r->result = (uint64_t)(int64_t)status;
     }
     sched_finish(k);
-}
-
-static bool fastpath(struct kernel *k)
-{
-    struct thread *t = thread_at(k, k->current);
-    uint32_t number = (uint16_t)t->registers.result;
-
-    if (number == CALL_ipc_call) {
-        return fastpath_call(k, t);
-    }
-    return number == CALL_ipc_reply_recv && fastpath_reply_recv(k, t);
-}
-
-void kernel_syscall(struct kernel *k)
-{
-    if (!fastpath(k)) {
-        kernel_syscall_slow(k);
-    }
-    if (CHECK_AFTER_CALLS) {
-        invariants_check_some(k);
-    }
 }

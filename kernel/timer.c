@@ -54,14 +54,10 @@ void timer_insert(struct kernel *k, thread_ix i, uint64_t deadline_ns)
     wheel_link(k, i, deadline_ns);
 }
 
-void timer_remove(struct kernel *k, thread_ix i)
+void timer_take_out(struct kernel *k, thread_ix i)
 {
-    struct thread *t = thread_at(k, i);
-
-    if ((t->flags & THREAD_TIMED) != 0) {
-        wheel_unlink(k, i);
-        t->flags &= (uint8_t)~THREAD_TIMED;
-    }
+    wheel_unlink(k, i);
+    thread_at(k, i)->flags &= (uint8_t)~THREAD_TIMED;
 }
 
 /* First time at which the bucket may hold a deadline: base with that digit, lower digits 0. */

@@ -20,8 +20,15 @@
 
 /* Precondition: the thread is not in the wheel. Deadlines before base count as base. */
 void timer_insert(struct kernel *k, thread_ix i, uint64_t deadline_ns);
+/* Precondition: it is in. */
+void timer_take_out(struct kernel *k, thread_ix i);
 /* Takes it out if it is in. */
-void timer_remove(struct kernel *k, thread_ix i);
+static inline void timer_remove(struct kernel *k, thread_ix i)
+{
+    if ((thread_at(k, i)->flags & THREAD_TIMED) != 0) {
+        timer_take_out(k, i);
+    }
+}
 /* Wakes threads whose deadline is at or before `now` with TIMED_OUT, at most TIMER_STEPS moves;
  * what is left makes `next` a time in the past, so that the hardware fires again at once. */
 void timer_run(struct kernel *k, uint64_t now_ns);

@@ -57,6 +57,23 @@ TEST(retype_refuses)
              STATUS_NO_RIGHTS);
 }
 
+TEST(retype_takes_the_last_page)
+{
+    harness_start();
+    CHECK_EQ(CALL(untyped_retype, SLOT_UNTYPED, OBJECT_UNTYPED, 0x4000, S0, 1), STATUS_OK);
+    CHECK_EQ(CALL(untyped_retype, S0, OBJECT_PAGE_TABLE, 0, S0 + 1, 2), STATUS_NO_MEMORY);
+    CHECK_EQ(CALL(untyped_retype, S0, OBJECT_PAGE_TABLE, 0, S0 + 1, 1), STATUS_OK);
+    CHECK_EQ(CALL(untyped_info, S0), STATUS_OK);
+    CHECK_EQ(harness_current()->registers.word[1], 0);
+    CHECK_EQ(CALL(untyped_retype, S0, OBJECT_ENDPOINT, 0, S0 + 2, 1), STATUS_NO_MEMORY);
+    CHECK_EQ(CALL(untyped_reset, S0), STATUS_BUSY);
+    CHECK_EQ(CALL(cap_delete, S0 + 1), STATUS_OK);
+    CHECK_EQ(CALL(untyped_reset, S0), STATUS_OK);
+    CHECK_EQ(CALL(untyped_retype, S0, OBJECT_THREAD, 0, S0 + 1, 16), STATUS_OK);
+    CHECK_EQ(CALL(untyped_info, S0), STATUS_OK);
+    CHECK_EQ(harness_current()->registers.word[1], 0);
+}
+
 TEST(large_table_is_made_in_steps)
 {
     harness_start();
@@ -196,7 +213,8 @@ TEST(ranges)
     CHECK_EQ(CALL(range_derive, S0, BOOT_SLOT_IO_PORTS, ~0ull, 2, RIGHTS_ALL),
              STATUS_INVALID_ARGUMENT);
     CHECK_EQ(CALL(range_derive, S0, BOOT_SLOT_IO_PORTS, 0x500, 8, RIGHT_READ), STATUS_OK);
-    CHECK_EQ(CALL(port_out, S0, 0x500, 1, 7), STATUS_NO_RIGHTS);
+    CHECK_EQ(CALL(port_out, S0, 0x500, 1, 6), STATUS_NO_RIGHTS);
+    CHECK_EQ(host_machine.port_value, 0);
     CHECK_EQ(CALL(port_out, BOOT_SLOT_IO_PORTS, 0x500, 1, 7), STATUS_OK);
     CHECK_EQ(CALL(port_in, S0, 0x507, 1), STATUS_OK);
     CHECK_EQ(harness_current()->registers.word[0], 7);

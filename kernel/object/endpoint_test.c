@@ -151,6 +151,9 @@ TEST(messages_are_checked)
                                          .a = {BADGED, INFO(1, 0) | MESSAGE_CAP},
                                          .caps = SLOT_UNTYPED}),
              STATUS_WRONG_TYPE);
+    CHECK_EQ(CALL(ipc_reply, REPLY, INFO(1, 9)), STATUS_INVALID_ARGUMENT);
+    CHECK_EQ(CALL(ipc_reply, EP, INFO(1, 0)), STATUS_WRONG_TYPE);
+    CHECK_EQ(CALL(ipc_call, BADGED, INFO(1, 0) | MESSAGE_ACCEPT), STATUS_INVALID_SLOT);
     CHECK_EQ(CALL(cap_copy, 51, EP, RIGHT_SEND), STATUS_OK);
     CHECK_EQ(harness_call(&(struct call){
                  .number = CALL_ipc_send, .a = {51, INFO(1, 0) | MESSAGE_CAP}, .caps = REPLY}),
@@ -175,6 +178,16 @@ TEST(capability_transfer)
              STATUS_OK);
     CHECK_EQ(harness_slot(61)->type, OBJECT_CONSOLE);
     CHECK_EQ(harness_slot(61)->depth, 2);
+    /* a receiver that accepts none gets the message without it */
+    CHECK_EQ(harness_call(&(struct call){
+                 .number = CALL_ipc_recv, .a = {EP}, .aux = REPLY, .caps = 62ull << 32}),
+             BLOCKED);
+    CHECK_EQ(CALL(cap_delete, 61), STATUS_OK);
+    CHECK_EQ(harness_call(&call), BLOCKED);
+    CHECK_EQ(harness_current()->registers.arg1, INFO(1, 0));
+    CHECK_EQ(harness_slot(62)->type, OBJECT_NONE);
+    CHECK_EQ(CALL(ipc_reply, REPLY, INFO(2, 0)), STATUS_OK);
+    CHECK_EQ(CALL(cap_copy, 61, BOOT_SLOT_CONSOLE, RIGHTS_ALL), STATUS_OK);
     /* the accept slot is taken by now: the message comes without the capability */
     CHECK_EQ(CALL(cap_delete, 61), STATUS_OK);
     CHECK_EQ(CALL(cap_delete, 60), STATUS_OK);

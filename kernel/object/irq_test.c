@@ -69,7 +69,10 @@ TEST(level_pins_are_masked_until_acknowledged)
     CHECK_EQ(CALL(irq_create_ioapic, BOOT_SLOT_IRQ_CONTROL, IRQ, 1000, 0), STATUS_NOT_FOUND);
     CHECK_EQ(CALL(irq_create_ioapic, BOOT_SLOT_IRQ_CONTROL, IRQ, 9, IRQ_LEVEL), STATUS_OK);
     CHECK_EQ(CALL(irq_create_ioapic, BOOT_SLOT_IRQ_CONTROL, IRQ + 1, 9, IRQ_LEVEL), STATUS_IN_USE);
-    CHECK_EQ(host_machine.pin_masked, 1u << 9);
+    CHECK_EQ(CALL(irq_create_ioapic, BOOT_SLOT_IRQ_CONTROL, IRQ + 1, 10, 0), STATUS_OK);
+    CHECK_EQ(CALL(cap_delete, IRQ + 1), STATUS_OK);
+    CHECK_EQ(host_machine.pin_masked, 3u << 9);
+    host_machine.pin_masked = 1u << 9;
     CHECK_EQ(CALL(irq_bind, IRQ, BADGED), STATUS_OK);
     CHECK_EQ(host_machine.pin_masked, 0);
     kernel_interrupt(kernel_under_test, host_machine.pin_vector[9]);

@@ -8,23 +8,39 @@
 #include "kernel/sched.h"
 #include "kernel/timer.h"
 
+/* The common case of thread_wake: it waits on a notification, so it is in no queue and no fault. */
+static void waiter_wake(struct kernel *k, struct notification *n)
+{
+    thread_ix waiter = n->waiter;
+    struct thread *t = thread_at(k, waiter);
+
+    timer_remove(k, waiter);
+    t->blocked_on = NIL;
+    t->registers.word[0] = n->word;
+    t->registers.result = STATUS_OK;
+    n->waiter = (thread_ix){NIL};
+    n->word = 0;
+    sched_wake(k, waiter);
+}
+
 void notification_raise(struct kernel *k, notification_ix i, uint64_t bits)
 {
     struct notification *n = notification_at(k, i);
-    thread_ix waiter = n->waiter;
 
     n->word |= bits;
-    if (waiter.n == NIL) {
-        waiter = n->bound;
-        if (waiter.n == NIL || thread_at(k, waiter)->state != THREAD_RECEIVING) {
-            return;
-        }
-        thread_at(k, waiter)->registers.arg0 = 0;
-        thread_at(k, waiter)->registers.arg1 = message_info(LABEL_NOTIFICATION, 1);
+    if (n->waiter.n != NIL) {
+        waiter_wake(k, n);
+        return;
     }
-    thread_at(k, waiter)->registers.word[0] = n->word;
+    if (n->bound.n == NIL || thread_at(k, n->bound)->state != THREAD_RECEIVING) {
+        return;
+    }
+    struct registers *r = &thread_at(k, n->bound)->registers;
+    r->arg0 = 0;
+    r->arg1 = message_info(LABEL_NOTIFICATION, 1);
+    r->word[0] = n->word;
     n->word = 0;
-    thread_wake(k, waiter, STATUS_OK);
+    thread_wake(k, n->bound, STATUS_OK);
 }
 
 /*
