@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 #include "kernel/sched.h"
 
-static void queue_push_back(struct kernel *k, thread_ix i, struct thread *t)
+static inline void queue_push_back(struct kernel *k, thread_ix i, struct thread *t)
 {
     struct thread_queue *q = &k->ready[t->priority];
 
@@ -16,7 +16,7 @@ static void queue_push_back(struct kernel *k, thread_ix i, struct thread *t)
     q->tail = i;
 }
 
-static void queue_push_front(struct kernel *k, thread_ix i, struct thread *t)
+static inline void queue_push_front(struct kernel *k, thread_ix i, struct thread *t)
 {
     struct thread_queue *q = &k->ready[t->priority];
 
@@ -31,7 +31,7 @@ static void queue_push_front(struct kernel *k, thread_ix i, struct thread *t)
     q->head = i;
 }
 
-static void queue_remove(struct kernel *k, struct thread *t)
+static inline void queue_remove(struct kernel *k, struct thread *t)
 {
     struct thread_queue *q = &k->ready[t->priority];
 
