@@ -46,8 +46,8 @@ def add_options(parser):
                         help="the drive's backing file (default: one in the user's state folder,"
                         " kept from run to run; created when it is missing)")
     parser.add_argument("--zoned", action="store_true",
-                        help="a zoned namespace; QEMU forgets zone states when it exits, so data"
-                        " does not last to the next run")
+                        help="a zoned namespace; QEMU forgets zone states when it exits, so it"
+                        " starts empty each time (a --disk of your own needs --format)")
     parser.add_argument("--format", action="store_true",
                         help="format the drive even if it holds something else (all is lost)")
     parser.add_argument("--port", type=int, default=6379, metavar="N",
@@ -212,7 +212,11 @@ def main(options):
     system = load_system(options.system, ROOT)
     memory_mib = _memory_mib(options.memory, system)
     disk = options.disk or state_folder() / ("zoned.img" if options.zoned else "disk.img")
-    with _lock_disk(disk):
+    with _lock_disk(disk) as drive:
+        if options.zoned and not options.disk:
+            # QEMU has forgotten the zones' states, so what the file holds is of no use.
+            drive.truncate(0)
+            drive.truncate(vm.DISK_BYTES)
         print("Building ...", flush=True)
         settings = [("kvstore", "format", "true")] if options.format else []
         output = build.BUILD / f"image/run-{options.port}.bundle"

@@ -91,6 +91,15 @@ def test_run_says_how_to_reach_it_and_keeps_data(tmp_path):
         assert run.interrupt() == 0
 
 
+def test_zoned_drive_starts_empty_each_time(tmp_path):
+    for _ in range(2):
+        with Run(tmp_path, "--zoned") as run:
+            run.wait_for("Ctrl-C shuts down")
+            with Client(run.port) as client:
+                assert client("DBSIZE") == 0 and client("SET", "key", "value") == "OK"
+            assert run.interrupt() == 0
+
+
 def one_line(*options):
     """Exit status and output of a run that is to be refused."""
     done = subprocess.run([HALLOWS, "run", "--no-install", *options], capture_output=True, text=True,
