@@ -71,21 +71,21 @@ static void bench_simple(void)
 {
     cap_slot_t notification = object_new(OBJECT_NOTIFICATION, 0);
     report("syscall", best_of(CALL_yield, 0, 0));
-    report("signal_idle",
+    report("signal-nobody-waits",
            best_of(CALL_notification_signal, minted(notification, RIGHT_SEND, 1), 0));
     cap_slot_t to = next_slots(ROUNDS);
-    MEASURE("cap_copy", false, done(cap_copy(to + i, notification, RIGHTS_ALL)));
-    MEASURE("cap_delete", false, done(cap_delete(to + i)));
-    MEASURE("cap_mint", false, done(cap_mint(to + i, notification, RIGHT_SEND, i)));
+    MEASURE("cap-copy", false, done(cap_copy(to + i, notification, RIGHTS_ALL)));
+    MEASURE("cap-delete", false, done(cap_delete(to + i)));
+    MEASURE("cap-mint", false, done(cap_mint(to + i, notification, RIGHT_SEND, i)));
 }
 
 static void bench_retype(void)
 {
     cap_slot_t to = next_slots(2 * ROUNDS);
     struct retype_request request = {OBJECT_ENDPOINT, 0, to, 1};
-    MEASURE("retype_endpoint", true, (request.first = to + i, done(retype(test_untyped, request))));
+    MEASURE("retype-endpoint", true, (request.first = to + i, done(retype(test_untyped, request))));
     request.type = OBJECT_THREAD;
-    MEASURE("retype_thread", true,
+    MEASURE("retype-thread", true,
             (request.first = to + ROUNDS + i, done(retype(test_untyped, request))));
 }
 
@@ -94,14 +94,14 @@ static void bench_memory(void)
     cap_slot_t segment = segment_new(1, RW);
     uint64_t address = test_address();
     (void)attach(segment, BOOT_SLOT_ASPACE, address, RW);
-    MEASURE("segment_detach", false, ({
+    MEASURE("segment-detach", false, ({
                 if (i > 0) {
                     done(segment_attach(segment, BOOT_SLOT_ASPACE, address, RW));
                     from = clock_ticks();
                 }
                 done(segment_detach(segment, BOOT_SLOT_ASPACE, address));
             }));
-    MEASURE("segment_attach", false, ({
+    MEASURE("segment-attach", false, ({
                 if (i > 0) {
                     done(segment_detach(segment, BOOT_SLOT_ASPACE, address));
                     from = clock_ticks();
@@ -112,13 +112,13 @@ static void bench_memory(void)
     cap_slot_t devices = object_new(OBJECT_SEGMENT, 0);
     struct device_pages pages = {0, 1, boot->device_memory[0].slot, 0, RIGHT_READ};
     MEASURE("map", false, (pages.first_page = i, done(segment_populate_device(devices, pages))));
-    MEASURE("populate_and_clear", true, ({
+    MEASURE("populate-and-clear", true, ({
                 status_t status;
                 do
                     status = segment_populate(segment, i + 1, 1, test_untyped, RW);
                 while (status == STATUS_AGAIN);
             }));
-    MEASURE("segment_protect", false, done(segment_protect(segment, i + 1, 1, RIGHT_READ)));
+    MEASURE("segment-protect", false, done(segment_protect(segment, i + 1, 1, RIGHT_READ)));
 }
 
 /* ---- Between address spaces ------------------------------------------------------------------ */
@@ -134,9 +134,9 @@ static void bench_ipc(cap_slot_t other)
     cap_slot_t endpoint = object_new(OBJECT_ENDPOINT, 0), reply = object_new(OBJECT_REPLY, 0);
     struct helper helper =
         helper_start_in(bench_server, endpoint | reply << 16, PRIORITY_HIGH, 0, other);
-    report("call_reply_0", call_reply(endpoint, 0));
-    report("call_reply_4", call_reply(endpoint, 4));
-    report("call_reply_slow_5", call_reply(endpoint, 5));
+    report("call-reply-0", call_reply(endpoint, 0));
+    report("call-reply-4", call_reply(endpoint, 4));
+    report("call-reply-slow-5", call_reply(endpoint, 5));
     (void)thread_suspend(helper.thread);
 
     cap_slot_t accept = slot_new();
@@ -156,7 +156,7 @@ static void bench_ipc(cap_slot_t other)
             best = ticks < best ? ticks : best;
     }
     if (best != UINT64_MAX)
-        report("call_reply_cap", without(best, bench_nothing() + SERVER_ACCEPTING_INSTRUCTIONS));
+        report("call-reply-cap", without(best, bench_nothing() + SERVER_ACCEPTING_INSTRUCTIONS));
 }
 
 static void bench_fault(cap_slot_t other)
@@ -203,7 +203,7 @@ static void bench_signal_switch(cap_slot_t other)
         uint64_t ticks = page->woken_ticks - from;
         best = ticks < best ? ticks : best;
     }
-    report("signal_switch", without(best, bench_nothing()));
+    report("signal-switch", without(best, bench_nothing()));
 }
 
 /* ---- Interrupts ------------------------------------------------------------------------------ */
