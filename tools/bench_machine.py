@@ -12,7 +12,6 @@ requests are therefore in it. `NAME.rate` is requests a second of wall-clock tim
 """
 
 import json
-import re
 import subprocess
 import sys
 import tempfile
