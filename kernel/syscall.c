@@ -1,164 +1,271 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-/* System calls: from registers to the object's function and back (include/hallows/syscall.h). */
+/* System calls: from registers to the object's function and back. One handler a call; the table of
+ * include/hallows/syscall.h says which there are. */
 #include "kernel/entry.h"
 #include "kernel/object/cap.h"
 #include "kernel/object/object.h"
 #include "kernel/sched.h"
 
-static status_t call_cap(struct kernel *k, struct registers *r, uint32_t number)
+typedef status_t (*call_handler)(struct kernel *k, struct registers *r);
+
+#define HANDLER(name) static status_t call_##name(struct kernel *k, struct registers *r)
+
+/* The slot that a receiving call takes its reply object from. */
+static inline uint32_t aux_slot(const struct registers *r)
 {
-    switch (number) {
-    case CALL_cap_copy:
-        return cap_copy(k, r->arg0, r->arg1, r->word[0]);
-    case CALL_cap_mint:
-        return cap_mint(k, r->arg0, r->arg1, r->word[0], r->word[1]);
-    case CALL_cap_move:
-        return cap_move(k, r->arg0, r->arg1);
-    case CALL_cap_delete:
-        return cap_delete(k, r->arg0);
-    case CALL_cap_revoke:
-        return cap_revoke(k, r->arg0);
-    case CALL_cap_identify:
-        return cap_identify(k, r->arg0, r->word);
-    case CALL_range_derive: {
-        const struct range_request request = {r->arg0, r->arg1, r->word[0], r->word[1], r->word[2]};
-        return range_derive(k, &request);
-    }
-    case CALL_untyped_retype: {
-        const struct retype_request request = {r->arg0, r->arg1, r->word[0], r->word[1],
-                                               r->word[2]};
-        return untyped_retype(k, &request);
-    }
-    case CALL_untyped_reset:
-        return untyped_reset(k, r->arg0);
-    case CALL_untyped_info:
-        return untyped_info(k, r->arg0, r->word);
-    default:
-        return STATUS_INVALID_CALL;
-    }
+    return (uint32_t)(r->result >> 32);
 }
 
-static status_t call_thread(struct kernel *k, struct registers *r, uint32_t number)
+HANDLER(yield)
 {
-    switch (number) {
-    case CALL_thread_configure:
-        return thread_configure(k, r->arg0, r->arg1, r->word[0], r->word[1]);
-    case CALL_thread_write_registers:
-        return thread_write_registers(k, r->arg0, r->arg1, r->word);
-    case CALL_thread_read_registers:
-        return thread_read_registers(k, r->arg0, r->arg1, r->word);
-    case CALL_thread_set_priority:
-        return thread_set_priority(k, r->arg0, r->arg1, r->word[0]);
-    case CALL_thread_resume:
-        return thread_resume(k, r->arg0);
-    case CALL_thread_suspend:
-        return thread_suspend(k, r->arg0);
-    case CALL_thread_bind_notification:
-        return thread_bind_notification(k, r->arg0, r->arg1);
-    default:
-        return STATUS_INVALID_CALL;
-    }
+    (void)r;
+    sched_rotate(k);
+    return STATUS_OK;
 }
 
-static status_t call_memory(struct kernel *k, struct registers *r, uint32_t number)
+/* ---- Capabilities and untyped memory -------------------------------------------------------- */
+
+HANDLER(cap_copy)
 {
-    switch (number) {
-    case CALL_aspace_map_table:
-        return aspace_map_table(k, r->arg0, r->arg1, r->word[0]);
-    case CALL_aspace_unmap_table:
-        return aspace_unmap_table(k, r->arg0);
-    case CALL_segment_populate: {
-        const struct populate_request request = {.segment = r->arg0,
-                                                 .first = r->arg1,
-                                                 .count = r->word[0],
-                                                 .source = r->word[1],
-                                                 .rights = r->word[2]};
-        return segment_populate(k, &request);
-    }
-    case CALL_segment_populate_device: {
-        const struct populate_request request = {.segment = r->arg0,
-                                                 .first = r->arg1,
-                                                 .count = r->word[0],
-                                                 .source = r->word[1],
-                                                 .offset = r->word[2],
-                                                 .rights = r->word[4]};
-        return segment_populate_device(k, &request);
-    }
-    case CALL_segment_protect:
-        return segment_protect(k, r->arg0, r->arg1, r->word[0], r->word[1]);
-    case CALL_segment_attach:
-        return segment_attach(k, r->arg0, r->arg1, r->word[0], r->word[1]);
-    case CALL_segment_detach:
-        return segment_detach(k, r->arg0, r->arg1, r->word[0]);
-    case CALL_segment_device_address:
-        return segment_device_address(k, r->arg0, r->arg1, r->word[0], &r->word[0]);
-    default:
-        return STATUS_INVALID_CALL;
-    }
+    return cap_copy(k, r->arg0, r->arg1, r->word[0]);
 }
 
-static status_t call_device(struct kernel *k, struct registers *r, uint32_t number)
+HANDLER(cap_mint)
 {
-    switch (number) {
-    case CALL_irq_create_msi:
-        return irq_create_msi(k, r->arg0, r->arg1, r->word);
-    case CALL_irq_create_ioapic:
-        return irq_create_ioapic(k, r->arg0, r->arg1, r->word[0], r->word[1]);
-    case CALL_irq_bind:
-        return irq_bind(k, r->arg0, r->arg1);
-    case CALL_irq_ack:
-        return irq_ack(k, r->arg0);
-    case CALL_port_in:
-        return port_in(k, r->arg0, r->arg1, r->word[0], &r->word[0]);
-    case CALL_port_out:
-        return port_out(k, r->arg0, r->arg1, r->word[0], r->word[1]);
-    case CALL_console_write:
-        return console_write(k, r->arg0, r->arg1, r->word);
-    default:
-        return STATUS_INVALID_CALL;
-    }
+    return cap_mint(k, r->arg0, r->arg1, r->word[0], r->word[1]);
 }
 
-static status_t call_dispatch(struct kernel *k, struct registers *r)
+HANDLER(cap_move)
 {
-    uint32_t number = (uint16_t)r->result;
-    uint32_t aux = (uint32_t)(r->result >> 32);
-
-    switch (number) {
-    case CALL_yield:
-        r->result = STATUS_OK;
-        sched_rotate(k);
-        return CALL_BLOCKED;
-    case CALL_ipc_call:
-        return ipc_call(k);
-    case CALL_ipc_send:
-        return ipc_send(k);
-    case CALL_ipc_recv:
-        return ipc_recv(k, aux);
-    case CALL_ipc_reply:
-        return ipc_reply(k);
-    case CALL_ipc_reply_recv:
-        return ipc_reply_recv(k, aux);
-    case CALL_notification_signal:
-        return notification_signal(k, r->arg0);
-    case CALL_notification_wait:
-        return notification_wait(k, r->arg0, r->arg1);
-    default:
-        break;
-    }
-    if (number < CALL_thread_configure) {
-        return call_cap(k, r, number);
-    }
-    if (number < CALL_ipc_call) {
-        return call_thread(k, r, number);
-    }
-    return number < CALL_irq_create_msi ? call_memory(k, r, number) : call_device(k, r, number);
+    return cap_move(k, r->arg0, r->arg1);
 }
+
+HANDLER(cap_delete)
+{
+    return cap_delete(k, r->arg0);
+}
+
+HANDLER(cap_revoke)
+{
+    return cap_revoke(k, r->arg0);
+}
+
+HANDLER(cap_identify)
+{
+    return cap_identify(k, r->arg0, r->word);
+}
+
+HANDLER(range_derive)
+{
+    const struct range_request request = {r->arg0, r->arg1, r->word[0], r->word[1], r->word[2]};
+
+    return range_derive(k, &request);
+}
+
+HANDLER(untyped_retype)
+{
+    const struct retype_request request = {r->arg0, r->arg1, r->word[0], r->word[1], r->word[2]};
+
+    return untyped_retype(k, &request);
+}
+
+HANDLER(untyped_reset)
+{
+    return untyped_reset(k, r->arg0);
+}
+
+HANDLER(untyped_info)
+{
+    return untyped_info(k, r->arg0, r->word);
+}
+
+/* ---- Threads ----------------------------------------------------------------------------------
+ */
+
+HANDLER(thread_configure)
+{
+    return thread_configure(k, r->arg0, r->arg1, r->word[0], r->word[1]);
+}
+
+HANDLER(thread_write_registers)
+{
+    return thread_write_registers(k, r->arg0, r->arg1, r->word);
+}
+
+HANDLER(thread_read_registers)
+{
+    return thread_read_registers(k, r->arg0, r->arg1, r->word);
+}
+
+HANDLER(thread_set_priority)
+{
+    return thread_set_priority(k, r->arg0, r->arg1, r->word[0]);
+}
+
+HANDLER(thread_resume)
+{
+    return thread_resume(k, r->arg0);
+}
+
+HANDLER(thread_suspend)
+{
+    return thread_suspend(k, r->arg0);
+}
+
+HANDLER(thread_bind_notification)
+{
+    return thread_bind_notification(k, r->arg0, r->arg1);
+}
+
+/* ---- IPC
+ * ------------------------------------------------------------------------------------------ */
+
+HANDLER(ipc_call)
+{
+    (void)r;
+    return ipc_call(k);
+}
+
+HANDLER(ipc_send)
+{
+    (void)r;
+    return ipc_send(k);
+}
+
+HANDLER(ipc_recv)
+{
+    return ipc_recv(k, aux_slot(r));
+}
+
+HANDLER(ipc_reply)
+{
+    (void)r;
+    return ipc_reply(k);
+}
+
+HANDLER(ipc_reply_recv)
+{
+    return ipc_reply_recv(k, aux_slot(r));
+}
+
+HANDLER(notification_signal)
+{
+    return notification_signal(k, r->arg0);
+}
+
+HANDLER(notification_wait)
+{
+    return notification_wait(k, r->arg0, r->arg1);
+}
+
+/* ---- Memory
+ * ---------------------------------------------------------------------------------------- */
+
+HANDLER(aspace_map_table)
+{
+    return aspace_map_table(k, r->arg0, r->arg1, r->word[0]);
+}
+
+HANDLER(aspace_unmap_table)
+{
+    return aspace_unmap_table(k, r->arg0);
+}
+
+HANDLER(segment_populate)
+{
+    const struct populate_request request = {.segment = r->arg0,
+                                             .first = r->arg1,
+                                             .count = r->word[0],
+                                             .source = r->word[1],
+                                             .rights = r->word[2]};
+
+    return segment_populate(k, &request);
+}
+
+HANDLER(segment_populate_device)
+{
+    const struct populate_request request = {.segment = r->arg0,
+                                             .first = r->arg1,
+                                             .count = r->word[0],
+                                             .source = r->word[1],
+                                             .offset = r->word[2],
+                                             .rights = r->word[4]};
+
+    return segment_populate_device(k, &request);
+}
+
+HANDLER(segment_protect)
+{
+    return segment_protect(k, r->arg0, r->arg1, r->word[0], r->word[1]);
+}
+
+HANDLER(segment_attach)
+{
+    return segment_attach(k, r->arg0, r->arg1, r->word[0], r->word[1]);
+}
+
+HANDLER(segment_detach)
+{
+    return segment_detach(k, r->arg0, r->arg1, r->word[0]);
+}
+
+HANDLER(segment_device_address)
+{
+    return segment_device_address(k, r->arg0, r->arg1, r->word[0], &r->word[0]);
+}
+
+/* ---- Devices
+ * ---------------------------------------------------------------------------------------- */
+
+HANDLER(irq_create_msi)
+{
+    return irq_create_msi(k, r->arg0, r->arg1, r->word);
+}
+
+HANDLER(irq_create_ioapic)
+{
+    return irq_create_ioapic(k, r->arg0, r->arg1, r->word[0], r->word[1]);
+}
+
+HANDLER(irq_bind)
+{
+    return irq_bind(k, r->arg0, r->arg1);
+}
+
+HANDLER(irq_ack)
+{
+    return irq_ack(k, r->arg0);
+}
+
+HANDLER(port_in)
+{
+    return port_in(k, r->arg0, r->arg1, r->word[0], &r->word[0]);
+}
+
+HANDLER(port_out)
+{
+    return port_out(k, r->arg0, r->arg1, r->word[0], r->word[1]);
+}
+
+HANDLER(console_write)
+{
+    return console_write(k, r->arg0, r->arg1, r->word);
+}
+
+/* ---- Dispatch
+ * ----------------------------------------------------------------------------------------- */
+
+#define ENTRY(name, number, arguments, values, summary) [CALL_##name] = call_##name,
+static const call_handler handlers[] = {HALLOWS_SYSCALL_TABLE(ENTRY)};
+#undef ENTRY
 
 void kernel_syscall_slow(struct kernel *k)
 {
     struct registers *r = &thread_at(k, k->current)->registers;
-    status_t status = call_dispatch(k, r);
+    uint32_t number = (uint16_t)r->result;
+    call_handler handler =
+        number < sizeof(handlers) / sizeof(handlers[0]) ? handlers[number] : NULL;
+    status_t status = handler == NULL ? STATUS_INVALID_CALL : handler(k, r);
 
     if (status != CALL_BLOCKED) {
         r->result = (uint64_t)(int64_t)status;

@@ -5,28 +5,6 @@
 
 /* ---- Finding --------------------------------------------------------------------------------- */
 
-status_t cap_ref_slot(struct kernel *k, cap_ref_t ref, slot_ix *out, table_ix *table)
-{
-    uint32_t n = (uint32_t)ref;
-    uint32_t table_slot = (uint32_t)(ref >> 32);
-    table_ix in = thread_at(k, k->current)->table;
-
-    if (table_slot != 0) {
-        struct slot *slot;
-        status_t status = cap_find(k, table_slot, OBJECT_TABLE, RIGHT_MANAGE, &slot);
-        if (status != STATUS_OK) {
-            return status;
-        }
-        in = (table_ix){slot->object};
-    }
-    if (n == 0 || n >= table_at(k, in)->slots) {
-        return STATUS_INVALID_SLOT;
-    }
-    *out = (slot_ix){in.n + n};
-    *table = in;
-    return STATUS_OK;
-}
-
 table_ix cap_table_of(struct kernel *k, slot_ix i)
 {
     return (table_ix){page_at(k, granule_address(i.n))->owner};

@@ -39,10 +39,6 @@ static inline HALLOWS_MUST_CHECK status_t cap_slot(struct kernel *k, uint64_t n,
     return STATUS_OK;
 }
 
-/* The slot that `ref` names, which may be empty; *table is the one it lies in. INVALID_SLOT;
- * EMPTY_SLOT, WRONG_TYPE, NO_RIGHTS (MANAGE) for the table's capability. */
-status_t cap_ref_slot(struct kernel *k, cap_ref_t ref, slot_ix *out,
-                      table_ix *table) HALLOWS_MUST_CHECK;
 /* As cap_slot; further EMPTY_SLOT, WRONG_TYPE, NO_RIGHTS unless all of `rights` are there. */
 static inline HALLOWS_MUST_CHECK status_t cap_find(struct kernel *k, uint64_t n,
                                                    enum object_type type, uint32_t rights,
@@ -62,6 +58,31 @@ static inline HALLOWS_MUST_CHECK status_t cap_find(struct kernel *k, uint64_t n,
         return STATUS_NO_RIGHTS;
     }
     *out = slot;
+    return STATUS_OK;
+}
+
+/* The slot that `ref` names, which may be empty; *table is the one it lies in. INVALID_SLOT;
+ * EMPTY_SLOT, WRONG_TYPE, NO_RIGHTS (MANAGE) for the table's capability. */
+static inline HALLOWS_MUST_CHECK status_t cap_ref_slot(struct kernel *k, cap_ref_t ref,
+                                                       slot_ix *out, table_ix *table)
+{
+    uint32_t n = (uint32_t)ref;
+    uint32_t table_slot = (uint32_t)(ref >> 32);
+    table_ix in = thread_at(k, k->current)->table;
+
+    if (table_slot != 0) {
+        struct slot *slot;
+        status_t status = cap_find(k, table_slot, OBJECT_TABLE, RIGHT_MANAGE, &slot);
+        if (status != STATUS_OK) {
+            return status;
+        }
+        in = (table_ix){slot->object};
+    }
+    if (n == 0 || n >= table_at(k, in)->slots) {
+        return STATUS_INVALID_SLOT;
+    }
+    *out = (slot_ix){in.n + n};
+    *table = in;
     return STATUS_OK;
 }
 
