@@ -177,7 +177,11 @@ class Session:
             "exit": "the machine ended before the system was ready; the console above says why",
             "late": f"the system was not ready within {READY_SECONDS} s; the console is above",
         }
-        print(f"\nhallows: {reasons[why]}", file=sys.stderr)
+        reason = reasons[why]
+        if "the drive holds other data" in self.vm.serial:
+            reason = f"the drive {self.machine.disk} holds other data, which was left as it is;"
+            reason += " --format overwrites it, --disk FILE takes another"
+        print(f"\nhallows: {reason}", file=sys.stderr)
         return 1
 
     def _announce(self):

@@ -91,6 +91,18 @@ def test_run_says_how_to_reach_it_and_keeps_data(tmp_path):
         assert run.interrupt() == 0
 
 
+def test_foreign_drive_needs_format(tmp_path):
+    drive = tmp_path / "foreign.img"
+    drive.write_bytes(b"not ours " * 10_000 + bytes(256 << 20))
+    with Run(tmp_path, "--disk", str(drive)) as run:
+        assert run.process.wait(120) == 1
+    assert "holds other data, which was left as it is; --format overwrites it" in run.text
+    assert drive.read_bytes()[:9] == b"not ours "
+    with Run(tmp_path, "--disk", str(drive), "--format") as run:
+        run.wait_for("Ctrl-C shuts down")
+        assert run.interrupt() == 0
+
+
 def test_zoned_drive_starts_empty_each_time(tmp_path):
     for _ in range(2):
         with Run(tmp_path, "--zoned") as run:
