@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 /* One stack against hand-made segments: opening connections as the RFCs ask for. */
-#include "lib/net/tcp_script.h"
+#include "lib/net/script_test.h"
 
 /* ---- No connection, LISTEN, SYN-RECEIVED -----------------------------------------------------*/
 

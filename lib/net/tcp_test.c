@@ -21,7 +21,7 @@ struct peer {
     enum closing closing;
     bool slow;      /* consumes now and then only a part */
     bool by_buffer; /* sends with tcp_send_buffer */
-    bool ended, closed, done, aborted, paused;
+    bool connected, ended, closed, done, aborted, paused;
     status_t reason;
 };
 
@@ -36,6 +36,7 @@ struct world {
     enum closing closing[2];
     bool slow;
     bool by_buffer;
+    bool persistent; /* connects until it works */
 };
 
 static uint8_t pattern_at(uint32_t pattern, uint64_t at)
@@ -154,6 +155,7 @@ static void on_connected(struct tcp_connection *c, void *user)
     struct peer *peer = user;
 
     (void)c;
+    peer->connected = true;
     peer_send(peer);
 }
 
@@ -194,10 +196,16 @@ static void on_end(struct tcp_connection *c, void *user)
     peer_finish(peer);
 }
 
+static void world_connect_peer(struct world *world, struct peer *peer);
+
 static void on_closed(struct tcp_connection *c, void *user, status_t reason)
 {
     struct peer *peer = user;
 
+    if (reason == STATUS_TIMED_OUT && !peer->connected && peer->world->persistent) {
+        world_connect_peer(peer->world, peer); /* every SYN was lost */
+        return;
+    }
     peer->world->wrong += peer->closed || peer->c != c;
     peer->closed = true;
     peer->reason = reason;
@@ -226,18 +234,23 @@ static void world_destroy(struct world *world)
     free(world);
 }
 
+static void world_connect_peer(struct world *world, struct peer *peer)
+{
+    struct tcp_connect_request request = {
+        .address = SIM_ADDRESS(1), .port = PORT, .ops = &ops, .user = peer};
+    struct tcp_connection *c;
+    status_t status = tcp_connect(world->sim->stack[0], &request, &c);
+
+    CHECK_EQ(status, STATUS_OK);
+    if (status == STATUS_OK) {
+        peer_init(world, peer, c, 0);
+    }
+}
+
 static void world_connect(struct world *world, unsigned connections)
 {
     for (unsigned i = 0; i < connections; i++) {
-        struct peer *peer = &world->peers[world->count++];
-        struct tcp_connect_request request = {
-            .address = SIM_ADDRESS(1), .port = PORT, .ops = &ops, .user = peer};
-        struct tcp_connection *c;
-        status_t status = tcp_connect(world->sim->stack[0], &request, &c);
-        CHECK_EQ(status, STATUS_OK);
-        if (status == STATUS_OK) {
-            peer_init(world, peer, c, 0);
-        }
+        world_connect_peer(world, &world->peers[world->count++]);
     }
 }
 
@@ -442,6 +455,7 @@ static void torture(uint64_t seed, struct wire_faults faults, uint64_t bytes, un
     struct world *world = world_create(&config);
 
     world->sim->wire.faults = faults;
+    world->persistent = true;
     world->bytes_up = bytes;
     world->bytes_down = bytes + seed % 1000u;
     world->slow = seed % 3u == 0;

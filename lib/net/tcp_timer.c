@@ -33,10 +33,14 @@ void tcp_timer_update(struct tcp_connection *c)
         return;
     }
     uint64_t tick = (earliest + (1u << TCP_TICK_SHIFT) - 1u) >> TCP_TICK_SHIFT;
-    if (tick < stack->wheel_tick) {
-        tick = stack->wheel_tick;
-    } else if (tick > stack->wheel_tick + TCP_WHEEL_SLOTS - 1u) {
-        tick = stack->wheel_tick + TCP_WHEEL_SLOTS - 1u;
+    /* Never a slot of the past, even when nothing has run the wheel for a while; slots that are
+     * still to be run may then be taken early, which does no harm. */
+    uint64_t first = (stack->now >> TCP_TICK_SHIFT) + 1u;
+    first = first > stack->wheel_tick ? first : stack->wheel_tick;
+    if (tick < first) {
+        tick = first;
+    } else if (tick > first + TCP_WHEEL_SLOTS - 2u) {
+        tick = first + TCP_WHEEL_SLOTS - 2u;
     }
     uint32_t slot = tick % TCP_WHEEL_SLOTS;
     list_remove(&c->wheel);

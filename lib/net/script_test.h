@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 /* What the tests with hand-made segments share: one script, and how to expect a segment. */
-#ifndef LIB_NET_TCP_SCRIPT_H
-#define LIB_NET_TCP_SCRIPT_H
+#ifndef LIB_NET_SCRIPT_TEST_H
+#define LIB_NET_SCRIPT_TEST_H
 
 #include "lib/net/script_fake.h"
 #include "tests/check.h"
