@@ -13,7 +13,7 @@
  * entries (64 bytes at least) can ever fit. */
 #define HEAP_BYTES_A_SEGMENT (SEGMENT_ITEMS * 64u)
 /* Buckets merged or split in one operation at most. */
-#define RESIZE_STEPS 2u
+#define RESIZE_STEPS 6u
 
 struct table {
     struct table *next; /* of the dying ones */
