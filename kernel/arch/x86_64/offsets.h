@@ -48,5 +48,6 @@
 #define CPU_FPU_ON 40
 #define CPU_NO_FSGSBASE 44
 #define CPU_CR0_FPU_OFF 48
+#define CPU_LOADED_INDEX 56
 
 #endif

@@ -25,7 +25,7 @@
 #define MXCSR_DEFAULT 0x1f80u
 #define MXCSR_OFFSET 24u
 
-struct cpu boot_cpu;
+struct cpu boot_cpu = {.loaded_index = LOADED_NOBODY};
 struct kernel kernel_state;
 
 _Static_assert(offsetof(struct registers, word) == R_RDX, "");
@@ -51,6 +51,7 @@ _Static_assert(offsetof(struct cpu, root) == CPU_ROOT, "");
 _Static_assert(offsetof(struct cpu, fpu_on) == CPU_FPU_ON, "");
 _Static_assert(offsetof(struct cpu, no_fsgsbase) == CPU_NO_FSGSBASE, "");
 _Static_assert(offsetof(struct cpu, cr0_fpu_off) == CPU_CR0_FPU_OFF, "");
+_Static_assert(offsetof(struct cpu, loaded_index) == CPU_LOADED_INDEX, "");
 _Static_assert(offsetof(struct registers, fs_base) == R_FS_BASE, "");
 _Static_assert(offsetof(struct registers, gs_base) == R_GS_BASE, "");
 _Static_assert(offsetof(struct thread, aspace) == THREAD_ASPACE, "");
@@ -123,6 +124,7 @@ static void bases_load(const struct registers *r)
 
 /* ---- Threads --------------------------------------------------------------------------------- */
 
+/* `next` is the current thread. */
 void thread_switch(struct thread *next)
 {
     struct cpu *cpu = &boot_cpu;
@@ -142,6 +144,7 @@ void thread_switch(struct thread *next)
     }
     cpu->registers = &next->registers;
     cpu->loaded = next;
+    cpu->loaded_index = kernel_state.current.n;
 }
 
 void arch_thread_init(struct thread *thread)
@@ -160,6 +163,7 @@ void arch_thread_forget(struct thread *thread)
     if (boot_cpu.loaded == thread) {
         bases_save(&thread->registers);
         boot_cpu.loaded = NULL;
+        boot_cpu.loaded_index = LOADED_NOBODY;
     }
     if (boot_cpu.fpu_owner == thread) {
         __asm__ volatile("clts" : : : "memory");

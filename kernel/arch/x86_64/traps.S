@@ -48,21 +48,15 @@ syscall_entry:
     .global user_return
 user_return:
     movl kernel_state + KERNEL_CURRENT(%rip), %eax
-    testl %eax, %eax
-    jz idle
-    shlq $6, %rax
-    movabsq $PHYSICAL_WINDOW, %rcx
-    addq %rcx, %rax                        # the thread
-    cmpq %gs:CPU_LOADED, %rax
-    jne switch_thread
-    addq $THREAD_REGISTERS, %rax
+    cmpl %gs:CPU_LOADED_INDEX, %eax
+    jne other_thread
+    movq %gs:CPU_REGISTERS, %rax
 return_to:
     movq R_IP(%rax), %rcx
-    movq %rcx, %rdx
-    shrq $47, %rdx                         # sysret and iretq would fault in here, in ring 0
-    jnz bad_return_address
     cmpq $ENTRY_SYSCALL, R_ENTRY(%rax)
     jne return_full
+    btq $47, %rcx                          # SYSCALL in the last bytes of the user half: SYSRET
+    jc bad_return_address                  # would fault in here, in ring 0
     movq R_FLAGS(%rax), %r11
     movq R_RDX(%rax), %rdx
     movq R_R10(%rax), %r10
@@ -82,6 +76,9 @@ return_to:
     sysretq
 
 return_full:
+    movq %rcx, %rdx
+    shrq $47, %rdx                         # so would IRETQ
+    jnz bad_return_address
     movq $kernel_stack_top, %rsp
     pushq $SELECTOR_USER_DATA
     pushq R_SP(%rax)
@@ -106,9 +103,15 @@ return_full:
     swapgs
     iretq
 
-/* rax: the thread that runs next, another than the loaded one. The common case of thread_switch in
+/* eax: what runs next, another than the loaded thread. The common case of thread_switch in
  * switch.c: FSGSBASE, somebody loaded. */
-switch_thread:
+other_thread:
+    testl %eax, %eax
+    jz idle
+    movl %eax, %esi
+    shlq $6, %rax
+    movabsq $PHYSICAL_WINDOW, %rcx
+    addq %rcx, %rax                        # the thread
     movq %gs:CPU_LOADED, %rdx
     testq %rdx, %rdx
     jz switch_slowly
@@ -123,6 +126,7 @@ switch_thread:
     movabsq $PHYSICAL_WINDOW + ASPACE_ROOT, %rdi
     movq (%rdi, %rcx), %rcx
     movq %rax, %gs:CPU_LOADED
+    movl %esi, %gs:CPU_LOADED_INDEX
     subq $-THREAD_REGISTERS, %rax          # an immediate of one byte
     movq %rax, %gs:CPU_REGISTERS
     cmpq %rcx, %gs:CPU_ROOT

@@ -17,7 +17,11 @@ struct cpu {
     uint32_t fpu_on;             /* CR0.TS is clear */
     uint32_t no_fsgsbase;        /* FS and GS base change through MSRs */
     uint64_t cr0_fpu_off;        /* CR0 with TS */
+    uint32_t loaded_index;       /* of `loaded`; LOADED_NOBODY when that is NULL */
 };
+
+/* No thread's index, nor NIL, which k->current may be. */
+#define LOADED_NOBODY UINT32_MAX
 
 extern struct cpu boot_cpu;
 extern struct kernel kernel_state;
