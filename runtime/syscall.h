@@ -28,6 +28,18 @@ struct message {
 
 /* ---- The instruction itself ------------------------------------------------------------------ */
 
+#ifdef HALLOWS_HOST
+
+/* On the host a test gives these, for example services/supervisor/kernel_fake.c. */
+status_t call_2(uint64_t call, uint64_t rdi, uint64_t rsi);
+status_t call_6(uint64_t call, uint64_t rdi, uint64_t rsi, struct call_arguments a);
+status_t call_values(uint64_t call, uint64_t rdi, uint64_t rsi, struct call_arguments a,
+                     uint64_t values[2]);
+status_t call_message(uint64_t call, uint64_t object, struct message *m);
+status_t call_message_4(uint64_t call, uint64_t *object, uint64_t *info, uint64_t words[4]);
+
+#else
+
 static inline status_t call_2(uint64_t call, uint64_t rdi, uint64_t rsi)
 {
     uint64_t rax = call;
@@ -98,6 +110,29 @@ static inline status_t call_message(uint64_t call, uint64_t object, struct messa
     m->words[7] = r15;
     return (status_t)rax;
 }
+
+/* The short forms: up to four words and no capability, all in registers. `info` is updated. */
+static inline status_t call_message_4(uint64_t call, uint64_t *object, uint64_t *info,
+                                      uint64_t words[4])
+{
+    register uint64_t r10 __asm__("r10") = words[1];
+    register uint64_t r8 __asm__("r8") = words[2];
+    register uint64_t r9 __asm__("r9") = words[3];
+    uint64_t rax = call;
+    uint64_t rdx = words[0];
+    __asm__ volatile("syscall"
+                     : "+a"(rax), "+D"(*object), "+S"(*info), "+d"(rdx), "+r"(r10), "+r"(r8),
+                       "+r"(r9)
+                     :
+                     : "rcx", "r11", "rbx", "r12", "r13", "r14", "r15", "memory");
+    words[0] = rdx;
+    words[1] = r10;
+    words[2] = r8;
+    words[3] = r9;
+    return (status_t)rax;
+}
+
+#endif
 
 static inline uint64_t call_with_reply(uint64_t call, cap_slot_t reply)
 {
@@ -260,27 +295,6 @@ static inline status_t ipc_reply(cap_slot_t reply, struct message *m)
 static inline status_t ipc_reply_recv(cap_slot_t endpoint, cap_slot_t reply, struct message *m)
 {
     return call_message(call_with_reply(CALL_ipc_reply_recv, reply), endpoint, m);
-}
-
-/* The short forms: up to four words and no capability, all in registers. `info` is updated. */
-static inline status_t call_message_4(uint64_t call, uint64_t *object, uint64_t *info,
-                                      uint64_t words[4])
-{
-    register uint64_t r10 __asm__("r10") = words[1];
-    register uint64_t r8 __asm__("r8") = words[2];
-    register uint64_t r9 __asm__("r9") = words[3];
-    uint64_t rax = call;
-    uint64_t rdx = words[0];
-    __asm__ volatile("syscall"
-                     : "+a"(rax), "+D"(*object), "+S"(*info), "+d"(rdx), "+r"(r10), "+r"(r8),
-                       "+r"(r9)
-                     :
-                     : "rcx", "r11", "rbx", "r12", "r13", "r14", "r15", "memory");
-    words[0] = rdx;
-    words[1] = r10;
-    words[2] = r8;
-    words[3] = r9;
-    return (status_t)rax;
 }
 
 static inline status_t ipc_call_4(cap_slot_t endpoint, uint64_t *info, uint64_t words[4])

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-/* Start and main loop of the supervisor. */
+/* Entry and main loop of the supervisor. */
 #include "services/supervisor/supervisor.h"
 
 #include "runtime/entry.h"
@@ -15,98 +15,9 @@ static _Noreturn void halt(const char *what)
     for (;;) {
         m = (struct message){0};
         (void)ipc_recv(supervisor.endpoint, supervisor.replies[0], &m);
+        yield(); /* without an endpoint the call returns at once */
     }
 }
-
-/* ---- Start ----------------------------------------------------------------------------------- */
-
-static status_t objects_prepare(struct supervisor *s)
-{
-    cap_slot_t first;
-    cap_slot_t unbadged;
-    status_t status = slots_take(s, 5, &first);
-
-    if (status != STATUS_OK) {
-        return status;
-    }
-    s->endpoint = first;
-    s->replies[0] = first + 1u;
-    s->replies[1] = first + 2u;
-    unbadged = first + 3u;
-    s->notification = first + 4u;
-    status = retype_own(s, (struct retype_request){OBJECT_ENDPOINT, 0, s->endpoint, 1});
-    if (status == STATUS_OK) {
-        status = retype_own(s, (struct retype_request){OBJECT_REPLY, 0, s->replies[0], 2});
-    }
-    if (status == STATUS_OK) {
-        status = retype_own(s, (struct retype_request){OBJECT_NOTIFICATION, 0, unbadged, 1});
-    }
-    if (status == STATUS_OK) {
-        status = cap_mint(s->notification, unbadged, RIGHT_SEND, EVENT_POWER_BUTTON);
-    }
-    if (status == STATUS_OK) {
-        status = thread_bind_notification(BOOT_SLOT_THREAD, unbadged);
-    }
-    return status;
-}
-
-static bool bundle_prepare(struct supervisor *s)
-{
-    struct bundle_problem problem;
-    struct system_problem wrong;
-    const struct bundle_entry *entry;
-    const void *data;
-    status_t status = bundle_open(&s->bundle, (const void *)s->boot->bundle_address,
-                                  s->boot->bundle_bytes, &problem);
-
-    if (status != STATUS_OK) {
-        if (problem.entry < BUNDLE_ENTRIES_MAX) {
-            log_line("bundle: entry %u: %s; make the image anew", problem.entry, problem.what);
-        } else {
-            log_line("bundle: %s; make the image anew", problem.what);
-        }
-        return false;
-    }
-    entry = bundle_find(&s->bundle, BUNDLE_SYSTEM, NULL);
-    if (entry == NULL) {
-        log_line("bundle: there is no system description in it; make the image anew");
-        return false;
-    }
-    status = bundle_read(&s->bundle, entry, &data);
-    if (status != STATUS_OK) {
-        log_line("bundle: the system description fails its checksum; make the image anew");
-        return false;
-    }
-    status = system_open(&s->system, data, entry->bytes, &wrong);
-    if (status != STATUS_OK) {
-        log_line("system description: %s %u: %s; make the image anew", system_part_text(wrong.part),
-                 wrong.index, wrong.what);
-        return false;
-    }
-    return true;
-}
-
-static status_t cells_prepare(struct supervisor *s)
-{
-    s->cell_count = s->system.header->cell_count;
-    s->device_count = s->system.header->device_count;
-    s->ring_count = s->system.header->ring_count;
-    for (uint32_t i = 0; i < s->device_count; i++) {
-        s->devices[i].description = &s->system.devices[i];
-    }
-    for (uint32_t i = 0; i < s->cell_count; i++) {
-        status_t status = cell_prepare(s, i);
-        if (status != STATUS_OK) {
-            return status;
-        }
-        if ((s->cells[i].description->flags & CELL_FLAG_PCI) != 0) {
-            s->pci_cell = &s->cells[i];
-        }
-    }
-    return rings_prepare(s);
-}
-
-/* ---- Loop ------------------------------------------------------------------------------------ */
 
 static _Noreturn void serve(struct supervisor *s)
 {
@@ -126,31 +37,12 @@ static _Noreturn void serve(struct supervisor *s)
 
 _Noreturn void program_entry(const void *page)
 {
-    struct supervisor *s = &supervisor;
-    const struct boot_info *boot = page;
+    const char *problem;
 
     log_open(BOOT_SLOT_CONSOLE, "supervisor");
-    if (boot->magic != BOOT_INFO_MAGIC || boot->version != BOOT_INFO_VERSION) {
-        halt("the kernel's boot information is of another version");
+    problem = supervisor_prepare(&supervisor, page);
+    if (problem != NULL) {
+        halt(problem);
     }
-    s->boot = boot;
-    s->next_slot = boot->first_free_slot;
-    s->next_address = boot->free_address;
-    if (objects_prepare(s) != STATUS_OK) {
-        halt("there is too little memory for the supervisor");
-    }
-    log_line(
-        "%lu MiB RAM, %u of %u CPUs%s", boot->ram_bytes >> 20, boot->cpus_used, boot->cpu_count,
-        (boot->flags & BOOT_FLAG_IOMMU) != 0 ? ""
-                                             : "; no IOMMU: cells that drive devices are trusted");
-    if (!bundle_prepare(s)) {
-        halt("without a system description there is nothing to run");
-    }
-    log_line("system \"%s\": %u cells", s->system.header->name, s->system.header->cell_count);
-    if (cells_prepare(s) != STATUS_OK) {
-        halt("there is too little memory for the cells' rings and wake-ups");
-    }
-    calendar_read(s);
-    power_prepare(s);
-    serve(s);
+    serve(&supervisor);
 }

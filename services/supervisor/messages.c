@@ -150,6 +150,10 @@ void message_handle(struct supervisor *s, struct message *m)
         return;
     }
     struct cell *cell = &s->cells[number - 1u];
+    if (cell->stage != STAGE_STARTING && cell->stage != STAGE_READY) {
+        answer(s, STATUS_INVALID_ARGUMENT, NULL, 0); /* it was on its way when the cell ended */
+        return;
+    }
     if (fault) {
         fault_report(s, cell, m);
         cell->faults++;

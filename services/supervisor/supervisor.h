@@ -165,6 +165,13 @@ struct supervisor {
     struct pci_function functions[PCI_FUNCTIONS_MAX];
 };
 
+/* ---- start.c -----------------------------------------------------------------------------------
+ */
+
+/* Fills *s, all zero, from the boot information, which stays the kernel's. NULL, or why the system
+ * cannot start (details were said). */
+const char *supervisor_prepare(struct supervisor *s, const struct boot_info *boot);
+
 /* ---- memory.c: slots, untyped memory, windows --------------------------------------------------
  */
 
