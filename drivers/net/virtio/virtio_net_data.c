@@ -31,17 +31,31 @@ static bool reap(struct virtio_net *nic)
         broken(nic);
         return false;
     }
-    for (uint32_t i = 0; i < pending; i++) {
-        uint32_t id = virtio_queue_take(&nic->tx).id;
+    /* Locals: stores into the pool and the queue must not make the compiler load these again. */
+    struct netbuf_pool *pool = nic->netdev.pool;
+    const struct virtio_used_element *ring = nic->tx.used->ring;
+    uint32_t mask = nic->tx.mask;
+    uint32_t index = nic->tx.used_index;
+    uint32_t free_count = nic->tx_free_count;
+    uint32_t slots = nic->tx_slots;
+    bool good = true;
+    for (uint32_t i = 0; i < pending; i++, index++) {
+        uint32_t id = __atomic_load_n(&ring[index & mask].id, __ATOMIC_RELAXED);
         uint32_t slot = id >> 1;
-        if ((id & 1u) != 0 || slot >= nic->tx_slots || nic->tx_buffer[slot] == NETBUF_NONE) {
-            nic->netdev.counters.tx_errors++;
-            broken(nic);
-            return false;
+        if ((id & 1u) != 0 || slot >= slots || nic->tx_buffer[slot] == NETBUF_NONE) {
+            good = false;
+            break;
         }
-        netbuf_drop(nic->netdev.pool, nic->tx_buffer[slot]);
+        netbuf_drop(pool, nic->tx_buffer[slot]);
         nic->tx_buffer[slot] = NETBUF_NONE;
-        nic->tx_free[nic->tx_free_count++] = (uint16_t)slot;
+        nic->tx_free[free_count++] = (uint16_t)slot;
+    }
+    nic->tx.used_index = (uint16_t)index;
+    nic->tx_free_count = (uint16_t)free_count;
+    if (!good) {
+        nic->netdev.counters.tx_errors++;
+        broken(nic);
+        return false;
     }
     nic->reaped += pending;
     nic->tx_refused = false;
@@ -82,29 +96,57 @@ void virtio_net_refill(struct virtio_net *nic)
     }
 }
 
-/* Takes one finished receive slot. Returns false if the device is broken. */
-static inline bool receive_one(struct virtio_net *nic, struct netframe *frame)
+/* Takes `count` finished receive slots and lends their descriptors a new buffer each. Returns how
+ * many frames that gave; *good is false if the device broke the protocol behind them. */
+static uint32_t receive_slots(struct virtio_net *nic, struct netframe *frames, uint32_t count,
+                              bool *good)
 {
-    struct virtio_used_element used = virtio_queue_take(&nic->rx);
+    /* Locals: stores into the pool and the queue must not make the compiler load these again. */
+    struct netbuf_pool *pool = nic->netdev.pool;
+    const struct virtio_used_element *used = nic->rx.used->ring;
+    struct virtio_descriptor *descriptors = nic->rx.descriptors;
+    uint16_t *avail = nic->rx.avail->ring;
+    uint32_t mask = nic->rx.mask;
+    uint32_t used_index = nic->rx.used_index;
+    uint32_t avail_index = nic->rx.avail_index;
+    uint32_t length_max = nic->frame_bytes_max;
+    uint64_t bytes = 0;
+    uint32_t taken = 0;
 
-    if (used.id >= nic->rx.size || nic->rx_buffer[used.id] == NETBUF_NONE ||
-        used.length < VIRTIO_NET_HEADER_BYTES ||
-        used.length - VIRTIO_NET_HEADER_BYTES > nic->frame_bytes_max) {
-        return false;
+    for (uint32_t i = 0; i < count; i++, used_index++) {
+        uint32_t slot = __atomic_load_n(&used[used_index & mask].id, __ATOMIC_RELAXED);
+        uint32_t length = __atomic_load_n(&used[used_index & mask].length, __ATOMIC_RELAXED) -
+                          VIRTIO_NET_HEADER_BYTES;
+        /* A length below the header's wraps and is too long. */
+        if (slot > mask || nic->rx_buffer[slot] == NETBUF_NONE || length > length_max) {
+            *good = false;
+            break;
+        }
+        uint32_t buffer = nic->rx_buffer[slot];
+        uint32_t next = netbuf_take(pool);
+        if (next != NETBUF_NONE) {
+            nic->rx_buffer[slot] = next;
+            descriptors[slot].address =
+                netbuf_device_address(pool, next) + VIRTIO_NET_RX_OFFSET - VIRTIO_NET_HEADER_BYTES;
+            avail[avail_index++ & mask] = (uint16_t)slot;
+        } else {
+            nic->rx_buffer[slot] = NETBUF_NONE;
+            nic->rx_empty[nic->rx_empty_count++] = (uint16_t)slot;
+            nic->rx_lent--;
+        }
+        if (length < FRAME_BYTES_MIN) {
+            nic->netdev.counters.rx_errors++;
+            netbuf_drop(pool, buffer);
+            continue;
+        }
+        frames[taken++] = (struct netframe){buffer, VIRTIO_NET_RX_OFFSET, (uint16_t)length};
+        bytes += length;
     }
-    uint16_t slot = (uint16_t)used.id;
-    frame->buffer = nic->rx_buffer[slot];
-    frame->offset = VIRTIO_NET_RX_OFFSET;
-    frame->length = (uint16_t)(used.length - VIRTIO_NET_HEADER_BYTES);
-    uint32_t next = netbuf_take(nic->netdev.pool);
-    if (next != NETBUF_NONE) {
-        lend(nic, slot, next);
-    } else {
-        nic->rx_buffer[slot] = NETBUF_NONE;
-        nic->rx_empty[nic->rx_empty_count++] = slot;
-        nic->rx_lent--;
-    }
-    return true;
+    nic->rx.used_index = (uint16_t)used_index;
+    nic->rx.avail_index = (uint16_t)avail_index;
+    nic->netdev.counters.rx_frames += taken;
+    nic->netdev.counters.rx_bytes += bytes;
+    return taken;
 }
 
 uint32_t virtio_net_receive(struct netdev *dev, struct netframe *frames, uint32_t max)
@@ -126,25 +168,13 @@ uint32_t virtio_net_receive(struct netdev *dev, struct netframe *frames, uint32_
         return 0;
     }
 
-    uint32_t count = pending < max ? pending : max;
-    uint32_t taken = 0;
-    uint64_t bytes = 0;
-    for (uint32_t i = 0; i < count; i++) {
-        if (!receive_one(nic, &frames[taken])) {
-            dev->counters.rx_errors++;
-            broken(nic);
-            return taken; /* what came before was in order */
-        }
-        if (frames[taken].length < FRAME_BYTES_MIN) {
-            dev->counters.rx_errors++;
-            netbuf_drop(dev->pool, frames[taken].buffer);
-            continue;
-        }
-        bytes += frames[taken].length;
-        taken++;
+    bool good = true;
+    uint32_t taken = receive_slots(nic, frames, pending < max ? pending : max, &good);
+    if (!good) {
+        dev->counters.rx_errors++;
+        broken(nic);
+        return taken; /* what came before was in order */
     }
-    dev->counters.rx_frames += taken;
-    dev->counters.rx_bytes += bytes;
     if (nic->rx.avail_index != nic->rx.avail_published) {
         publish_rx(nic);
     }
@@ -161,20 +191,29 @@ uint32_t virtio_net_transmit(struct netdev *dev, const struct netframe *frames, 
         return 0;
     }
 
-    uint32_t taken = count < nic->tx_free_count ? count : nic->tx_free_count;
+    struct netbuf_pool *pool = dev->pool;
+    struct virtio_descriptor *descriptors = nic->tx.descriptors;
+    uint16_t *avail = nic->tx.avail->ring;
+    uint32_t mask = nic->tx.mask;
+    uint32_t avail_index = nic->tx.avail_index;
+    uint32_t free_count = nic->tx_free_count;
+    uint32_t taken = count < free_count ? count : free_count;
     uint64_t bytes = 0;
     for (uint32_t i = 0; i < taken; i++) {
-        ASSERT(frames[i].buffer < dev->pool->buffer_count);
-        ASSERT(frames[i].offset + frames[i].length <= dev->pool->buffer_bytes);
-        uint16_t slot = nic->tx_free[--nic->tx_free_count];
+        struct netframe frame = frames[i];
+        ASSERT(frame.buffer < pool->buffer_count);
+        ASSERT(frame.offset + frame.length <= pool->buffer_bytes);
+        uint32_t slot = nic->tx_free[--free_count];
         /* The even descriptor is the constant header and links to this one. */
-        struct virtio_descriptor *descriptor = &nic->tx.descriptors[2u * slot + 1u];
-        descriptor->address = netbuf_device_address(dev->pool, frames[i].buffer) + frames[i].offset;
-        descriptor->length = frames[i].length;
-        nic->tx_buffer[slot] = frames[i].buffer;
-        virtio_queue_add(&nic->tx, (uint16_t)(2u * slot));
-        bytes += frames[i].length;
+        descriptors[2u * slot + 1u].address =
+            netbuf_device_address(pool, frame.buffer) + frame.offset;
+        descriptors[2u * slot + 1u].length = frame.length;
+        nic->tx_buffer[slot] = frame.buffer;
+        avail[avail_index++ & mask] = (uint16_t)(2u * slot);
+        bytes += frame.length;
     }
+    nic->tx.avail_index = (uint16_t)avail_index;
+    nic->tx_free_count = (uint16_t)free_count;
     if (taken < count) {
         nic->tx_refused = true;
     }

@@ -7,8 +7,8 @@
  * available ring and, at VIRTIO_QUEUE_USED_OFFSET, the used ring in the second, so that no part
  * crosses a page.
  *
- * Thread rule: one owner. What the device writes (the used ring) is read once and checked here:
- * an index that ran too far is reported, ids and lengths are the owner's to check.
+ * Thread rule: one owner. What the device writes (the used ring) is read once: an index that ran
+ * too far is reported here, entries are the owner's to read and check.
  */
 #ifndef DRIVERS_NET_VIRTIO_VIRTIO_QUEUE_H
 #define DRIVERS_NET_VIRTIO_VIRTIO_QUEUE_H
@@ -45,15 +45,6 @@ static inline uint32_t virtio_queue_pending(const struct virtio_queue *queue)
     uint16_t index = __atomic_load_n(&queue->used->index, __ATOMIC_ACQUIRE);
     uint16_t pending = (uint16_t)(index - queue->used_index);
     return pending <= queue->size ? pending : VIRTIO_QUEUE_BROKEN;
-}
-
-/* Takes the next finished entry; virtio_queue_pending said there is one. */
-static inline struct virtio_used_element virtio_queue_take(struct virtio_queue *queue)
-{
-    const struct virtio_used_element *at = &queue->used->ring[queue->used_index & queue->mask];
-    queue->used_index++;
-    return (struct virtio_used_element){__atomic_load_n(&at->id, __ATOMIC_RELAXED),
-                                        __atomic_load_n(&at->length, __ATOMIC_RELAXED)};
 }
 
 /* Makes the chain that starts at `descriptor` available once published. */
