@@ -71,7 +71,7 @@ struct entry *database_read(struct database *database, struct slice key)
         return NULL;
     }
     database->hits++;
-    entry->accessed_s = (uint32_t)((uint64_t)database->now_ms / 1000u);
+    entry->accessed_s = database->now_s;
     return entry;
 }
 
@@ -164,7 +164,7 @@ void database_commit_set(struct database *database, const struct set_plan *plan)
     }
     keyspace_set_expiry(&database->keyspace, entry, plan->expires_ms);
     entry->written_at = changed(database);
-    entry->accessed_s = (uint32_t)((uint64_t)database->now_ms / 1000u);
+    entry->accessed_s = database->now_s;
 }
 
 status_t database_set(struct database *database, struct slice key, struct slice value,

@@ -21,7 +21,8 @@ struct database {
     struct heap *heap;
     struct keyspace keyspace;
     struct journal journal;
-    int64_t now_ms; /* Unix time, set by the owner each turn */
+    int64_t now_ms; /* Unix time, by database_set_time */
+    uint32_t now_s;
     uint64_t random;
     uint64_t dependency;
     uint64_t removed_at; /* position of the last change that removed a key */
@@ -36,6 +37,12 @@ struct database {
 status_t database_init(struct database *database, struct heap *heap,
                        const uint64_t random[3]) HALLOWS_MUST_CHECK;
 void database_destroy(struct database *database);
+
+static inline void database_set_time(struct database *database, int64_t unix_ms)
+{
+    database->now_ms = unix_ms;
+    database->now_s = (uint32_t)((uint64_t)unix_ms / 1000u);
+}
 
 uint64_t database_random(struct database *database);
 

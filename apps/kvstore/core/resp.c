@@ -308,6 +308,57 @@ static enum resp_result parse_array(struct resp_parser *parser, const uint8_t *d
     return RESP_REQUEST;
 }
 
+struct __attribute__((packed)) unaligned16 {
+    uint16_t value;
+};
+
+#define CR_LF 0x0a0du
+
+static inline bool at_line_end(const uint8_t *at)
+{
+    return ((const struct unaligned16 *)(const void *)at)->value == CR_LF;
+}
+
+/* The usual request: complete, few arguments, each below 1000 bytes. False, and nothing done, for
+ * any other; the general way takes those. */
+static bool parse_small(struct resp_parser *parser, const uint8_t *data, size_t bytes)
+{
+    const uint8_t *end = data + bytes;
+    const uint8_t *at = data + 4;
+    size_t wanted = (size_t)data[1] - '1' + 1;
+
+    if (wanted - 1 >= RESP_ARGUMENTS_INSIDE || !at_line_end(data + 2)) {
+        return false;
+    }
+    for (size_t i = 0; i < wanted; i++) {
+        if (end - at < 6 || at[0] != '$') {
+            return false;
+        }
+        uint32_t length = (uint32_t)at[1] - '0';
+        const uint8_t *text = at + 4;
+        if (length > 9) {
+            return false;
+        }
+        for (; text[-2] != '\r' && text < at + 6; text++) {
+            uint32_t digit = (uint32_t)text[-2] - '0';
+            if (digit > 9 || length == 0) {
+                return false;
+            }
+            length = length * 10 + digit;
+        }
+        if (end - text < (ptrdiff_t)length + 2 || !at_line_end(text - 2) ||
+            !at_line_end(text + length)) {
+            return false;
+        }
+        parser->arguments[i] = slice_of(text, length);
+        at = text + length + 2;
+    }
+    parser->count = wanted;
+    parser->position = (size_t)(at - data);
+    parser->finished = true;
+    return true;
+}
+
 enum resp_result resp_parse(struct resp_parser *parser, const uint8_t *data, size_t bytes)
 {
     if (parser->finished) {
@@ -317,6 +368,9 @@ enum resp_result resp_parse(struct resp_parser *parser, const uint8_t *data, siz
         return RESP_MORE;
     }
     if (data[0] == '*') {
+        if (bytes >= 8 && !parser->in_array && parse_small(parser, data, bytes)) {
+            return RESP_REQUEST;
+        }
         return parse_array(parser, data, bytes);
     }
     return parse_inline(parser, data, bytes);

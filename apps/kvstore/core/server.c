@@ -62,7 +62,7 @@ void server_destroy(struct server *server)
 void server_set_time(struct server *server, time_ns_t now_ns, int64_t unix_ms)
 {
     server->now_ns = now_ns;
-    server->database.now_ms = unix_ms;
+    database_set_time(&server->database, unix_ms);
 }
 
 void server_set_durable(struct server *server, uint64_t position)
