@@ -47,16 +47,17 @@ class Skip(Exception):
 
 
 def tracked(*endings):
-    """Files that git knows or would add, by ending."""
-    output = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT, capture_output=True, text=True, check=False,
-    )
-    if output.returncode:  # a release without git
-        names = [str(p.relative_to(ROOT)) for p in ROOT.rglob("*") if p.is_file()]
-        names = [n for n in names if not n.startswith(("build/", ".git/"))]
-    else:
-        names = output.stdout.splitlines()
+    """Files that git knows or would add, by ending; all, where there is no git or no repository."""
+    names = None
+    if shutil.which("git"):
+        done = subprocess.run(
+            ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+            cwd=ROOT, capture_output=True, text=True, check=False,
+        )
+        names = done.stdout.splitlines() if done.returncode == 0 else None
+    if names is None:
+        names = [str(p.relative_to(ROOT)) for p in ROOT.rglob("*")]
+        names = [n for n in names if not re.search(r"^(build|\.git)/|__pycache__", n)]
     return sorted(n for n in set(names) if n.endswith(endings) and (ROOT / n).is_file())
 
 

@@ -133,7 +133,8 @@ def pytest_tests(results, group, folder, options):
         command += ["--no-header", "--no-summary", f"--junitxml={report}"]
         command += ["--rootdir", str(ROOT), "-c", str(ROOT / "pytest.ini")]
         environment = dict(os.environ, HALLOWS_QUICK="1" if options.quick else "")
-        keyword = _within(prefix, options.filter)
+        # Names hold characters that -k does not take: all their words must be there.
+        keyword = " and ".join(re.findall(r"\w+", _within(prefix, options.filter)))
         if keyword:
             command += ["-k", keyword]
         done = subprocess.run(command, cwd=ROOT, env=environment, check=False)
