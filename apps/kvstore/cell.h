@@ -44,7 +44,7 @@ struct store {
     log_position_t last_record;
     status_t failure;
     /* Checkpoints. */
-    bool begin_noted;                /* `checkpoint_begin` is known */
+    bool begin_wanted;               /* the next batch's first record is `checkpoint_begin` */
     bool trim_wanted;                /* when the journal is durable up to `checkpoint_end` */
     log_position_t checkpoint_begin; /* first record that is needed once it is complete */
     uint64_t checkpoint_end;

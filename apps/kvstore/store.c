@@ -245,9 +245,9 @@ static status_t append_record(struct store *store)
     journal_frame_header(header, !store->batch_begun);
     status_t status = loglet_append(store->log, pieces, (uint32_t)count + 1, &position);
     if (status == STATUS_OK) {
-        if (!store->batch_begun && store->server->database.checkpointing && !store->begin_noted) {
+        if (!store->batch_begun && store->begin_wanted) {
             store->checkpoint_begin = position;
-            store->begin_noted = true;
+            store->begin_wanted = false;
         }
         store->batch_begun = true;
         store->last_record = position;
@@ -330,6 +330,10 @@ static bool carry_checkpoint(struct store *store)
             return false;
         }
         store->trim_wanted = false;
+        if (store->begin_wanted) { /* there was nothing to write, nor is there anything to keep */
+            store->begin_wanted = false;
+            store->checkpoint_begin = loglet_durable(store->log);
+        }
         status_t status = loglet_trim(store->log, store->checkpoint_begin);
         if (status != STATUS_OK) {
             log_line("log: trim after a checkpoint: %s", status_text(status));
@@ -341,7 +345,7 @@ static bool carry_checkpoint(struct store *store)
         if (chain_bytes(&journal->pending) != 0 || !checkpoint_due(store)) {
             return false;
         }
-        store->begin_noted = false;
+        store->begin_wanted = true;
         database_checkpoint_begin(database);
     }
     if (chain_bytes(&journal->pending) > CHECKPOINT_PENDING_BYTES) {
@@ -349,9 +353,8 @@ static bool carry_checkpoint(struct store *store)
     }
     uint64_t before = journal_position(journal);
     if (database_checkpoint_step(database, CHECKPOINT_STEP_BYTES) == STATUS_OK) {
-        /* Nothing at all to keep: one record that says so is where the log begins. */
         store->checkpoint_end = journal_position(journal);
-        store->trim_wanted = store->begin_noted || store->checkpoint_end != before;
+        store->trim_wanted = true;
         return true;
     }
     return journal_position(journal) != before;

@@ -12,21 +12,15 @@
 
 void command_del(struct call *call)
 {
-    int64_t deleted = 0;
+    size_t deleted;
+    status_t status =
+        database_delete_many(call->database, call->arguments + 1, call->count - 1, &deleted);
 
-    for (size_t i = 1; i < call->count; i++) {
-        struct entry *entry = database_find(call->database, call->arguments[i]);
-        if (entry == NULL) {
-            continue;
-        }
-        status_t status = database_delete(call->database, entry);
-        if (status != STATUS_OK) {
-            reply_refused(call, status);
-            return;
-        }
-        deleted++;
+    if (status == STATUS_OK) {
+        reply_integer(&call->reply, (int64_t)deleted);
+    } else {
+        reply_refused(call, status);
     }
-    reply_integer(&call->reply, deleted);
 }
 
 void command_exists(struct call *call)

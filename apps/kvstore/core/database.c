@@ -373,6 +373,45 @@ status_t database_delete(struct database *database, struct entry *entry)
     return status;
 }
 
+/* Puts the records of a multiple delete. */
+static status_t put_deletes(struct database *database, const struct slice *keys, size_t count)
+{
+    status_t status = STATUS_OK;
+
+    for (size_t i = 0; i < count && status == STATUS_OK; i++) {
+        struct journal_record record = {.type = JOURNAL_DELETE, .key = keys[i]};
+        if (database_find(database, keys[i]) != NULL) {
+            status = journal_put(&database->journal, &record);
+        }
+    }
+    return status;
+}
+
+status_t database_delete_many(struct database *database, const struct slice *keys, size_t count,
+                              size_t *deleted)
+{
+    bool outer = database->journal.grouping;
+    status_t status = outer ? STATUS_OK : journal_group_begin(&database->journal);
+
+    *deleted = 0;
+    if (status != STATUS_OK) {
+        return status;
+    }
+    status = put_deletes(database, keys, count);
+    if (!outer) {
+        group_finish(&database->journal, status);
+    }
+    for (size_t i = 0; i < count && status == STATUS_OK; i++) {
+        struct entry *entry = database_find(database, keys[i]);
+        if (entry != NULL) {
+            keyspace_remove(&database->keyspace, entry);
+            removed(database);
+            ++*deleted;
+        }
+    }
+    return status;
+}
+
 status_t database_expire(struct database *database, struct entry *entry, int64_t expires_ms)
 {
     struct journal_record record = {

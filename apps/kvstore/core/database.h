@@ -86,6 +86,9 @@ status_t database_set_many(struct database *database, const struct slice *pairs,
 status_t database_write(struct database *database, struct slice key, size_t offset,
                         struct slice bytes, size_t *length) HALLOWS_MUST_CHECK;
 status_t database_delete(struct database *database, struct entry *entry) HALLOWS_MUST_CHECK;
+/* Deletes those of the keys that are there, all or none; *deleted is how many there were. */
+status_t database_delete_many(struct database *database, const struct slice *keys, size_t count,
+                              size_t *deleted) HALLOWS_MUST_CHECK;
 /* EXPIRES_NEVER takes the expiry away. A time that has passed is to be made a delete. */
 status_t database_expire(struct database *database, struct entry *entry,
                          int64_t expires_ms) HALLOWS_MUST_CHECK;
