@@ -264,6 +264,21 @@ void arp_transmit_slow(struct net_stack *stack, ipv4_t neighbour, struct netfram
     arp_transmit_to(stack, entry, frame);
 }
 
+void arp_suspect(struct net_stack *stack, ipv4_t neighbour)
+{
+    struct arp_entry *entry = arp_find(stack, neighbour);
+
+    /* Not one that has just answered, so that many connections cause one request. */
+    if (entry == NULL || entry->state != ARP_REACHABLE ||
+        entry->deadline > stack->now + ARP_REACHABLE_NS - ARP_RETRY_NS) {
+        return;
+    }
+    entry->state = ARP_PROBE;
+    entry->tries = ARP_TRIES - 1u; /* to everyone at once, and only twice */
+    arp_set_deadline(stack, entry, stack->now + ARP_RETRY_NS);
+    arp_request(stack, entry);
+}
+
 static void arp_entry_due(struct net_stack *stack, struct arp_entry *entry)
 {
     if ((entry->state == ARP_REACHABLE && !entry->used) || entry->tries >= ARP_TRIES) {

@@ -38,7 +38,7 @@
 #define TCP_RTO_MAX (60u * NS_PER_S)
 #define TCP_SYN_RETRIES 5u
 #define TCP_DATA_RETRIES 15u
-#define TCP_ORPHAN_RETRIES 10u
+#define TCP_ORPHAN_RETRIES 15u
 #define TCP_DELAYED_ACK (40u * NS_PER_MS)
 #define TCP_TIME_WAIT_NS (60u * NS_PER_S) /* 2 MSL of 30 s */
 #define TCP_FIN_WAIT_2_NS (30u * NS_PER_S)
@@ -353,6 +353,8 @@ static inline void arp_transmit(struct net_stack *stack, ipv4_t neighbour, struc
         arp_transmit_slow(stack, neighbour, frame);
     }
 }
+/* Nothing comes back from the neighbour: asks everyone for it again (RFC 1122, 2.3.2.1). */
+void arp_suspect(struct net_stack *stack, ipv4_t neighbour);
 /* Runs what is due; returns the next deadline. */
 time_ns_t arp_tick(struct net_stack *stack);
 /* Tells the neighbours our address (RFC 5227, 2.3). */

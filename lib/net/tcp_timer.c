@@ -6,6 +6,8 @@
 #include "lib/net/internal.h"
 
 #define BACKOFF_SHIFT_MAX 10u
+/* After this many timeouts in a row the neighbour's address itself is in doubt. */
+#define SUSPECT_TIMEOUTS 2u
 #define PERSIST_SILENCE_MAX (4u * TCP_RTO_MAX)
 
 void tcp_timer_init(struct net_stack *stack)
@@ -99,6 +101,9 @@ static void retransmit_due(struct tcp_connection *c)
         return;
     }
     c->stack->counters.tcp_timeouts++;
+    if (c->backoff >= SUSPECT_TIMEOUTS) {
+        arp_suspect(c->stack, ipv4_route(c->stack, c->remote_address));
+    }
     c->flags &= ~(uint32_t)(TCP_FLAG_ROUND_TRIP | TCP_FLAG_RECOVERY);
     c->duplicate_acks = 0;
     if (c->state == TCP_SYN_SENT || c->state == TCP_SYN_RECEIVED) {
