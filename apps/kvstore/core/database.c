@@ -1,12 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 #include "apps/kvstore/core/database.h"
 
+#include "apps/kvstore/core/database_internal.h"
+
 #include "lib/base/assert.h"
 
-#define EXPIRE_SAMPLES 20u
-#define EXPIRE_MANY (EXPIRE_SAMPLES / 4u)
-#define EXPIRE_ROUNDS 8u
-#define RECLAIM_ENTRIES 512u
 /* Most room that a growing value gets in advance. */
 #define GROWTH_BYTES_MAX (1u << 20)
 
@@ -110,8 +108,8 @@ static struct blob *entry_blob_or_null(const struct entry *entry)
     return (entry->flags & ENTRY_BLOB) != 0 ? entry_blob(entry) : NULL;
 }
 
-static status_t put_set(struct database *database, const struct entry *entry, struct slice key,
-                        struct slice value, int64_t expires_ms)
+status_t database_put_set(struct database *database, const struct entry *entry, struct slice key,
+                          struct slice value, int64_t expires_ms)
 {
     struct journal_record record = {
         .type = JOURNAL_SET, .key = key, .value = value, .argument = journal_expiry(expires_ms)};
@@ -140,7 +138,7 @@ status_t database_prepare_set(struct database *database, struct slice key, struc
         status = keyspace_reserve_expiry(&database->keyspace, 1);
     }
     if (status == STATUS_OK) {
-        status = put_set(database, plan->entry, key, value, expires_ms);
+        status = database_put_set(database, plan->entry, key, value, expires_ms);
     }
     if (status != STATUS_OK && plan->entry != NULL) {
         entry_free(&database->keyspace, plan->entry);
@@ -204,7 +202,7 @@ static status_t prepare_many(struct database *database, const struct slice *pair
         *end = entry;
         end = &entry->next;
         memcpy(entry_value_bytes(entry), value.data, value.bytes);
-        status_t status = put_set(database, entry, key, value, EXPIRES_NEVER);
+        status_t status = database_put_set(database, entry, key, value, EXPIRES_NEVER);
         if (status != STATUS_OK) {
             return status;
         }
@@ -304,7 +302,7 @@ static status_t write_new(struct database *database, struct slice key, size_t of
     }
     memset(entry_value_bytes(entry), 0, offset);
     memcpy(entry_value_bytes(entry) + offset, bytes.data, bytes.bytes);
-    status_t status = put_set(database, entry, key, entry_value(entry), EXPIRES_NEVER);
+    status_t status = database_put_set(database, entry, key, entry_value(entry), EXPIRES_NEVER);
     if (status != STATUS_OK) {
         entry_free(&database->keyspace, entry);
         return status;
@@ -468,7 +466,8 @@ static status_t put_rename(struct database *database, const struct entry *entry,
         return status;
     }
     struct journal_record delete = {.type = JOURNAL_DELETE, .key = entry_key(entry)};
-    status = put_set(database, copy, entry_key(copy), entry_value(copy), entry->expires_ms);
+    status =
+        database_put_set(database, copy, entry_key(copy), entry_value(copy), entry->expires_ms);
     if (status == STATUS_OK) {
         status = journal_put(journal, &delete);
     }
@@ -490,7 +489,7 @@ static status_t place_copy(struct database *database, struct entry *entry, struc
     status_t status = keyspace_reserve_expiry(&database->keyspace, 1);
     if (status == STATUS_OK) {
         status = rename ? put_rename(database, entry, copy)
-                        : put_set(database, copy, key, entry_value(copy), expires_ms);
+                        : database_put_set(database, copy, key, entry_value(copy), expires_ms);
     }
     if (status != STATUS_OK) {
         entry_free(&database->keyspace, copy);
@@ -536,80 +535,5 @@ status_t database_flush(struct database *database)
         return status;
     }
     removed(database);
-    return STATUS_OK;
-}
-
-/* ---- Upkeep -----------------------------------------------------------------------------------
- */
-
-bool database_expire_some(struct database *database)
-{
-    struct keyspace *keyspace = &database->keyspace;
-
-    for (uint32_t round = 0; round < EXPIRE_ROUNDS; round++) {
-        uint32_t expired = 0;
-        for (uint32_t i = 0; i < EXPIRE_SAMPLES && keyspace_expiring(keyspace) > 0; i++) {
-            size_t index = (size_t)(database_random(database) % keyspace_expiring(keyspace));
-            struct entry *entry = keyspace_expiring_at(keyspace, index);
-            if (entry_expired(database, entry)) {
-                keyspace_remove(keyspace, entry);
-                expired++;
-            }
-        }
-        database->expired_keys += expired;
-        if (expired <= EXPIRE_MANY) {
-            return false;
-        }
-    }
-    return true;
-}
-
-bool database_reclaim_some(struct database *database)
-{
-    return keyspace_reclaim(&database->keyspace, RECLAIM_ENTRIES);
-}
-
-void database_checkpoint_begin(struct database *database)
-{
-    database->checkpointing = true;
-    database->checkpoint_position = 0;
-}
-
-struct checkpoint_visit {
-    struct database *database;
-    size_t bytes;
-    status_t status;
-};
-
-static void checkpoint_entry(struct entry *entry, void *context)
-{
-    struct checkpoint_visit *visit = context;
-    struct slice value = entry_value(entry);
-
-    if (visit->status != STATUS_OK || entry_expired(visit->database, entry)) {
-        return;
-    }
-    visit->status = put_set(visit->database, entry, entry_key(entry), value, entry->expires_ms);
-    visit->bytes += journal_record_bytes(entry->key_bytes, value.bytes);
-}
-
-status_t database_checkpoint_step(struct database *database, size_t bytes)
-{
-    struct checkpoint_visit visit = {.database = database};
-    bool more = true;
-
-    for (uint32_t buckets = 0; more && visit.bytes < bytes && buckets < 1024u; buckets++) {
-        uint64_t position = database->checkpoint_position;
-        more = keyspace_scan(&database->keyspace, &position, checkpoint_entry, &visit);
-        if (visit.status != STATUS_OK) {
-            return visit.status;
-        }
-        database->checkpoint_position = position;
-    }
-    if (more) {
-        return STATUS_AGAIN;
-    }
-    database->checkpointing = false;
-    database->checkpoints++;
     return STATUS_OK;
 }
