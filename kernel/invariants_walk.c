@@ -2,6 +2,7 @@
 /* Walks the state and asks every invariant at every index. Not part of the kernel's entries. */
 #include "kernel/invariants.h"
 #include "kernel/invariants_local.h"
+#include "kernel/object/object.h"
 #include "kernel/timer.h"
 
 /* Work of a checked build after each system call. */
@@ -41,7 +42,13 @@ static uint32_t leaves_check(struct kernel *k, segment_ix i)
 
 static uint32_t object_check(struct kernel *k, enum object_type type, uint32_t n)
 {
+    slot_ix original = *object_original(k, type, n);
     uint32_t failed = 0;
+
+    if (!inv_slot_used(k, original) || slot_at(k, original)->original == 0 ||
+        slot_at(k, original)->type != type || slot_at(k, original)->object != n) {
+        return 5;
+    }
 
     switch (type) {
     case OBJECT_UNTYPED:

@@ -54,6 +54,8 @@ TEST(vectors_run_out)
     for (uint32_t n = 0; n < made; n++) {
         CHECK_EQ(CALL(irq_bind, IRQ + n, BADGED), STATUS_OK);
     }
+    kernel_interrupt(kernel_under_test, IRQ_VECTOR_LAST);
+    CHECK_EQ(CALL(notification_wait, NOTIFICATION, 0), STATUS_OK);
     CHECK_EQ(CALL(cap_revoke, NOTIFICATION), STATUS_OK);
     const struct call delete = {.number = CALL_cap_delete, .a = {NOTIFICATION}};
     CHECK_EQ(harness_repeat(&delete, 100), STATUS_OK);
