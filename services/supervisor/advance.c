@@ -131,6 +131,11 @@ static bool advance_quiescing(struct supervisor *s, struct cell *cell)
         cell->stage = STAGE_WAITING;
         return true;
     }
+    if (cell->hopeless) {
+        log_line("%s is not restarted: it would find the same again", cell->description->name);
+        give_up(cell);
+        return true;
+    }
     if (!restart_allowed(&cell->history, cell->description, clock_ns(&s->boot->time))) {
         if (cell->description->restart == SYSTEM_RESTART_ON_FAULT) {
             log_line("%s has used up its restarts (%u in %u s)", cell->description->name,

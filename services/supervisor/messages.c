@@ -37,6 +37,13 @@ static void handle_shutdown_done(struct supervisor *s, struct cell *cell)
     cell->stage = STAGE_STOPPED;
 }
 
+/* Reasons that lie in the manifest, the device or what it holds, not in the cell's own state. */
+static bool restart_is_hopeless(status_t status)
+{
+    return status == STATUS_FOREIGN || status == STATUS_WRONG_VERSION ||
+           status == STATUS_UNSUPPORTED || status == STATUS_INVALID_ARGUMENT;
+}
+
 static void handle_exit(struct supervisor *s, struct cell *cell, const struct message *m)
 {
     status_t status = (status_t)m->words[0];
@@ -48,6 +55,7 @@ static void handle_exit(struct supervisor *s, struct cell *cell, const struct me
         log_line("%s gave up: %s (%s)", cell->description->name, status_text(status),
                  status_name(status));
         cell->faults++;
+        cell->hopeless = restart_is_hopeless(status);
     }
     cell_end(s, cell);
 }

@@ -113,6 +113,7 @@ struct cell {
     enum stage stage;
     bool thread_made; /* there is a thread to stop and memory to take back */
     bool slots_taken;
+    bool hopeless;      /* gave up for a reason that a restart cannot change */
     bool ended;         /* by itself, with STATUS_OK: it does not start again */
     bool shutdown_told; /* it has been asked to flush and stop */
     bool managed;       /* ended by SUPERVISOR_CELL_RESTART: starts again without being counted */

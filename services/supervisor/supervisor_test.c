@@ -354,6 +354,16 @@ TEST(an_exit_with_ok_is_an_end)
     CHECK(log_has("nic gave up"));
 }
 
+TEST(a_cell_that_would_fail_the_same_way_again_is_not_restarted)
+{
+    all_ready();
+    (void)say(KV, SUPERVISOR_EXIT, 1, (struct words){{(uint64_t)(int64_t)STATUS_FOREIGN}});
+    CHECK(s.cells[KV].hopeless);
+    CHECK_EQ(s.cells[KV].stage, STAGE_FAILED);
+    CHECK_EQ(s.cells[KV].history.total, 0);
+    CHECK(log_has("kvstore is not restarted"));
+}
+
 static void press_button(void)
 {
     struct message m = {.info = message_info(LABEL_NOTIFICATION, 1), .words = {EVENT_POWER_BUTTON}};
