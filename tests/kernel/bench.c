@@ -11,7 +11,7 @@
 
 #define ROUNDS 32u
 #define RW (RIGHT_READ | RIGHT_WRITE)
-#define SERVER_USER_INSTRUCTIONS 8u
+#define SERVER_USER_INSTRUCTIONS 12u
 #define SERVER_ACCEPTING_INSTRUCTIONS 5u
 
 uint64_t bench_syscall(uint64_t rax, uint64_t rdi, uint64_t rsi, uint64_t rbx);
@@ -123,9 +123,10 @@ static void bench_memory(void)
 
 /* ---- Between address spaces ------------------------------------------------------------------ */
 
-static uint64_t call_reply(cap_slot_t endpoint, uint32_t words)
+/* flags: MESSAGE_DEADLINE sends call and answer the slow way. */
+static uint64_t call_reply(cap_slot_t endpoint, uint32_t words, uint32_t flags)
 {
-    return without(best_of(CALL_ipc_call, endpoint, message_info(1, words)),
+    return without(best_of(CALL_ipc_call, endpoint, message_info(1u | flags, words) | flags),
                    SERVER_USER_INSTRUCTIONS);
 }
 
@@ -134,9 +135,9 @@ static void bench_ipc(cap_slot_t other)
     cap_slot_t endpoint = object_new(OBJECT_ENDPOINT, 0), reply = object_new(OBJECT_REPLY, 0);
     struct helper helper =
         helper_start_in(bench_server, endpoint | reply << 16, PRIORITY_HIGH, 0, other);
-    report("call-reply-0", call_reply(endpoint, 0));
-    report("call-reply-4", call_reply(endpoint, 4));
-    report("call-reply-slow-5", call_reply(endpoint, 5));
+    report("call-reply-0", call_reply(endpoint, 0, 0));
+    report("call-reply-4", call_reply(endpoint, 4, 0));
+    report("call-reply-slow-5", call_reply(endpoint, 5, MESSAGE_DEADLINE));
     (void)thread_suspend(helper.thread);
 
     cap_slot_t accept = slot_new();
