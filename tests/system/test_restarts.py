@@ -53,7 +53,8 @@ def test_server_restarts_under_load_and_loses_no_acknowledged_write(disk):
             n += 1
         client.close()
         # The last end is followed by one more start.
-        time.sleep(2)
+        ended = guest.vm.serial.index("kvstore ended 5 times")
+        guest.vm.wait_for("supervisor: kvstore ready", 60, since=ended)
         client = guest.client_when_up()
         assert len(acknowledged) > 50
         lost = [i for i in acknowledged if client("GET", f"key{i}") != str(i).encode()]

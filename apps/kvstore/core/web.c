@@ -75,7 +75,8 @@ static void write_page(const struct web_source *source, struct text *text)
     text_print(text, "<h2>Operations</h2><table>");
     row(text, "commands", counters->commands);
     row(text, "commands a second", server->rate_per_second);
-    row(text, "busy instructions a command", ticks_a_command(server));
+    row(text, "busy instructions a request (outside of icount: TSC ticks)",
+        ticks_a_command(server));
     row(text, "error replies", counters->error_replies);
     row(text, "keys", keyspace_count(&database->keyspace));
     row(text, "keys that expire", keyspace_expiring(&database->keyspace));
