@@ -143,8 +143,10 @@ def pytest_tests(results, group, folder, options):
             return
         for case in xml.etree.ElementTree.parse(report).iter("testcase"):
             name = f"{group}/{case.get('classname').split('.')[-1]}::{case.get('name')}"
-            if case.find("failure") is not None or case.find("error") is not None:
-                results.fail(name, show=False)
+            broken = case.find("failure")
+            broken = case.find("error") if broken is None else broken
+            if broken is not None:
+                results.fail(name, (broken.text or "").splitlines()[-60:])
             elif case.find("skipped") is not None:
                 results.skip(name, case.find("skipped").get("message", ""), show=False)
             else:
