@@ -376,7 +376,8 @@ class Vm:
         """
         self.qmp("stop")
         self.qmp("system_reset")
-        self.qmp("cont")
+        if not self.machine.exit_on_reset:
+            self.qmp("cont")
 
 
 def ovmf_files(folder):
