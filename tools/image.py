@@ -7,6 +7,7 @@ their symbols into the bundle that boots (include/hallows/boot.h).
 import argparse
 import os
 import sys
+import threading
 from pathlib import Path
 
 import bundle
@@ -71,7 +72,7 @@ def parse_setting(text):
 def write_file(path, data):
     """Writes the whole file or nothing."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + f".{os.getpid()}.part")
+    part = path.with_name(path.name + f".{os.getpid()}.{threading.get_ident()}.part")
     part.write_bytes(data)
     part.replace(path)
 
