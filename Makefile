@@ -196,10 +196,15 @@ $(BUILD)/host/lib/net/tap_host: $(BUILD)/host-obj/lib/net/tap_host.c.o $(BUILD)/
 	$(call say,LD,$@)
 	$(Q)$(CC) $(HOST_FLAGS) $^ -o $@
 
-host-tests: $(HOST_TESTS)
-	@fail=0; for t in $(HOST_TESTS); do printf '%-52s ' "$${t#$(BUILD)/host/}"; \
-	    out=$$($$t 2>&1) || { fail=1; echo FAILED; echo "$$out"; continue; }; \
-	    echo "$$out" | tail -n 1; done; exit $$fail
+# One target a program, so that -j runs them side by side; -k runs the rest after a failure.
+HOST_RUNS := $(HOST_TESTS:%=run-%)
+.PHONY: $(HOST_RUNS)
+host-tests: $(HOST_RUNS)
+$(HOST_RUNS): run-%: %
+	@out=$$($< 2>&1); status=$$?; verdict=$$(echo "$$out" | tail -n 1); \
+	    [ $$status -eq 0 ] || verdict=FAILED; \
+	    printf '%-52s %s\n' "$(<:$(BUILD)/host/%=%)" "$$verdict"; \
+	    [ $$status -eq 0 ] || { echo "$$out"; exit 1; }
 
 # ---- Benchmarks: host side ------------------------------------------------------------------
 

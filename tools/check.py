@@ -15,6 +15,8 @@ from system_description import ManifestError, load_system
 
 ROOT = build.ROOT
 LINES_MAX = 600
+# Code lines of the kernel, C and assembly with headers: its promise is to stay below.
+KERNEL_LINES_MAX = 10_000
 
 # Compiler headers that a freestanding implementation has (C11 4p6), and intrinsics.
 FREESTANDING = {
@@ -179,6 +181,22 @@ def check_lengths():
     return [f"{name}: {n} lines, more than {LINES_MAX}" for name, n in lengths if n > LINES_MAX]
 
 
+def code_lines(text):
+    """How many lines hold code: no blank ones, no comments."""
+    text = re.sub(r"/\*.*?\*/", lambda match: "\n" * match.group().count("\n"), text, flags=re.DOTALL)
+    text = re.sub(r"//[^\n]*", "", text)
+    return sum(1 for line in text.splitlines() if line.strip())
+
+
+def check_kernel_size():
+    """the kernel has fewer than 10,000 lines of code"""
+    files = [n for n in tracked(".c", ".h", ".S") if n.startswith("kernel/")]
+    total = sum(code_lines(read(name)) for name in files if not HOST_ONLY.search(name))
+    if total < KERNEL_LINES_MAX:
+        return []
+    return [f"kernel/: {total} lines of code; it has to stay below {KERNEL_LINES_MAX}"]
+
+
 def check_shell():
     """shellcheck finds nothing"""
     if shutil.which("shellcheck") is None:
@@ -244,6 +262,7 @@ CHECKS = {
     "layers": check_layers,
     "headers": check_headers,
     "lengths": check_lengths,
+    "kernel-size": check_kernel_size,
     "shell": check_shell,
     "python": check_python,
     "paths": check_paths,

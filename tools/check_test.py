@@ -78,3 +78,13 @@ def test_mistake_is_found(tree, name, file, text, place):
         assert not found
     else:
         assert any(place in line for line in found), found
+
+
+def test_kernel_size_counts_code_only(tree, monkeypatch):
+    monkeypatch.setattr(check, "KERNEL_LINES_MAX", 4)
+    (tree / "kernel/few.c").write_text(SPDX + "/* one\n two */\n\nint x;\nint y; // z\n")
+    assert check.CHECKS["kernel-size"]() == []
+    (tree / "kernel/few_test.c").write_text("int x;\n" * 9)
+    assert check.CHECKS["kernel-size"]() == []
+    (tree / "kernel/more.c").write_text("int z;\n")
+    assert "4 lines of code" in check.CHECKS["kernel-size"]()[0]

@@ -46,7 +46,7 @@ def host_tests(results, wanted):
         return
     results.section("host unit tests, under address and undefined-behaviour sanitizers")
     jobs = str(os.cpu_count() or 1)
-    command = ["make", "-C", str(ROOT), "--no-print-directory", f"-j{jobs}"]
+    command = ["make", "-C", str(ROOT), "--no-print-directory", "-k", "-Otarget", f"-j{jobs}"]
     command += [f"PYTHON={sys.executable}", "host-tests"]
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
                           check=False)
