@@ -224,6 +224,12 @@ $(BUILD)/bench/loadgen: $(LOADGEN_SOURCES:%=$(BUILD)/tool-obj/%.o)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(HOST_TOOL_FLAGS) $^ -o $@
 
+# What runs in the Linux guest that the benchmarks compare with: its first process, echo servers.
+$(BUILD)/bench/linux/%: bench/linux/%_host.c
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(HOST_TOOL_FLAGS) -static $< -o $@
+
 clean:
 	rm -rf $(BUILD)
 

@@ -11,8 +11,10 @@ import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
+import bench_linux
 import bench_machine
 import build
+import linux_guest
 import vm
 
 ROOT = build.ROOT
@@ -91,13 +93,30 @@ def table(figures, unmeasured=()):
 def add_options(parser):
     """The verb's options."""
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures as JSON")
+    parser.add_argument("--linux", action="store_true",
+                        help="net, kvstore: alternate with Debian's Linux in the same QEMU, print"
+                        " both and the ratio")
+    parser.add_argument("--rounds", type=int, default=3, metavar="N",
+                        help="with --linux: runs of each row, of which the median counts (3)")
     parser.add_argument("filter", nargs="?", default="",
                         help="only benchmarks whose name contains this (kernel/, net/, kvstore/,"
-                        " storage/ start the names)")
+                        " storage/ start the names; with --linux net/virtio/..., net/igb/...)")
+
+
+def _against_linux(options):
+    group, _, row = options.filter.partition("/")
+    if group not in ("", "net", "kvstore"):
+        raise BenchError(f"no comparison with Linux for {group}")
+    try:
+        return bench_linux.main(group, row, options.json, options.rounds)
+    except (vm.VmError, bench_machine.MachineError, linux_guest.GuestError) as error:
+        raise BenchError(str(error)) from error
 
 
 def main(options):
     """The verb: returns the exit status."""
+    if options.linux:
+        return _against_linux(options)
     targets = load_targets()
     figures, failures = [], []
     for group, run in bench_machine.SOURCES.items():

@@ -43,35 +43,31 @@ def widen_socket_queue():
         pass  # the queue stays short: senders wait, nothing is lost
 
 
-class LoadedSystem:
-    """A running system whose NIC is a Unix datagram socket, and its load generator."""
+class Loaded:
+    """A running machine whose NIC is a Unix datagram socket, and its load generator."""
 
-    def __init__(self, system_file, cell, nic="virtio", disk=False):
-        self.folder = tempfile.TemporaryDirectory(prefix="hallows-bench-")
-        base = Path(self.folder.name)
+    status = False  # whether the guest tells its own account of time in /status.json
+
+    def __init__(self, machine, folder, ready, nic="virtio"):
+        """`machine` lacks its NIC and the counting plugin; `folder` is removed at the end."""
+        self.folder = folder
+        base = Path(folder.name)
         self.host, self.guest = base / "host", base / "guest"
         self.count = base / "count"
-        settings = [(cell, key, value) for key, value in STATIC_ADDRESS]
-        _, bundle_path = build.make_bundle(ROOT / system_file, settings, output=base / "bundle")
-        if disk:
-            vm.make_disk(base / "disk")
+        self.ready = ready
         ends = f"local.type=unix,local.path={self.guest},remote.type=unix,remote.path={self.host}"
-        self.vm = vm.Vm(vm.Machine(
-            kernel=build.KERNEL,
-            bundle=bundle_path,
-            nic=nic,
-            netdev=f"dgram,id=net0,{ends}",
-            disk=base / "disk" if disk else None,
-            icount=True,
-            icount_sleep=True,  # else the idle guest's timers run as fast as they can
-            extra=["-plugin", f"{COUNT_PLUGIN},socket={self.count}"],
-        ))
+        machine.nic = nic
+        machine.netdev = f"dgram,id=net0,{ends}"
+        machine.icount = True
+        machine.icount_sleep = True  # else the idle guest's timers run as fast as they can
+        machine.extra += ["-plugin", f"{COUNT_PLUGIN},socket={self.count}"]
+        self.vm = vm.Vm(machine)
 
     def __enter__(self):
         widen_socket_queue()
         self.vm.start()
         try:
-            self.vm.wait_for(vm.READY, BOOT_SECONDS)
+            self.vm.wait_for(self.ready, BOOT_SECONDS)
         except vm.VmError:
             self.__exit__()
             raise
@@ -81,11 +77,12 @@ class LoadedSystem:
         self.vm.close()
         self.folder.cleanup()
 
-    def measure(self, name, mode, requests, **options):
-        """BENCH lines for `requests` of one kind."""
-        print(f"  {name}", file=sys.stderr, flush=True)
+    def report(self, name, mode, requests, **options):
+        """What the load generator reports of `requests` of one kind, with `instructions`, those
+        of one request."""
         command = [str(LOADGEN), "--local", str(self.host), "--remote", str(self.guest)]
-        command += ["--deadline", str(LOAD_SECONDS), "--count", str(self.count), "--status"]
+        command += ["--deadline", str(LOAD_SECONDS), "--count", str(self.count)]
+        command += ["--status"] if self.status else []
         command += ["--mode", mode, "--requests", str(requests)]
         for option, value in options.items():
             command += [f"--{option}", str(value)]
@@ -98,19 +95,47 @@ class LoadedSystem:
                                f" with:\n{tail}")
         report = json.loads(done.stdout)
         total = report["kernel_instructions"] + report["user_instructions"]
-        idle = (report["status_after"]["loop"]["spin_ticks"]
-                - report["status_before"]["loop"]["spin_ticks"])
-        return (f"BENCH {name} {(total - idle) / report['requests']:.0f} instr\n"
+        report["instructions"] = (total - self.idle(report)) / report["requests"]
+        return report
+
+    def idle(self, report):
+        """Instructions of rounds of the guest's event loop that found nothing to do."""
+        return (report["status_after"]["loop"]["spin_ticks"]
+                - report["status_before"]["loop"]["spin_ticks"]) if self.status else 0
+
+
+class LoadedSystem(Loaded):
+    """A running system of ours."""
+
+    status = True
+
+    def __init__(self, system_file, cell, nic="virtio", disk=False):
+        folder = tempfile.TemporaryDirectory(prefix="hallows-bench-")
+        base = Path(folder.name)
+        settings = [(cell, key, value) for key, value in STATIC_ADDRESS]
+        _, bundle_path = build.make_bundle(ROOT / system_file, settings, output=base / "bundle")
+        if disk:
+            vm.make_disk(base / "disk")
+        machine = vm.Machine(kernel=build.KERNEL, bundle=bundle_path,
+                             disk=base / "disk" if disk else None)
+        super().__init__(machine, folder, vm.READY, nic)
+
+    def measure(self, name, mode, requests, **options):
+        """BENCH lines for `requests` of one kind."""
+        print(f"  {name}", file=sys.stderr, flush=True)
+        report = self.report(name, mode, requests, **options)
+        return (f"BENCH {name} {report['instructions']:.0f} instr\n"
                 f"BENCH {name}.rate {report['requests_per_second']:.0f} req/s\n")
 
 
-def _bench_tools():
+def bench_tools():
+    """Builds the host's side."""
     build.make("all", *(str(path.relative_to(ROOT)) for path in (COUNT_PLUGIN, LOADGEN)))
 
 
 def network():
     """UDP and TCP echo on virtio-net."""
-    _bench_tools()
+    bench_tools()
     with LoadedSystem("systems/echo/system.toml", "echo") as system:
         return (system.measure("udp-echo-1", "udp-echo", 10000)
                 + system.measure("udp-echo-32", "udp-echo", 40000, outstanding=32)
@@ -120,7 +145,7 @@ def network():
 
 def kvstore():
     """GET and SET against the reference system."""
-    _bench_tools()
+    bench_tools()
     with LoadedSystem("systems/reference/system.toml", "kvstore", disk=True) as system:
         return (system.measure("get-1", "kv-get", 10000)
                 + system.measure("set-1", "kv-set", 5000)

@@ -83,6 +83,7 @@ class Machine:
     firmware: tuple = ()  # OVMF code and variables; () for SeaBIOS
     nic: str | None = "virtio"
     cpus: int = 1
+    cpu: str = "max"  # QEMU's name of the emulated model
     memory_mib: int = 512
     disk: Path | None = None
     zoned: bool = False
@@ -106,9 +107,9 @@ class Machine:
             args += ["-accel", "kvm", "-cpu", "host"]
         elif self.icount:
             sleep = "on" if self.icount_sleep else "off"
-            args += ["-accel", "tcg", "-icount", f"shift=0,sleep={sleep}", "-cpu", "max"]
+            args += ["-accel", "tcg", "-icount", f"shift=0,sleep={sleep}", "-cpu", self.cpu]
         else:
-            args += ["-accel", "tcg,thread=multi", "-cpu", "max"]
+            args += ["-accel", "tcg,thread=multi", "-cpu", self.cpu]
         if self.iso:
             args += ["-cdrom", str(self.iso), "-boot", "d"]
         else:
