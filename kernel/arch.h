@@ -13,6 +13,8 @@
 #include <hallows/syscall.h>
 #include <hallows/types.h>
 
+#include "kernel/leaf.h"
+
 /* ---- A thread's registers --------------------------------------------------------------------
  * The user-visible register set of hallows/syscall.h. Entry code saves the current thread's here
  * before it calls the core, and restores whatever thread is current afterwards. Offsets are part of
@@ -51,6 +53,10 @@ void arch_thread_init(struct thread *thread);
  * writes back what it holds of it (bases, lazily switched FPU state), and its next return to user
  * mode restores every register. */
 void arch_thread_forget(struct thread *thread);
+/* The fault is a user's write to a page that is there and may be read (x86: error code P, W and U,
+ * Intel SDM vol. 3, 4.7). */
+#define FAULT_VECTOR_PAGE 14u
+#define FAULT_ERROR_WRITE 7u
 /* flags with every bit removed or set that user code may not choose (IF on, IOPL 0, ...). */
 uint64_t arch_flags_sanitize(uint64_t flags);
 /* True if the address lies in the user half and may be returned to or used as a base. */
@@ -77,11 +83,14 @@ static inline uint32_t paging_index(uint64_t address, uint32_t level)
     return (uint32_t)(address >> (PAGE_SHIFT + 9u * level)) & (PAGING_ENTRIES - 1u);
 }
 
-/* The entry of a leaf table: page at `physical` with RIGHT_READ/WRITE/EXECUTE and PAGE_*
- * attributes. The core never asks for WRITE with EXECUTE. */
+/* memory.h gives as well, inline on hardware:
+ *
+ * The entry of a leaf table: page at `physical` with RIGHT_READ/WRITE/EXECUTE, PAGE_* attributes
+ * and LEAF_OWN. The core never asks for WRITE with EXECUTE. */
 uint64_t arch_leaf_encode(uint64_t physical, uint32_t rights);
-/* Inverse: 0 if the entry maps nothing. */
+/* Inverse, without LEAF_OWN: 0 if the entry maps nothing. */
 uint32_t arch_leaf_rights(uint64_t entry);
+bool arch_leaf_own(uint64_t entry);
 uint64_t arch_leaf_physical(uint64_t entry);
 /* The entry that points to an intermediate table: all rights. */
 uint64_t arch_table_encode(uint64_t physical);
@@ -89,6 +98,10 @@ uint64_t arch_table_encode(uint64_t physical);
 uint64_t arch_attach_encode(uint64_t physical, uint32_t rights);
 /* Rights of such an entry: RIGHT_READ, WRITE, EXECUTE. */
 uint32_t arch_attach_rights(uint64_t entry);
+/* A leaf or level-1 entry with the same rights whose writes trap (copy-on-write); not LEAF_OWN. */
+uint64_t arch_entry_share(uint64_t entry);
+/* The CPU lets writes through. */
+bool arch_entry_writable(uint64_t entry);
 /* One aligned 64-bit store to a table that the MMU may be walking. */
 void arch_entry_store(uint64_t *entry, uint64_t value);
 /* After it returns no CPU uses a translation of the address space with this root that is no longer

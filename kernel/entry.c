@@ -11,6 +11,10 @@ void kernel_fault(struct kernel *k, const struct fault *fault)
     thread_ix self = k->current;
     struct thread *t = thread_at(k, self);
 
+    if (fault->vector == FAULT_VECTOR_PAGE && fault->error == FAULT_ERROR_WRITE &&
+        segment_write_fault(k, fault->address)) {
+        return; /* it writes again */
+    }
     t->fault = *fault;
     t->flags |= THREAD_FAULTED;
     if (!ipc_send_fault(k, self)) {

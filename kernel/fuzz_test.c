@@ -143,6 +143,9 @@ static const struct {
     {CALL_segment_attach, 5, "gaAR"},
     {CALL_segment_detach, 2, "gaA"},
     {CALL_segment_device_address, 1, "gKi"},
+    {CALL_segment_depopulate, 3, "gKC"},
+    {CALL_segment_derive, 6, "ggHzAO"},
+    {CALL_segment_revert, 2, "g"},
     {CALL_irq_create_msi, 2, "c0"},
     {CALL_irq_create_ioapic, 2, "c0NN"},
     {CALL_irq_bind, 3, "qn"},
@@ -197,6 +200,12 @@ static uint64_t random_argument(char kind)
         return random_time();
     case 'I':
         return random_info();
+    case 'H':
+        return random_below(16) == 0 ? random_below(20) : 1 + random_below(2);
+    case 'z':
+        return random_below(2) == 0 ? 0 : random_slot(OBJECT_ASPACE);
+    case 'O':
+        return random_below(4) == 0 ? random_below(3) : 0;
     case 'F':
         return random_info() & (MESSAGE_ACCEPT | MESSAGE_DEADLINE);
     default:
@@ -303,7 +312,7 @@ static void populate(void)
         uint32_t type;
         uint32_t count;
     } made[] = {{OBJECT_THREAD, 4},       {OBJECT_ENDPOINT, 2}, {OBJECT_REPLY, 3},
-                {OBJECT_NOTIFICATION, 2}, {OBJECT_SEGMENT, 2},  {OBJECT_PAGE_TABLE, 2},
+                {OBJECT_NOTIFICATION, 2}, {OBJECT_SEGMENT, 4},  {OBJECT_PAGE_TABLE, 2},
                 {OBJECT_ASPACE, 1}};
     uint64_t slot = 19;
 
@@ -332,8 +341,9 @@ static void step(struct kernel *k, uint64_t n)
         harness_check("event");
         return;
     }
-    if (random_below(64) == 0) {
-        const struct fault fault = {14, 4, 0x1234};
+    if (random_below(24) == 0) {
+        const struct fault fault = {FAULT_VECTOR_PAGE, random_below(4) == 0 ? 4 : FAULT_ERROR_WRITE,
+                                    random_address() + random_below(40) * PAGE_BYTES};
         kernel_fault(k, &fault);
         harness_check("fault");
         return;

@@ -29,7 +29,8 @@ uint32_t inv_object_granules(enum object_type type)
     if (type == OBJECT_THREAD) {
         return THREAD_BYTES / GRANULE_BYTES;
     }
-    return type == OBJECT_ASPACE || type == OBJECT_PAGE_TABLE ? 2 : 1;
+    bool two = type == OBJECT_ASPACE || type == OBJECT_PAGE_TABLE || type == OBJECT_SEGMENT;
+    return two ? 2 : 1;
 }
 
 static bool granules_ok(const struct kernel *k, enum object_type type, uint32_t n)
@@ -235,9 +236,17 @@ uint32_t inv_entry_check(struct kernel *k, page_table_ix i, uint32_t n)
     }
     FAIL_UNLESS(24, inv_alive(k, OBJECT_SEGMENT, r->segment.n))
     const struct segment *s = segment_at(k, r->segment);
-    FAIL_UNLESS(24, arch_leaf_physical(entry) == s->physical)
+    const struct page *shown = page_at(k, arch_leaf_physical(entry));
+    FAIL_UNLESS(24,
+                shown->kind == PAGE_PAGING && object_index_ok(k, shown->owner, OBJECT_SEGMENT, 2))
+    FAIL_UNLESS(60, segment_at(k, (segment_ix){shown->owner})->source.n == s->source.n)
+    if (arch_entry_writable(entry)) {
+        FAIL_UNLESS(61, s->child.n == NIL && s->shown == s->physical)
+        FAIL_UNLESS(61, arch_leaf_physical(entry) == s->physical)
+    }
     if (r->previous_table.n == NIL) {
-        FAIL_UNLESS(24, s->attachments.table.n == i.n && s->attachments.entry == n)
+        FAIL_UNLESS(24, (s->open.table.n == i.n && s->open.entry == n) ||
+                            (s->held.table.n == i.n && s->held.entry == n))
     } else {
         const struct attachment_record *before =
             segment_record(k, (struct attachment){r->previous_table, r->previous_entry});
@@ -252,36 +261,93 @@ uint32_t inv_entry_check(struct kernel *k, page_table_ix i, uint32_t n)
     return 0;
 }
 
+static uint32_t list_check(struct kernel *k, segment_ix i, struct attachment first)
+{
+    if (first.table.n != NIL) {
+        FAIL_UNLESS(24, inv_alive(k, OBJECT_PAGE_TABLE, first.table.n))
+        FAIL_UNLESS(24, segment_record(k, first)->segment.n == i.n)
+        FAIL_UNLESS(24, segment_record(k, first)->previous_table.n == NIL)
+    }
+    return 0;
+}
+
 uint32_t inv_segment_check(struct kernel *k, segment_ix i)
 {
     const struct segment *s = segment_at(k, i);
 
     FAIL_UNLESS(25, page_at(k, s->physical)->kind == PAGE_PAGING &&
                         page_at(k, s->physical)->owner == i.n)
-    if (s->attachments.table.n != NIL) {
-        FAIL_UNLESS(24, inv_alive(k, OBJECT_PAGE_TABLE, s->attachments.table.n))
-        FAIL_UNLESS(24, segment_record(k, s->attachments)->segment.n == i.n)
-        FAIL_UNLESS(24, segment_record(k, s->attachments)->previous_table.n == NIL)
+    FAIL_UNLESS(61, page_at(k, s->shown)->kind == PAGE_PAGING)
+    FAIL_UNLESS(61, s->open.table.n == NIL || (s->child.n == NIL && s->shown == s->physical))
+    FAIL_UNLESS(61, s->copied < SEGMENT_PAGES && (s->copied == 0 || s->shown != s->physical))
+    if (s->parent.n != NIL) {
+        FAIL_UNLESS(60, inv_alive(k, OBJECT_SEGMENT, s->parent.n))
+        const struct segment *parent = segment_at(k, s->parent);
+        FAIL_UNLESS(60, parent->source.n == s->source.n)
+        FAIL_UNLESS(60, s->previous.n == NIL ? parent->child.n == i.n
+                                             : segment_at(k, s->previous)->next.n == i.n)
+        FAIL_UNLESS(60, s->next.n == NIL || (segment_at(k, s->next)->previous.n == i.n &&
+                                             segment_at(k, s->next)->parent.n == s->parent.n))
+    } else {
+        FAIL_UNLESS(60, s->next.n == NIL && s->previous.n == NIL)
+    }
+    if (s->child.n != NIL) {
+        FAIL_UNLESS(60, inv_alive(k, OBJECT_SEGMENT, s->child.n) &&
+                            segment_at(k, s->child)->parent.n == i.n &&
+                            segment_at(k, s->child)->previous.n == NIL)
+    }
+    if (s->spare != 0) {
+        const struct page *page = &k->pages[s->spare];
+        FAIL_UNLESS(63, s->spare < k->page_count && page->kind == PAGE_SPARE && page->owner == i.n)
+    }
+    uint32_t failed = list_check(k, i, s->open);
+    return failed == 0 ? list_check(k, i, s->held) : failed;
+}
+
+/* A spare frame. */
+uint32_t inv_spare_check(struct kernel *k, uint32_t n)
+{
+    const struct page *page = &k->pages[n];
+
+    FAIL_UNLESS(63, object_index_ok(k, page->owner, OBJECT_SEGMENT, 2))
+    FAIL_UNLESS(63, page->clean <= 1)
+    if (page->next != 0) {
+        FAIL_UNLESS(63, page->next < k->page_count && k->pages[page->next].kind == PAGE_SPARE &&
+                            k->pages[page->next].owner == page->owner)
     }
     return 0;
 }
 
-/* Leaf `n` of a segment: the basis of "no page of the kernel is ever shown to a user". */
+/* Leaf `n` of a segment: the basis of "no page of the kernel is ever shown to a user". While the
+ * segment shows an ancestor's table, its own counts only where it holds frames of before. */
 uint32_t inv_leaf_check(struct kernel *k, segment_ix i, uint32_t n)
 {
-    uint64_t leaf = ((const uint64_t *)arch_memory(segment_at(k, i)->physical))[n];
+    const struct segment *s = segment_at(k, i);
+    uint64_t leaf = ((const uint64_t *)arch_memory(s->physical))[n];
     uint32_t rights = arch_leaf_rights(leaf);
 
-    FAIL_UNLESS(25, rights != 0)
+    if (s->shown != s->physical && !arch_leaf_own(leaf)) {
+        return 0;
+    }
+    FAIL_UNLESS(25, rights != 0 && s->used != 0)
     FAIL_UNLESS(26, (rights & RIGHTS_WX) != RIGHTS_WX)
     uint64_t physical = arch_leaf_physical(leaf);
     if ((physical >> PAGE_SHIFT) >= k->page_count) {
-        return 0;
+        return arch_leaf_own(leaf) ? 62 : 0;
     }
     const struct page *page = page_at(k, physical);
     if (page->kind == PAGE_FRAME) {
-        return page->owner == i.n ? 0 : 25;
+        FAIL_UNLESS(62, arch_leaf_own(leaf) == (page->owner == i.n))
+        if (page->owner != i.n) {
+            FAIL_UNLESS(25, object_index_ok(k, page->owner, OBJECT_SEGMENT, 2))
+            const struct segment *owner = segment_at(k, (segment_ix){page->owner});
+            FAIL_UNLESS(25, owner->source.n == s->source.n)
+            FAIL_UNLESS(62, !arch_entry_writable(leaf))
+            FAIL_UNLESS(62, owner->original.n == NIL || owner->child.n != NIL)
+        }
+        return 0;
     }
+    FAIL_UNLESS(62, !arch_leaf_own(leaf))
     if (page->kind == PAGE_BUNDLE) {
         return (rights & RIGHTS_WX) == 0 ? 0 : 25;
     }

@@ -35,9 +35,14 @@
     X(22, irq_shape, "a used vector has an original; irqs of a notification are linked")           \
     X(23, paging_parent, "a mapped page table is the used entry of its parent")                    \
     X(24, attachment, "a used entry of level 1 shows the segment of its record, linked to it")     \
-    X(25, segment_leaf, "a leaf shows a frame of its own segment or a page of no untyped memory")  \
+    X(25, segment_leaf, "a leaf shows a frame of its segment's untyped memory or a page of none")  \
     X(26, leaf_rights, "no page is writable and executable")                                       \
     X(27, current, "the current thread is ready and none is better")                               \
+    X(60, copy_tree, "a copy and its parent name each other and are of one untyped memory")        \
+    X(61, copy_held, "writes go through to a segment without copies that shows its own table")     \
+    X(62, frame_shared,                                                                            \
+      "a frame is written to by its segment only, and others show it only when frozen")            \
+    X(63, spare_frames, "a spare frame is of its segment's memory, and so is the next")            \
     X(28, timer_armed, "the timer is armed no later than the earliest deadline")
 
 /* The first broken invariant's number and where, or 0. */

@@ -98,6 +98,9 @@ struct invariant_failure invariants_check_page(struct kernel *k, uint32_t page)
     const struct page *p = &k->pages[page];
     uint32_t first = page * GRANULES_PER_PAGE;
 
+    if (p->kind == PAGE_SPARE) {
+        return (struct invariant_failure){inv_spare_check(k, page), page};
+    }
     if (p->kind < PAGE_OBJECT) {
         return (struct invariant_failure){0, 0};
     }

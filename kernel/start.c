@@ -245,6 +245,7 @@ status_t start_bundle_page(struct kernel *k, uint64_t address, uint64_t physical
         return STATUS_ALREADY_MAPPED;
     }
     arch_entry_store(leaf, arch_leaf_encode(physical, RIGHT_READ));
+    segment_at(k, i)->used = 1;
     return STATUS_OK;
 }
 

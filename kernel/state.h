@@ -71,14 +71,19 @@ enum page_kind {
     PAGE_PAGING = 3,   /* table that the MMU walks; owner: aspace, page table or segment */
     PAGE_RECORDS = 4,  /* attachment records; owner: the page table */
     PAGE_BUNDLE = 5,   /* boot module: may be shown read-only */
+    PAGE_SPARE = 6,    /* frame in the list of those that its segment does not show; owner: it */
     PAGE_OBJECT = 16   /* + object type: objects of that type; owner: the table, else NIL */
 };
 
 struct page {
-    uint8_t kind;
-    uint8_t reserved[3];
+    uint8_t kind;  /* enum page_kind */
+    uint8_t clean; /* SPARE: it is all zero */
+    uint8_t reserved[2];
     uint32_t owner; /* index of an object */
+    uint32_t next;  /* SPARE: number of the next page of the list; 0: none */
+    uint32_t reserved2;
 };
+_Static_assert(sizeof(struct page) == 16, "a power of two, so that finding one is a shift");
 
 /* ---- Capabilities --------------------------------------------------------------------------- */
 
@@ -257,14 +262,29 @@ struct page_table {
 };
 _Static_assert(sizeof(struct page_table) == 2 * GRANULE_BYTES, "two granules");
 
+/*
+ * Attachments point to the leaf table `shown`: the segment's own, or an ancestor's until the first
+ * write. They are *open* (the CPU lets writes through where rights allow) or *held* (each write
+ * traps). Only a segment without children that shows its own table has open ones.
+ */
 struct segment {
-    uint64_t physical; /* of the leaf page table */
+    uint64_t physical; /* of its own leaf page table */
+    uint64_t shown;
     slot_ix original;
-    untyped_ix source;             /* frames come from here only */
-    struct attachment attachments; /* first of the list */
-    uint64_t reserved[5];
+    untyped_ix source;      /* frames come from here only */
+    struct attachment open; /* first of the list, as the next */
+    struct attachment held;
+    segment_ix parent; /* what it is a copy of; NIL: nothing that lives */
+    segment_ix child;  /* first copy of it */
+    segment_ix next;   /* siblings */
+    segment_ix previous;
+    uint32_t spare;  /* first page of the list of frames that it owns and does not show */
+    uint32_t copied; /* entries of `physical` taken over from `shown` so far */
+    uint32_t used;   /* 0: `physical` is all zero */
+    uint32_t reserved;
+    uint64_t reserved2[7];
 };
-_Static_assert(sizeof(struct segment) == GRANULE_BYTES, "one granule");
+_Static_assert(sizeof(struct segment) == 2 * GRANULE_BYTES, "two granules");
 
 /* ---- Static tables --------------------------------------------------------------------------- */
 

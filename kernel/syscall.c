@@ -214,6 +214,28 @@ HANDLER(segment_device_address)
     return segment_device_address(k, r->arg0, r->arg1, r->word[0], &r->word[0]);
 }
 
+HANDLER(segment_depopulate)
+{
+    return segment_depopulate(k, r->arg0, r->arg1, r->word[0]);
+}
+
+HANDLER(segment_derive)
+{
+    const struct derive_request request = {.parent = r->arg0,
+                                           .child = r->arg1,
+                                           .count = r->word[0],
+                                           .aspace = r->word[1],
+                                           .address = r->word[2],
+                                           .flags = r->word[3]};
+
+    return segment_derive(k, &request);
+}
+
+HANDLER(segment_revert)
+{
+    return segment_revert(k, r->arg0);
+}
+
 /* ---- Devices
  * ---------------------------------------------------------------------------------------- */
 

@@ -394,6 +394,33 @@ static inline status_t segment_device_address(cap_slot_t segment, uint32_t page,
     return status;
 }
 
+static inline status_t segment_depopulate(cap_slot_t segment, uint32_t first_page, uint32_t count)
+{
+    return call_6(CALL_segment_depopulate, segment, first_page,
+                  (struct call_arguments){.rdx = count});
+}
+
+struct derive_request {
+    cap_slot_t parent; /* first of `count` in a row, as the next */
+    cap_slot_t child;
+    uint32_t count;
+    cap_slot_t aspace; /* 0: attach nothing */
+    uint64_t address;
+    uint32_t flags; /* enum derive_flags */
+};
+
+/* Repeat on AGAIN. */
+static inline status_t segment_derive(struct derive_request r)
+{
+    return call_6(CALL_segment_derive, r.parent, r.child,
+                  (struct call_arguments){r.count, r.aspace, r.address, r.flags});
+}
+
+static inline status_t segment_revert(cap_slot_t segment)
+{
+    return call_2(CALL_segment_revert, segment, 0);
+}
+
 /* ---- Interrupts, ports, console -------------------------------------------------------------- */
 
 /* values: what the device writes, address and data. */

@@ -55,6 +55,8 @@ enum object_type {
 #define RETYPE_COUNT_MAX 16u
 /* Pages one populate, protect or device-populate call touches at most, likewise. */
 #define POPULATE_PAGES_MAX 16u
+/* Segments one segment_derive copies at most, likewise. */
+#define DERIVE_COUNT_MAX 8u
 /* Longest chain original -> copy -> copy ...; makes ancestor facts finite for the proofs. */
 #define DERIVATION_DEPTH_MAX 16u
 #define PRIORITY_COUNT 256u
@@ -135,6 +137,12 @@ enum page_attribute {
     X(segment_detach, 56, "slot segment, slot aspace, address", "", "undo segment_attach")         \
     X(segment_device_address, 57, "slot segment, page, slot iospace", "address",                   \
       "the address a device uses for that page")                                                   \
+    X(segment_depopulate, 58, "slot segment, first page, count", "",                               \
+      "empty populated pages; their frames stay the segment's and back its pages again")           \
+    X(segment_derive, 120,                                                                         \
+      "slot first parent, slot first child, count, slot aspace or 0, address, flags", "",          \
+      "make new segments copy-on-write copies, and attach them; AGAIN: freezing the parents")      \
+    X(segment_revert, 121, "slot segment", "", "a copy shows again what its parent shows")         \
     X(irq_create_msi, 60, "slot irq_control, ref dst", "MSI address, MSI data",                    \
       "a handler for a message-signalled interrupt")                                               \
     X(irq_create_ioapic, 61, "slot irq_control, ref dst, gsi, flags", "",                          \
@@ -148,6 +156,9 @@ enum page_attribute {
 #define HALLOWS_SYSCALL_ENUM(name, number, arguments, values, summary) CALL_##name = (number),
 enum syscall_number { HALLOWS_SYSCALL_TABLE(HALLOWS_SYSCALL_ENUM) };
 #undef HALLOWS_SYSCALL_ENUM
+
+/* segment_derive flags. TAKE: the copy takes the place of its parent where that is attached. */
+enum derive_flags { DERIVE_TAKE = 1u << 0 };
 
 /* irq_create_ioapic flags */
 enum irq_flags { IRQ_LEVEL = 1u << 0, IRQ_ACTIVE_LOW = 1u << 1 };

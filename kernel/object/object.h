@@ -125,6 +125,7 @@ struct populate_request {
 };
 status_t segment_populate(struct kernel *k, const struct populate_request *request);
 status_t segment_populate_device(struct kernel *k, const struct populate_request *request);
+status_t segment_depopulate(struct kernel *k, uint64_t segment, uint64_t first, uint64_t count);
 status_t segment_protect(struct kernel *k, uint64_t segment, uint64_t first, uint64_t count,
                          uint64_t rights);
 status_t segment_attach(struct kernel *k, uint64_t segment, uint64_t aspace, uint64_t address,
@@ -139,6 +140,32 @@ uint64_t segment_add_frame(struct kernel *k, segment_ix i, uint32_t page, uint32
 /* Enters an attachment. Precondition: the entry is unused. */
 void segment_enter(struct kernel *k, segment_ix i, struct attachment at, uint32_t rights);
 struct attachment_record *segment_record(struct kernel *k, struct attachment at);
+/* No CPU uses a translation of the segment that it no longer has. */
+void segment_flush(struct kernel *k, const struct segment *segment);
+/* Puts a frame that the segment owns and no longer shows into its list of spare ones. */
+void segment_spare_frame(struct kernel *k, segment_ix i, uint64_t physical);
+
+/* ---- Copies of segments */
+
+struct derive_request {
+    uint64_t parent; /* slot of the first */
+    uint64_t child;  /* likewise */
+    uint64_t count;
+    uint64_t aspace; /* slot; 0: attach nothing */
+    uint64_t address;
+    uint64_t flags; /* enum derive_flags */
+};
+status_t segment_derive(struct kernel *k, const struct derive_request *request);
+status_t segment_revert(struct kernel *k, uint64_t segment);
+/* One step towards a segment that may change: it shows its own table and all attachments are open.
+ * OK: it does. AGAIN: not yet. BUSY: it has copies, so it never does. */
+status_t segment_make_open(struct kernel *k, segment_ix i);
+/* The current thread wrote to a page that it may write to, but whose writes trap. False: that is
+ * not so, or there is no memory for a copy. */
+bool segment_write_fault(struct kernel *k, uint64_t address);
+/* Precondition: no attachments. Takes it out of the tree of copies, a step of its children at a
+ * time (AGAIN). */
+status_t segment_leave_tree(struct kernel *k, segment_ix i);
 
 /* ---- Interrupts, ranges, console
  * ------------------------------------------------------------------ */

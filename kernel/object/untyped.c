@@ -11,7 +11,7 @@
 #include "lib/base/bytes.h"
 
 /* Pages cleared in one call at most: what bounds its time with interrupts off. */
-#define PREPARE_PAGES_MAX 4u
+#define PREPARE_PAGES_MAX 2u
 /* Pages one reset step gives back. */
 #define RESET_PAGES_STEP 256u
 
@@ -36,7 +36,7 @@ static struct object_size object_size_of(enum object_type type, uint64_t size)
     case OBJECT_PAGE_TABLE:
         return (struct object_size){sizeof(struct page_table) / GRANULE_BYTES, 1 + RECORD_PAGES};
     case OBJECT_SEGMENT:
-        return (struct object_size){1, 1};
+        return (struct object_size){sizeof(struct segment) / GRANULE_BYTES, 1};
     default: /* endpoint, reply, notification */
         return (struct object_size){1, 0};
     }
@@ -178,6 +178,7 @@ static void object_init(struct kernel *k, const struct retype_plan *plan, uint32
         struct segment *segment = segment_at(k, (segment_ix){n});
         page_take(k, own, PAGE_PAGING, n);
         segment->physical = own;
+        segment->shown = own;
         segment->source = plan->untyped;
         break;
     }

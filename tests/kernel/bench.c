@@ -111,7 +111,9 @@ static void bench_memory(void)
     /* Device pages need no clearing, so this is the mapping alone. */
     cap_slot_t devices = object_new(OBJECT_SEGMENT, 0);
     struct device_pages pages = {0, 1, boot->device_memory[0].slot, 0, RIGHT_READ};
-    MEASURE("map", false, (pages.first_page = i, done(segment_populate_device(devices, pages))));
+    MEASURE("map-device", false,
+            (pages.first_page = i, done(segment_populate_device(devices, pages))));
+    MEASURE("unmap-device", false, done(segment_depopulate(devices, i, 1)));
     MEASURE("populate-and-clear", true, ({
                 status_t status;
                 do
@@ -119,6 +121,136 @@ static void bench_memory(void)
                 while (status == STATUS_AGAIN);
             }));
     MEASURE("segment-protect", false, done(segment_protect(segment, i + 1, 1, RIGHT_READ)));
+}
+
+/* Unmap of RAM from an attached segment, and map again: the frames are the segment's own and zero
+ * once the first calls have cleared them. */
+static void bench_map(void)
+{
+    cap_slot_t segment = segment_new(ROUNDS, RW);
+    (void)attach(segment, BOOT_SLOT_ASPACE, test_address(), RW);
+    MEASURE("unmap", false, done(segment_depopulate(segment, i, 1)));
+    MEASURE("map", false, ({
+                /* A refused call clears nothing, one that is answered AGAIN only clears. */
+                status_t status;
+                do {
+                    from = clock_ticks();
+                    status = segment_populate(segment, i, 1, test_untyped, RW);
+                } while (status == STATUS_AGAIN);
+                done(status);
+            }));
+}
+
+/* ---- Copies -----------------------------------------------------------------------------------
+ */
+
+#define CLONE_SEGMENTS_SMALL 32u /* 64 MiB, every page of it in use */
+#define CLONE_SEGMENTS_LARGE 512u
+#define CLONE_MEMORY_BYTES (80ull << 20)
+#define CLONE_ADDRESS 0x200000000000ull
+
+struct clone {
+    cap_slot_t memory;
+    cap_slot_t parents;
+    cap_slot_t children;
+    cap_slot_t aspace;
+    uint32_t count;
+};
+
+/* Repeats on AGAIN, which freezing answers. */
+static void clone_derive(const struct clone *c)
+{
+    for (uint32_t i = 0; i < c->count; i += DERIVE_COUNT_MAX) {
+        status_t status;
+        do
+            status = segment_derive(
+                (struct derive_request){c->parents + i, c->children + i, DERIVE_COUNT_MAX,
+                                        c->aspace, CLONE_ADDRESS + (uint64_t)i * SEGMENT_BYTES, 0});
+        while (status == STATUS_AGAIN);
+        done(status);
+    }
+}
+
+static void clone_objects(const struct clone *c, cap_slot_t first)
+{
+    for (uint32_t i = 0; i < c->count; i += RETYPE_COUNT_MAX)
+        done(retype(c->memory,
+                    (struct retype_request){OBJECT_SEGMENT, 0, first + i, RETYPE_COUNT_MAX}));
+}
+
+static void clone_parents(const struct clone *c, uint32_t pages)
+{
+    clone_objects(c, c->parents);
+    for (uint32_t i = 0; i < c->count; i++) {
+        for (uint32_t page = 0; page < pages;) {
+            uint32_t count = pages - page < POPULATE_PAGES_MAX ? pages - page : POPULATE_PAGES_MAX;
+            status_t status = segment_populate(c->parents + i, page, count, c->memory, RW);
+            page += status == STATUS_OK ? count : 0;
+            if (status != STATUS_AGAIN)
+                done(status);
+        }
+        done(attach(c->parents + i, BOOT_SLOT_ASPACE, CLONE_ADDRESS + (uint64_t)i * SEGMENT_BYTES,
+                    RW));
+    }
+}
+
+static void clone_runs(uint64_t page)
+{
+    *(volatile uint64_t *)page = clock_ticks();
+}
+
+/* Copies of all segments of a cell, attached in another address space, and a thread there; from the
+ * first call to that thread's first instruction. The objects exist already. `pages` of each segment
+ * are in use; no step depends on how many. */
+static void bench_clone(const char *first_name, const char *name, uint32_t count, uint32_t pages,
+                        cap_slot_t other)
+{
+    struct clone c = {slot_new(), next_slots(count), next_slots(count), other, count};
+    done(retype(largest_untyped(),
+                (struct retype_request){OBJECT_UNTYPED, CLONE_MEMORY_BYTES, c.memory, 1}));
+    clone_parents(&c, pages);
+    cap_slot_t shared = segment_new(1, RW);
+    uint64_t page = test_address();
+    (void)attach(shared, BOOT_SLOT_ASPACE, page, RW);
+    (void)attach(shared, other, page, RW);
+    cap_slot_t empty = segment_new(0, RW);
+    (void)attach(empty, other, CLONE_ADDRESS, RW); /* the page tables */
+    done(segment_detach(empty, other, CLONE_ADDRESS));
+    for (uint32_t round = 0; round < 2; round++) {
+        clone_objects(&c, c.children);
+        struct helper child = helper_new(clone_runs, page, PRIORITY_HIGH);
+        done(thread_configure(child.thread, BOOT_SLOT_TABLE, other, 0));
+        uint64_t from = clock_ticks();
+        clone_derive(&c);
+        done(thread_resume(child.thread));
+        report(round == 0 ? first_name : name, *(volatile uint64_t *)page - from);
+        for (uint32_t i = 0; i < count; i++)
+            (void)destroy(c.children + i);
+    }
+    (void)revoke(c.memory);
+    (void)reset(c.memory);
+    (void)destroy(c.memory);
+}
+
+/* The write to a page of a copy whose table is there already, and the first in a window. */
+static void bench_copy_on_write(void)
+{
+    cap_slot_t parents = next_slots(ROUNDS), children = next_slots(ROUNDS);
+    uint64_t at[ROUNDS];
+    for (uint32_t i = 0; i < ROUNDS; i++) {
+        at[i] = test_address();
+        done(retype(test_untyped, (struct retype_request){OBJECT_SEGMENT, 0, parents + i, 1}));
+        status_t status;
+        do
+            status = segment_populate(parents + i, 0, 2, test_untyped, RW);
+        while (status == STATUS_AGAIN);
+        done(retype(test_untyped, (struct retype_request){OBJECT_SEGMENT, 0, children + i, 1}));
+        done(segment_derive((struct derive_request){parents + i, children + i, 1, 0, 0, 0}));
+        done(attach(children + i, BOOT_SLOT_ASPACE, at[i], RW));
+    }
+    MEASURE("write-first-in-window", false, *(volatile uint64_t *)at[i] = 1);
+    MEASURE("write-first-in-page", false, *(volatile uint64_t *)(at[i] + PAGE_BYTES) = 1);
+    MEASURE("segment-revert", false, done(segment_revert(children + i)));
 }
 
 /* ---- Between address spaces ------------------------------------------------------------------ */
@@ -251,9 +383,13 @@ void benchmarks_run(void)
     bench_simple();
     bench_retype();
     bench_memory();
+    bench_map();
+    bench_copy_on_write();
     cap_slot_t other = aspace_clone();
     bench_ipc(other);
     bench_fault(other);
     bench_signal_switch(other);
     bench_irq();
+    bench_clone("clone-64m-open", "clone-64m", CLONE_SEGMENTS_SMALL, SEGMENT_PAGES, other);
+    bench_clone("clone-1g-open", "clone-1g", CLONE_SEGMENTS_LARGE, 1, other);
 }

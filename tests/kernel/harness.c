@@ -262,7 +262,7 @@ cap_slot_t aspace_clone(void)
 
 /* ---- Running --------------------------------------------------------------------------------- */
 
-static cap_slot_t largest_untyped(void)
+cap_slot_t largest_untyped(void)
 {
     uint32_t best = 0;
     for (uint32_t i = 1; i < boot->untyped_count; i++)

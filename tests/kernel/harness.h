@@ -67,6 +67,8 @@ cap_slot_t object_new(uint32_t type, uint64_t size);
 /* A copy of `from` with those rights and badge in a new slot. */
 cap_slot_t minted(cap_slot_t from, uint32_t rights, uint64_t badge);
 uint32_t slot_type(cap_slot_t slot);
+/* Of those that came with boot. */
+cap_slot_t largest_untyped(void);
 
 /* A thread in this address space and table, on a stack of its own, that runs entry(argument) and,
  * when that returns, stops itself for good. */

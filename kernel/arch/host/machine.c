@@ -10,6 +10,8 @@
 #define HOST_PINS 64u
 #define ENTRY_PRESENT ((uint64_t)1 << 63)
 #define ENTRY_RIGHTS 0x3ffu
+#define ENTRY_WITHHELD ((uint64_t)1 << 0) /* writes trap */
+#define ENTRY_OWN ((uint64_t)1 << 1)
 #define ENTRY_PHYSICAL 0x000ffffffffff000ull
 /* Rights lie in bits 52..61, above the address. */
 #define ENTRY_RIGHTS_SHIFT 52u
@@ -54,9 +56,27 @@ bool arch_user_address_ok(uint64_t address)
 
 uint64_t arch_leaf_encode(uint64_t physical, uint32_t rights)
 {
+    uint64_t own = (rights & LEAF_OWN) != 0 ? ENTRY_OWN : 0;
+
+    rights &= ~LEAF_OWN;
     VERIFY((physical & ~ENTRY_PHYSICAL) == 0 && (rights & ~ENTRY_RIGHTS) == 0);
     VERIFY((rights & (RIGHT_WRITE | RIGHT_EXECUTE)) != (RIGHT_WRITE | RIGHT_EXECUTE));
-    return ENTRY_PRESENT | physical | (uint64_t)rights << ENTRY_RIGHTS_SHIFT;
+    return ENTRY_PRESENT | physical | (uint64_t)rights << ENTRY_RIGHTS_SHIFT | own;
+}
+
+bool arch_leaf_own(uint64_t entry)
+{
+    return (entry & ENTRY_OWN) != 0;
+}
+
+uint64_t arch_entry_share(uint64_t entry)
+{
+    return entry == 0 ? 0 : (entry & ~ENTRY_OWN) | ENTRY_WITHHELD;
+}
+
+bool arch_entry_writable(uint64_t entry)
+{
+    return (arch_leaf_rights(entry) & RIGHT_WRITE) != 0 && (entry & ENTRY_WITHHELD) == 0;
 }
 
 uint32_t arch_leaf_rights(uint64_t entry)

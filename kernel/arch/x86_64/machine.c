@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-/* The rest of the machine contract (kernel/arch.h): page-table entries, time, interrupt routing,
+/* The rest of the machine contract (kernel/arch.h): address spaces, time, interrupt routing,
  * ports, console. */
 #include "kernel/arch.h"
 
@@ -11,7 +11,6 @@
 #include "kernel/arch/x86_64/serial.h"
 #include "kernel/arch/x86_64/traps.h"
 
-#define RIGHTS_PAGE (RIGHT_READ | RIGHT_WRITE | RIGHT_EXECUTE)
 #define MSI_ADDRESS 0xfee00000u /* SDM vol. 3, 11.11.1 */
 #define MSI_DESTINATION_SHIFT 12u
 #define APIC_ID_MAX 0xffu
@@ -19,70 +18,8 @@
 _Static_assert(IRQ_VECTOR_FIRST == VECTOR_DEVICE_FIRST, "the core hands out these vectors");
 _Static_assert(IRQ_VECTOR_LAST == VECTOR_DEVICE_LAST, "the core hands out these vectors");
 
-/* ---- Page-table entries ---------------------------------------------------------------------- */
-
-uint64_t arch_leaf_encode(uint64_t physical, uint32_t rights)
-{
-    uint64_t entry = physical | PTE_PRESENT | PTE_USER;
-    if (rights & RIGHT_WRITE)
-        entry |= PTE_WRITE;
-    if (!(rights & RIGHT_EXECUTE))
-        entry |= PTE_NO_EXECUTE;
-    if (rights & PAGE_UNCACHED)
-        entry |= PTE_CACHE_UNCACHEABLE;
-    else if (rights & PAGE_WRITE_COMBINING)
-        entry |= PTE_CACHE_WRITE_COMBINING;
-    return entry;
-}
-
-static uint32_t rights_of(uint64_t entry)
-{
-    if (!(entry & PTE_PRESENT))
-        return 0;
-    uint32_t rights = RIGHT_READ;
-    if (entry & PTE_WRITE)
-        rights |= RIGHT_WRITE;
-    if (!(entry & PTE_NO_EXECUTE))
-        rights |= RIGHT_EXECUTE;
-    return rights;
-}
-
-uint32_t arch_leaf_rights(uint64_t entry)
-{
-    uint32_t rights = rights_of(entry);
-    if (rights == 0)
-        return 0;
-    if (entry & PTE_CACHE_DISABLE)
-        rights |= PAGE_UNCACHED;
-    else if (entry & PTE_WRITE_THROUGH)
-        rights |= PAGE_WRITE_COMBINING;
-    return rights;
-}
-
-uint64_t arch_leaf_physical(uint64_t entry)
-{
-    return entry & PTE_ADDRESS_MASK;
-}
-
-uint64_t arch_table_encode(uint64_t physical)
-{
-    return physical | PTE_PRESENT | PTE_USER | PTE_WRITE;
-}
-
-uint64_t arch_attach_encode(uint64_t physical, uint32_t rights)
-{
-    return arch_leaf_encode(physical, rights & RIGHTS_PAGE);
-}
-
-uint32_t arch_attach_rights(uint64_t entry)
-{
-    return rights_of(entry);
-}
-
-void arch_entry_store(uint64_t *entry, uint64_t value)
-{
-    __atomic_store_n(entry, value, __ATOMIC_RELEASE);
-}
+/* ---- Address spaces ---------------------------------------------------------------------------
+ */
 
 void arch_tlb_flush(uint64_t root)
 {

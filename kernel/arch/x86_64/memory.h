@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-/* The kernel's view of RAM: the physical window. Part of kernel/arch.h. */
+/* The kernel's view of RAM: the physical window; page-table entries. Part of kernel/arch.h. */
 #ifndef KERNEL_ARCH_X86_64_MEMORY_H
 #define KERNEL_ARCH_X86_64_MEMORY_H
 
 #include <stdint.h>
 
+#include "kernel/arch/x86_64/entries.h"
 #include "kernel/arch/x86_64/layout.h"
 
 static inline void *arch_memory(uint64_t physical)

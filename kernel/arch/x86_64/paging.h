@@ -11,25 +11,9 @@
 
 #include <hallows/types.h>
 
+#include "kernel/arch.h"
 #include "kernel/arch/x86_64/layout.h"
 #include "kernel/boot/parameters.h"
-
-/* Page-table entry bits (SDM vol. 3, tables 4-15 to 4-20). */
-#define PTE_PRESENT (1ull << 0)
-#define PTE_WRITE (1ull << 1)
-#define PTE_USER (1ull << 2)
-#define PTE_WRITE_THROUGH (1ull << 3)
-#define PTE_CACHE_DISABLE (1ull << 4)
-#define PTE_ACCESSED (1ull << 5)
-#define PTE_DIRTY (1ull << 6)
-#define PTE_LARGE (1ull << 7)
-#define PTE_GLOBAL (1ull << 8)
-#define PTE_NO_EXECUTE (1ull << 63)
-#define PTE_ADDRESS_MASK 0x000ffffffffff000ull
-
-/* Cache type by PAT entry: 0 write-back, 1 write-combining (set by paging_init), 3 uncacheable. */
-#define PTE_CACHE_WRITE_COMBINING PTE_WRITE_THROUGH
-#define PTE_CACHE_UNCACHEABLE (PTE_CACHE_DISABLE | PTE_WRITE_THROUGH)
 
 #define PML4_ENTRIES 512u
 #define PML4_KERNEL_FIRST 256u

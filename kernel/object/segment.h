@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+/* What the files about segments share. Context: as kernel/object/object.h. */
+#ifndef KERNEL_OBJECT_SEGMENT_H
+#define KERNEL_OBJECT_SEGMENT_H
+
+#include "kernel/state.h"
+
+#define RIGHTS_PAGE (RIGHT_READ | RIGHT_WRITE | RIGHT_EXECUTE)
+
+/* Entry of the segment's own table. Precondition: page < SEGMENT_PAGES. */
+static inline uint64_t *segment_leaf(const struct segment *segment, uint32_t page)
+{
+    return (uint64_t *)arch_memory(segment->physical) + page;
+}
+
+/* The attachment goes first into a list, or out of whichever list of the segment it is in. The
+ * table's entry stays as it is. */
+void segment_link(struct kernel *k, struct attachment *list, struct attachment at);
+void segment_unlink(struct kernel *k, struct segment *segment, struct attachment at);
+
+/* A frame of the segment's own with any content: a spare one, else the next of its untyped memory.
+ * False: there is none. */
+bool segment_take_frame(struct kernel *k, segment_ix i, uint64_t *physical);
+
+#endif
