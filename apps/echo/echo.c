@@ -25,6 +25,7 @@ static void on_datagram(struct udp_socket *socket, void *user, const struct udp_
     /* What cannot be sent is lost, as datagrams may be. */
     (void)udp_send_buffer(socket, &(struct udp_send_request){
                                       .address = datagram->source,
+                                      .v6 = datagram->v6,
                                       .port = datagram->source_port,
                                       .buffer = datagram->buffer,
                                       .offset = datagram->offset,

@@ -57,9 +57,15 @@ static bool on_accept(struct tcp_connection *connection, void *user)
     struct client *client = heap_allocate(kvstore->heap, sizeof *client);
 
     tcp_info(connection, &info);
-    format_text(peer, sizeof peer, "%u.%u.%u.%u:%u", info.remote_address >> 24,
-                info.remote_address >> 16 & 255, info.remote_address >> 8 & 255,
-                info.remote_address & 255, info.remote_port);
+    if (info.is_v6) {
+        char text[IPV6_TEXT_BYTES];
+        ipv6_format(&info.v6.remote, text);
+        format_text(peer, sizeof peer, "[%s]:%u", text, info.remote_port);
+    } else {
+        format_text(peer, sizeof peer, "%u.%u.%u.%u:%u", info.remote_address >> 24,
+                    info.remote_address >> 16 & 255, info.remote_address >> 8 & 255,
+                    info.remote_address & 255, info.remote_port);
+    }
     struct session *session = client == NULL ? NULL : session_open(&kvstore->server, peer);
     if (session == NULL) {
         heap_free(kvstore->heap, client);

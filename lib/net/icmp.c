@@ -59,6 +59,15 @@ void icmp_send_unreachable(struct net_stack *stack, const struct ipv4_packet *ip
     stack->counters.icmp_errors_out += ipv4_send(stack, &send);
 }
 
+void icmp_send_port_unreachable(struct net_stack *stack, const struct ipv4_packet *ip)
+{
+    if (is_ipv6_tag(ip->source)) {
+        icmp6_send_error(stack, ip, ICMP6_UNREACHABLE << 8 | ICMP6_CODE_PORT_UNREACHABLE, 0);
+    } else {
+        icmp_send_unreachable(stack, ip, ICMP_CODE_PORT_UNREACHABLE);
+    }
+}
+
 /* An error about a packet that we sent: it quotes the IPv4 header and 8 bytes. */
 static void icmp_unreachable(struct net_stack *stack, const struct ipv4_packet *ip)
 {

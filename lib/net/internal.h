@@ -9,6 +9,7 @@
 #define LIB_NET_INTERNAL_H
 
 #include "lib/base/assert.h"
+#include "lib/net/ipv6.h"
 #include "lib/net/list.h"
 #include "lib/net/siphash.h"
 #include "lib/net/stack.h"
@@ -163,6 +164,7 @@ struct tcp_connection {
     uint64_t bytes_out;
     uint64_t retransmits;
     time_ns_t opened;
+    struct ipv6_ends v6; /* when remote_address is a tag */
 };
 
 struct tcp_listener {
@@ -279,6 +281,7 @@ struct net_stack {
     struct rate_limit icmp_limit, reset_limit;
     void (*interface_changed)(void *user);
     void *interface_user;
+    struct ipv6_state v6;
 };
 
 /* ---- stack.c: device queue, buffers, small services -------------------------------------------*/
@@ -393,6 +396,8 @@ void udp_input(struct net_stack *stack, const struct ipv4_packet *ip);
 struct udp_ports {
     uint16_t source, destination;
 };
+/* A port unreachable for either family. */
+void icmp_send_port_unreachable(struct net_stack *stack, const struct ipv4_packet *ip);
 bool udp_output(struct net_stack *stack, const struct ipv4_send *send, struct udp_ports ports);
 
 /* ---- dhcp.c -----------------------------------------------------------------------------------*/
@@ -414,6 +419,7 @@ struct tcp_ends {
     ipv4_t remote_address;
     uint16_t remote_port;
     uint16_t local_port;
+    const struct ipv6_ends *v6; /* when remote_address is a tag */
 };
 struct tcp_connection *tcp_lookup(struct net_stack *stack, struct tcp_ends ends);
 /* A connection in the table, state CLOSED, not attached; the oldest TIME-WAIT makes room. NULL:
@@ -428,8 +434,15 @@ void tcp_enter_time_wait(struct tcp_connection *c);
 void tcp_leave_half_open(struct tcp_connection *c);
 struct tcp_listener *tcp_find_listener(struct net_stack *stack, uint16_t port);
 uint32_t tcp_initial_sequence(struct net_stack *stack, struct tcp_ends ends);
-/* All connections end: the address is gone. */
+/* All IPv4 connections end: the address is gone; and those of one IPv6 address. */
 void tcp_address_lost(struct net_stack *stack);
+void tcp_address6_lost(struct net_stack *stack, const struct ipv6_address *address);
+/* Most payload in a segment without options, as far as our link goes. */
+static inline uint32_t tcp_own_mss(const struct net_stack *stack, ipv4_t remote_address)
+{
+    return is_ipv6_tag(remote_address) ? stack->v6.mtu_bytes - IPV6_BYTES - TCP_BYTES
+                                       : stack->dev->mtu_bytes - IPV4_BYTES - TCP_BYTES;
+}
 
 /* Puts the connection on the list that the end of the poll works off. */
 static inline void tcp_activate(struct tcp_connection *c)

@@ -36,6 +36,10 @@ static void create_end(struct sim *sim, const struct sim_config *config, unsigne
         stack.address = SIM_ADDRESS(end);
         stack.prefix_bits = 24;
     }
+    if (stack.ipv6_mode == STACK_IPV6_STATIC && ipv6_is_any(&stack.address6)) {
+        stack.address6 = SIM_ADDRESS6(end);
+        stack.prefix6_bits = 64;
+    }
     size_t bytes = stack_memory_bytes(&stack);
     sim->memory[end][2] = take_memory(64, bytes);
     status = stack_init(&sim->stack[end], &stack, sim->memory[end][2], bytes, sim->now);

@@ -11,6 +11,9 @@
 
 #define SIM_ADDRESS(end) IPV4(10, 0, 0, 1u + (end))
 
+/* fd00::1 and fd00::2, where the configuration says STATIC and gives none. */
+#define SIM_ADDRESS6(end) ((struct ipv6_address){{0xfd, [15] = (uint8_t)(1u + (end))}})
+
 struct sim_config {
     uint64_t seed;
     uint32_t buffers[2];          /* 0: 2048 */

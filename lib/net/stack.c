@@ -56,6 +56,14 @@ static bool config_valid(const struct stack_config *config)
         dev->pool->buffer_bytes < STACK_HEADROOM_BYTES + dev->mtu_bytes) {
         return false;
     }
+    if (config->ipv6_mode == STACK_IPV6_STATIC &&
+        (config->prefix6_bits < 1u || config->prefix6_bits > 126u ||
+         !ipv6_is_host(&config->address6) || ipv6_is_link_local(&config->address6))) {
+        return false;
+    }
+    if (config->ipv6_mode != STACK_IPV6_OFF && dev->mtu_bytes < IPV6_MTU_MIN) {
+        return false;
+    }
     return config->address == IPV4_ANY ||
            (config->prefix_bits >= 1u && config->prefix_bits <= 30u &&
             ipv4_is_host(config->address));
@@ -132,6 +140,7 @@ status_t stack_init(struct net_stack **out, const struct stack_config *config, v
     } else {
         dhcp_start(stack);
     }
+    ipv6_start(stack, config);
     *out = stack;
     return STATUS_OK;
 }
@@ -179,6 +188,14 @@ void stack_interface(const struct net_stack *stack, struct stack_interface *inte
     memcpy(interface->mac, stack->dev->mac, sizeof interface->mac);
     interface->mtu_bytes = stack->dev->mtu_bytes;
     interface->lease_end = stack->dhcp.state >= DHCP_BOUND ? stack->dhcp.lease_end : DEADLINE_NEVER;
+    interface->address6_count = 0;
+    for (uint32_t i = 0; i < STACK_IPV6_ADDRESSES_MAX; i++) {
+        if (stack->v6.own[i].state == OWN_READY) {
+            interface->address6[interface->address6_count++] = stack->v6.own[i].address;
+        }
+    }
+    interface->gateway6 = stack->v6.routers[0].address;
+    interface->dns_server6 = stack->now < stack->v6.dns_until ? stack->v6.dns_server : ipv6_any;
 }
 
 const struct stack_counters *stack_counters(const struct net_stack *stack)
@@ -225,7 +242,9 @@ static bool ethernet_is_for_us(const struct net_stack *stack, const uint8_t *des
     uint16_t last = load_le16(destination + 4);
 
     return (first == load_le32(mac) && last == load_le16(mac + 4)) ||
-           (first == 0xffffffffu && last == 0xffffu);
+           (first == 0xffffffffu && last == 0xffffu) ||
+           (destination[0] == 0x33u && destination[1] == 0x33u && /* RFC 2464, 7 */
+            stack->v6.mode != STACK_IPV6_OFF);
 }
 
 static void ethernet_input(struct net_stack *stack, const struct netframe *frame)
@@ -243,6 +262,12 @@ static void ethernet_input(struct net_stack *stack, const struct netframe *frame
     case ETHERTYPE_ARP:
         arp_input(stack, at + ETHERNET_BYTES, frame->length - ETHERNET_BYTES);
         break;
+    case ETHERTYPE_IPV6:
+        if (stack->v6.mode != STACK_IPV6_OFF) {
+            ipv6_input(stack, frame);
+            break;
+        }
+        /* fall through */
     default:
         stack->counters.ethernet_dropped++;
         break;
@@ -263,6 +288,8 @@ static void stack_run_due(struct net_stack *stack)
     time_ns_t next = tcp_tick(stack);
     next = earlier(next, arp_tick(stack));
     next = earlier(next, dhcp_tick(stack));
+    next = earlier(next, nd_tick(stack));
+    next = earlier(next, slaac_tick(stack));
     stack_due(stack, earlier(next, stack->device_deadline));
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 /*
- * TCP/IP over one netdev: Ethernet, ARP, IPv4, ICMP, UDP, TCP, DHCP.
+ * TCP/IP over one netdev: Ethernet, ARP, IPv4, IPv6 with neighbour discovery, ICMP, UDP, TCP, DHCP.
  *
  * Model. One instance for one core and queue; run to completion. stack_poll takes a burst of frames
  * from the device, calls the application back for what they mean, and sends everything that this
@@ -23,7 +23,9 @@
  *    these ends it. Data pointers given to a callback are valid until the callback returns.
  * 4. Everything from the wire is checked once, counted when dropped, and never asserted on.
  *
- * Addresses and ports are host-order integers (10.0.2.15 is 0x0a00020f). Times are ns.
+ * IPv4 addresses and ports are host-order integers (10.0.2.15 is 0x0a00020f), IPv6 addresses 16
+ * bytes as in a packet. A listener or UDP socket serves both; the ends of an IPv6 peer come and go
+ * as a struct ipv6_ends, NULL meaning IPv4. Times are ns.
  */
 #ifndef LIB_NET_STACK_H
 #define LIB_NET_STACK_H
@@ -35,12 +37,22 @@ typedef uint32_t ipv4_t;
 #define IPV4(a, b, c, d) ((ipv4_t)(a) << 24 | (ipv4_t)(b) << 16 | (ipv4_t)(c) << 8 | (ipv4_t)(d))
 #define IPV4_ANY 0u
 
+/* An IPv6 address, in network order. */
+struct ipv6_address {
+    uint8_t byte[16];
+};
+/* Both ends of an IPv6 exchange, in the order of a received packet's header. */
+struct ipv6_ends {
+    struct ipv6_address remote, local;
+};
+
+#define STACK_IPV6_ADDRESSES_MAX 4u
 #define STACK_LISTENERS_MAX 16u
 #define STACK_UDP_SOCKETS_MAX 32u
 /* Bytes that the stack needs in front of a payload which is sent from a buffer of the caller's
- * (tcp_send_buffer, udp_send_buffer): Ethernet 14, IPv4 20, TCP 20 and 40 of options. A received
+ * (tcp_send_buffer, udp_send_buffer): Ethernet 14, IPv6 40, TCP 20 and 40 of options. A received
  * payload has enough room in front of it to be sent back the same way. */
-#define STACK_HEADROOM_BYTES 96u
+#define STACK_HEADROOM_BYTES 128u
 
 struct net_stack;
 struct tcp_connection;
@@ -48,6 +60,12 @@ struct tcp_listener;
 struct udp_socket;
 
 /* ---- Set-up ----------------------------------------------------------------------------------*/
+
+enum stack_ipv6_mode {
+    STACK_IPV6_OFF,   /* IPv6 frames are dropped */
+    STACK_IPV6_AUTO,  /* a link-local address, and those that a router announces (RFC 4862) */
+    STACK_IPV6_STATIC /* a link-local address and the configured one */
+};
 
 struct stack_config {
     struct netdev *dev;
@@ -63,6 +81,10 @@ struct stack_config {
     uint32_t prefix_bits;  /* 1..30 */
     ipv4_t gateway;        /* IPV4_ANY: only the local network is reachable */
     const char *host_name; /* for DHCP, at most 63 bytes; NULL: none. Stays the caller's */
+    enum stack_ipv6_mode ipv6_mode;
+    struct ipv6_address address6; /* STATIC */
+    uint32_t prefix6_bits;        /* STATIC; 1..126 */
+    struct ipv6_address gateway6; /* STATIC; all 0: none */
 };
 
 /* Bytes that stack_init needs for this configuration; depends on dev->pool and the sizes. */
@@ -102,12 +124,25 @@ struct stack_interface {
     uint8_t mac[6];
     uint16_t mtu_bytes;
     time_ns_t lease_end; /* DHCP; DEADLINE_NEVER otherwise */
+    /* IPv6 addresses that have been checked to be ours alone; the first is link-local. */
+    struct ipv6_address address6[STACK_IPV6_ADDRESSES_MAX];
+    uint32_t address6_count;
+    struct ipv6_address gateway6;    /* all 0: none */
+    struct ipv6_address dns_server6; /* from a router; all 0: none known */
 };
 
 void stack_interface(const struct net_stack *stack, struct stack_interface *interface);
 
 /* Called whenever the address, mask, gateway or DNS server changed; NULL: nobody. */
 void stack_on_interface_change(struct net_stack *stack, void (*changed)(void *user), void *user);
+
+#define IPV6_TEXT_BYTES 40u
+/* The address as text (RFC 5952), with its final 0. */
+void ipv6_format(const struct ipv6_address *address, char text[IPV6_TEXT_BYTES]);
+/* Reads such a text; with `prefix_bits` not NULL, "/bits" (1..128) must follow. INVALID_ARGUMENT:
+ * it is none; nothing is written. No embedded IPv4 address, no zone. */
+status_t ipv6_parse(const char *text, struct ipv6_address *address,
+                    uint32_t *prefix_bits) HALLOWS_MUST_CHECK;
 
 /* ---- Statistics ------------------------------------------------------------------------------*/
 
@@ -131,6 +166,20 @@ void stack_on_interface_change(struct net_stack *stack, void (*changed)(void *us
     X(ipv4_fragments, "IPv4 fragments dropped")                                                    \
     X(ipv4_unknown_protocol, "IPv4 packets of an unknown protocol")                                \
     X(ipv4_no_route, "packets without a way to their destination")                                 \
+    X(ipv6_in, "IPv6 packets that passed all checks")                                              \
+    X(ipv6_malformed, "IPv6 or extension headers with wrong fields")                               \
+    X(ipv6_not_ours, "IPv6 packets for another address")                                           \
+    X(ipv6_fragments, "IPv6 fragments dropped")                                                    \
+    X(ipv6_unknown_protocol, "IPv6 packets with an unknown next header or option")                 \
+    X(ipv6_no_route, "IPv6 packets without a way to their destination")                            \
+    X(icmp6_in, "ICMPv6 messages that passed all checks")                                          \
+    X(icmp6_malformed, "ICMPv6 messages with wrong length, checksum or fields")                    \
+    X(nd_solicitations_in, "neighbour solicitations for an address of ours")                       \
+    X(nd_solicitations_out, "neighbour solicitations sent")                                        \
+    X(nd_advertisements_in, "neighbour advertisements")                                            \
+    X(nd_routers_in, "router advertisements taken")                                                \
+    X(nd_unresolved, "packets dropped for want of an IPv6 neighbour's answer")                     \
+    X(nd_duplicates, "own IPv6 addresses that someone else has")                                   \
     X(icmp_in, "ICMP messages that passed all checks")                                             \
     X(icmp_malformed, "ICMP messages with wrong length or checksum")                               \
     X(icmp_echoes, "ICMP echo requests answered")                                                  \
@@ -228,6 +277,7 @@ status_t tcp_unlisten(struct net_stack *stack, uint16_t port);
 
 struct tcp_connect_request {
     ipv4_t address;
+    const struct ipv6_ends *v6; /* not NULL: to v6->remote instead; v6->local all 0: any of ours */
     uint16_t port;
     uint16_t local_port;       /* 0: any free one */
     const struct tcp_ops *ops; /* on_accept may be NULL */
@@ -283,7 +333,9 @@ void tcp_set_keepalive(struct tcp_connection *connection, time_ns_t idle);
 
 struct tcp_info {
     enum tcp_state state;
-    ipv4_t local_address, remote_address;
+    bool is_v6;
+    ipv4_t local_address, remote_address; /* IPv4 */
+    struct ipv6_ends v6;                  /* IPv6 */
     uint16_t local_port, remote_port;
     uint32_t send_queue_bytes;    /* not acknowledged */
     uint32_t receive_queue_bytes; /* not consumed */
@@ -305,7 +357,8 @@ uint32_t stack_connections(const struct net_stack *stack);
 
 struct udp_datagram {
     ipv4_t source;
-    ipv4_t destination; /* ours or a broadcast */
+    ipv4_t destination;         /* ours or a broadcast */
+    const struct ipv6_ends *v6; /* not NULL: IPv6; sender and receiver. May go into an answer */
     uint16_t source_port;
     uint16_t destination_port;
     const uint8_t *data;
@@ -331,8 +384,14 @@ uint16_t udp_port(const struct udp_socket *socket);
 status_t udp_send(struct udp_socket *socket, ipv4_t address, uint16_t port, const void *data,
                   uint32_t length);
 
+/* udp_send to v6->remote, from v6->local (all 0: the best of ours). Further: INVALID_ARGUMENT: the
+ * local address is not ours, or the remote one is no host's. */
+status_t udp_send_v6(struct udp_socket *socket, const struct ipv6_ends *v6, uint16_t port,
+                     const void *data, uint32_t length);
+
 struct udp_send_request {
     ipv4_t address;
+    const struct ipv6_ends *v6; /* not NULL: IPv6, as udp_send_v6 */
     uint16_t port;
     uint32_t buffer; /* a reference of the caller's, taken over whatever is returned */
     uint32_t offset; /* of the payload: >= STACK_HEADROOM_BYTES, or a received payload's own */

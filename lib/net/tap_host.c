@@ -2,6 +2,7 @@
 /*
  * Runs the stack on Linux over a tap device, to meet Linux's own TCP/IP:
  *     tap_host <tap name> <address>/<prefix> [frames lost of 1000]
+ * IPv6 is on too, as fd09::2/64.
  * TCP port 7 echoes, 9 discards, 19 sends 8 MiB and closes, 80 answers HTTP; UDP port 7 echoes.
  * Counters go to standard output at the end (SIGTERM or SIGINT).
  */
@@ -218,6 +219,7 @@ static const struct tcp_ops ops = {.on_accept = on_accept,
 static void udp_echo(struct udp_socket *socket, void *user, const struct udp_datagram *datagram)
 {
     struct udp_send_request request = {.address = datagram->source,
+                                       .v6 = datagram->v6,
                                        .port = datagram->source_port,
                                        .buffer = datagram->buffer,
                                        .offset = datagram->offset,
@@ -261,7 +263,10 @@ static void create_pool(struct netbuf_pool *pool)
 
 static struct net_stack *create_stack(struct netdev *dev, const char *address)
 {
-    struct stack_config config = {.dev = dev};
+    struct stack_config config = {.dev = dev,
+                                  .ipv6_mode = STACK_IPV6_STATIC,
+                                  .address6 = {{0xfd, 9, [15] = 2}},
+                                  .prefix6_bits = 64};
     struct net_stack *stack;
     unsigned a, b, c, d;
 

@@ -130,8 +130,10 @@ void tcp_set_keepalive(struct tcp_connection *c, time_ns_t idle)
 void tcp_info(const struct tcp_connection *c, struct tcp_info *info)
 {
     info->state = (enum tcp_state)c->state;
-    info->local_address = c->stack->address;
-    info->remote_address = c->remote_address;
+    info->is_v6 = is_ipv6_tag(c->remote_address);
+    info->local_address = info->is_v6 ? IPV4_ANY : c->stack->address;
+    info->remote_address = info->is_v6 ? IPV4_ANY : c->remote_address;
+    info->v6 = c->v6;
     info->local_port = c->local_port;
     info->remote_port = c->remote_port;
     info->send_queue_bytes = tcp_send_pending(c);

@@ -275,7 +275,8 @@ void tcp_input(struct net_stack *stack, const struct ipv4_packet *ip)
     stack->counters.tcp_in++;
     struct tcp_ends ends = {.remote_address = ip->source,
                             .remote_port = segment.source_port,
-                            .local_port = segment.destination_port};
+                            .local_port = segment.destination_port,
+                            .v6 = ipv6_ends_of(ip)};
     struct tcp_connection *c = tcp_lookup(stack, ends);
     if (c != NULL && reopens(c, &segment)) {
         tcp_finish(c, STATUS_OK);

@@ -7,7 +7,7 @@ static void take_syn(struct tcp_connection *c, const struct tcp_segment *segment
 {
     struct net_stack *stack = c->stack;
     uint32_t mss = segment->mss != 0 ? segment->mss : TCP_DEFAULT_MSS;
-    uint32_t own = stack->dev->mtu_bytes - IPV4_BYTES - TCP_BYTES;
+    uint32_t own = tcp_own_mss(stack, c->remote_address);
 
     c->irs = segment->sequence;
     c->rcv_nxt = c->irs + 1u;
@@ -81,8 +81,22 @@ static void prepare_syn(struct tcp_connection *c, struct tcp_ends ends)
 
 static bool connect_valid(const struct net_stack *stack, const struct tcp_connect_request *request)
 {
-    return request->ops != NULL && request->port != 0 && ipv4_is_host(request->address) &&
-           request->address != stack->address && !ipv4_is_broadcast(stack, request->address);
+    return request->ops != NULL && request->port != 0 &&
+           (request->v6 != NULL ||
+            (ipv4_is_host(request->address) && request->address != stack->address &&
+             !ipv4_is_broadcast(stack, request->address)));
+}
+
+/* Whether there is a way to the peer; completes the ends of an IPv6 one. */
+static status_t connect_route(struct net_stack *stack, struct tcp_ends *ends, struct ipv6_ends *v6)
+{
+    if (ends->v6 == NULL) {
+        return ipv4_route(stack, ends->remote_address) == IPV4_ANY ? STATUS_UNREACHABLE : STATUS_OK;
+    }
+    *v6 = *ends->v6;
+    ends->v6 = v6;
+    ends->remote_address = ipv6_tag(stack, &v6->remote);
+    return ipv6_complete(stack, v6);
 }
 
 /* A local port that makes the pair of ends unique; 0: none. */
@@ -104,13 +118,16 @@ status_t tcp_connect(struct net_stack *stack, const struct tcp_connect_request *
 {
     struct tcp_ends ends = {.remote_address = request->address,
                             .remote_port = request->port,
-                            .local_port = request->local_port};
+                            .local_port = request->local_port,
+                            .v6 = request->v6};
+    struct ipv6_ends v6;
 
     if (!connect_valid(stack, request)) {
         return STATUS_INVALID_ARGUMENT;
     }
-    if (ipv4_route(stack, request->address) == IPV4_ANY) {
-        return STATUS_UNREACHABLE;
+    status_t status = connect_route(stack, &ends, &v6);
+    if (status != STATUS_OK) {
+        return status;
     }
     if (ends.local_port == 0) {
         ends.local_port = free_port(stack, ends);
@@ -141,7 +158,8 @@ void tcp_input_listen(struct net_stack *stack, const struct tcp_segment *segment
 {
     struct tcp_ends ends = {.remote_address = segment->ip->source,
                             .remote_port = segment->source_port,
-                            .local_port = segment->destination_port};
+                            .local_port = segment->destination_port,
+                            .v6 = ipv6_ends_of(segment->ip)};
     struct tcp_listener *listener = tcp_find_listener(stack, ends.local_port);
 
     if ((segment->flags & TCP_RST) != 0) {

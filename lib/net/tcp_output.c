@@ -16,11 +16,28 @@ struct tcp_emit {
 
 struct tcp_header {
     ipv4_t remote_address;
+    const struct ipv6_ends *v6; /* when remote_address is a tag */
     uint16_t source_port;
     uint16_t destination_port;
     uint32_t acknowledgment;
     uint16_t window;
 };
+
+/* The rest for IPv6: sums and sends the segment that lies at send->offset. */
+static void tcp_emit_v6(struct net_stack *stack, const struct ipv6_ends *ends,
+                        const struct ipv4_send *segment)
+{
+    struct ipv6_send send = {.ends = ends,
+                             .buffer = segment->buffer,
+                             .offset = segment->offset,
+                             .length = segment->length,
+                             .protocol = PROTOCOL_TCP};
+    uint8_t *at = netbuf_data(stack->pool, send.buffer) + send.offset;
+    uint64_t sum = ipv6_pseudo_sum(ends, PROTOCOL_TCP, send.length);
+
+    store_native16(at + 16, checksum_finish(checksum_add(sum, at, send.length)));
+    (void)ipv6_send(stack, &send);
+}
 
 /* Writes the header in front of options and payload, sums, sends. */
 static void tcp_emit_segment(struct net_stack *stack, const struct tcp_header *header,
@@ -40,9 +57,13 @@ static void tcp_emit_segment(struct net_stack *stack, const struct tcp_header *h
     store_be32(at + 12, (TCP_BYTES + emit->option_bytes) << 26 | (uint32_t)emit->flags << 16 |
                             header->window);
     store_be32(at + 16, 0);
+    stack->counters.tcp_out++;
+    if (is_ipv6_tag(header->remote_address)) {
+        tcp_emit_v6(stack, header->v6, &send);
+        return;
+    }
     uint64_t sum = pseudo_header_sum(send.source, send.destination, PROTOCOL_TCP, send.length);
     store_native16(at + 16, checksum_finish(checksum_add(sum, at, send.length)));
-    stack->counters.tcp_out++;
     (void)ipv4_send(stack, &send);
 }
 
@@ -60,6 +81,7 @@ static void tcp_emit_open(struct tcp_connection *c, struct tcp_emit *emit)
     struct net_stack *stack = c->stack;
     uint32_t window = tcp_receive_window(c) >> c->receive_shift;
     struct tcp_header header = {.remote_address = c->remote_address,
+                                .v6 = &c->v6,
                                 .source_port = c->local_port,
                                 .destination_port = c->remote_port,
                                 .acknowledgment = c->rcv_nxt,
@@ -149,6 +171,7 @@ void tcp_send_reset(struct tcp_connection *c)
 void tcp_send_reset_for(struct net_stack *stack, const struct tcp_segment *segment)
 {
     struct tcp_header header = {.remote_address = segment->ip->source,
+                                .v6 = ipv6_ends_of(segment->ip),
                                 .source_port = segment->destination_port,
                                 .destination_port = segment->source_port};
     struct tcp_emit emit = {.flags = TCP_RST};
@@ -176,7 +199,7 @@ static uint32_t write_syn_options(const struct tcp_connection *c, uint8_t *at)
     uint8_t *start = at;
 
     store_be32(at, (uint32_t)TCP_OPTION_MSS << 24 | 4u << 16 |
-                       (c->stack->dev->mtu_bytes - IPV4_BYTES - TCP_BYTES));
+                       tcp_own_mss(c->stack, c->remote_address));
     at += 4;
     if ((c->flags & TCP_FLAG_SACK) != 0) {
         store_be32(at, (uint32_t)TCP_OPTION_NOP << 24 | (uint32_t)TCP_OPTION_NOP << 16 |
@@ -200,6 +223,7 @@ static void tcp_send_syn(struct tcp_connection *c)
     struct net_stack *stack = c->stack;
     uint32_t window = stack->receive_window_bytes < 0xffffu ? stack->receive_window_bytes : 0xffffu;
     struct tcp_header header = {.remote_address = c->remote_address,
+                                .v6 = &c->v6,
                                 .source_port = c->local_port,
                                 .destination_port = c->remote_port,
                                 .window = (uint16_t)window};

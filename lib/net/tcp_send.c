@@ -196,7 +196,8 @@ status_t tcp_send_buffer(struct tcp_connection *c, uint32_t buffer, uint32_t off
     if (!tcp_may_send(c)) {
         return STATUS_CLOSED;
     }
-    uint32_t headers = ETHERNET_BYTES + IPV4_BYTES + TCP_BYTES +
+    uint32_t headers = ETHERNET_BYTES + TCP_BYTES +
+                       (is_ipv6_tag(c->remote_address) ? IPV6_BYTES : IPV4_BYTES) +
                        ((c->flags & TCP_FLAG_TIMESTAMPS) != 0 ? TCP_TIMESTAMPS_BYTES : 0u);
     if (length == 0 || buffer >= pool->buffer_count || offset < headers ||
         offset > pool->buffer_bytes || length > pool->buffer_bytes - offset) {

@@ -39,15 +39,22 @@ static struct tcp_connection **tcp_bucket(struct net_stack *stack, struct tcp_en
 
 static struct tcp_ends tcp_ends_of(const struct tcp_connection *c)
 {
-    return (struct tcp_ends){c->remote_address, c->remote_port, c->local_port};
+    return (struct tcp_ends){c->remote_address, c->remote_port, c->local_port, &c->v6};
+}
+
+/* Behind equal tags there may be different addresses. */
+static bool tcp_same_v6(const struct tcp_connection *c, const struct tcp_ends *ends)
+{
+    return !is_ipv6_tag(ends->remote_address) || memcmp(&c->v6, ends->v6, sizeof c->v6) == 0;
 }
 
 struct tcp_connection *tcp_lookup(struct net_stack *stack, struct tcp_ends ends)
 {
     struct tcp_connection *c = *tcp_bucket(stack, ends);
 
-    while (c != NULL && (c->remote_address != ends.remote_address ||
-                         c->remote_port != ends.remote_port || c->local_port != ends.local_port)) {
+    while (c != NULL &&
+           (c->remote_address != ends.remote_address || c->remote_port != ends.remote_port ||
+            c->local_port != ends.local_port || !tcp_same_v6(c, &ends))) {
         c = c->hash_next;
     }
     return c;
@@ -97,6 +104,9 @@ struct tcp_connection *tcp_allocate(struct net_stack *stack, struct tcp_ends end
     c->remote_address = ends.remote_address;
     c->remote_port = ends.remote_port;
     c->local_port = ends.local_port;
+    if (is_ipv6_tag(ends.remote_address)) {
+        c->v6 = *ends.v6;
+    }
     c->send_head = c->send_tail = c->send_cursor = NETBUF_NONE;
     c->receive_head = c->receive_tail = NETBUF_NONE;
     c->retransmit_deadline = c->ack_deadline = c->misc_deadline = DEADLINE_NEVER;
@@ -113,11 +123,16 @@ struct tcp_connection *tcp_allocate(struct net_stack *stack, struct tcp_ends end
 
 uint32_t tcp_initial_sequence(struct net_stack *stack, struct tcp_ends ends)
 {
-    uint64_t input[2] = {(uint64_t)ends.remote_address << 32 | stack->address,
+    uint64_t input[6] = {(uint64_t)ends.remote_address << 32 | stack->address,
                          (uint64_t)ends.remote_port << 16 | ends.local_port};
+    size_t bytes = 16;
 
+    if (is_ipv6_tag(ends.remote_address)) {
+        memcpy(&input[2], ends.v6, sizeof *ends.v6);
+        bytes = sizeof input;
+    }
     /* A clock of about 4 us plus a keyed hash of the ends (RFC 6528, 3). */
-    return (uint32_t)(stack->now >> 12) + (uint32_t)siphash(&stack->secret, input, sizeof input);
+    return (uint32_t)(stack->now >> 12) + (uint32_t)siphash(&stack->secret, input, bytes);
 }
 
 void tcp_leave_half_open(struct tcp_connection *c)
@@ -198,8 +213,20 @@ struct tcp_listener *tcp_find_listener(struct net_stack *stack, uint16_t port)
 void tcp_address_lost(struct net_stack *stack)
 {
     for (uint32_t i = 0; i < stack->connections_max; i++) {
-        if (stack->connections[i].state != TCP_CLOSED) {
-            tcp_finish(&stack->connections[i], STATUS_UNREACHABLE);
+        struct tcp_connection *c = &stack->connections[i];
+        if (c->state != TCP_CLOSED && !is_ipv6_tag(c->remote_address)) {
+            tcp_finish(c, STATUS_UNREACHABLE);
+        }
+    }
+}
+
+void tcp_address6_lost(struct net_stack *stack, const struct ipv6_address *address)
+{
+    for (uint32_t i = 0; i < stack->connections_max; i++) {
+        struct tcp_connection *c = &stack->connections[i];
+        if (c->state != TCP_CLOSED && is_ipv6_tag(c->remote_address) &&
+            ipv6_equal(&c->v6.local, address)) {
+            tcp_finish(c, STATUS_UNREACHABLE);
         }
     }
 }

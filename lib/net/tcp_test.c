@@ -36,6 +36,7 @@ struct world {
     enum closing closing[2];
     bool slow;
     bool by_buffer;
+    bool v6;
     bool persistent; /* connects until it works */
 };
 
@@ -238,7 +239,10 @@ static void world_connect_peer(struct world *world, struct peer *peer)
 {
     struct tcp_connect_request request = {
         .address = SIM_ADDRESS(1), .port = PORT, .ops = &ops, .user = peer};
+    struct ipv6_ends ends = {.remote = SIM_ADDRESS6(1)};
     struct tcp_connection *c;
+
+    request.v6 = world->v6 ? &ends : NULL;
     status_t status = tcp_connect(world->sim->stack[0], &request, &c);
 
     CHECK_EQ(status, STATUS_OK);
@@ -452,14 +456,18 @@ TEST(a_refused_port_and_a_silent_host)
 static void torture(uint64_t seed, struct wire_faults faults, uint64_t bytes, unsigned connections)
 {
     struct sim_config config = {.seed = seed};
+
+    config.stack[0].ipv6_mode = config.stack[1].ipv6_mode = STACK_IPV6_STATIC;
     struct world *world = world_create(&config);
 
+    sim_run(world->sim, 2u * NS_PER_S); /* until the IPv6 addresses are known to be free */
+    world->v6 = seed % 2u == 0;
     world->sim->wire.faults = faults;
     world->persistent = true;
     world->bytes_up = bytes;
     world->bytes_down = bytes + seed % 1000u;
     world->slow = seed % 3u == 0;
-    world->by_buffer = seed % 2u == 0;
+    world->by_buffer = seed % 4u < 2u;
     world->closing[0] = seed % 5u == 0 ? SHUTDOWN_WHEN_DONE : CLOSE_WHEN_DONE;
     world->closing[1] = CLOSE_AT_END;
     world_connect(world, connections);

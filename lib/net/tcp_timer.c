@@ -102,7 +102,11 @@ static void retransmit_due(struct tcp_connection *c)
     }
     c->stack->counters.tcp_timeouts++;
     if (c->backoff >= SUSPECT_TIMEOUTS) {
-        arp_suspect(c->stack, ipv4_route(c->stack, c->remote_address));
+        if (is_ipv6_tag(c->remote_address)) {
+            nd_suspect(c->stack, &c->v6.remote);
+        } else {
+            arp_suspect(c->stack, ipv4_route(c->stack, c->remote_address));
+        }
     }
     c->flags &= ~(uint32_t)(TCP_FLAG_ROUND_TRIP | TCP_FLAG_RECOVERY);
     c->duplicate_acks = 0;

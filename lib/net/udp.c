@@ -85,17 +85,20 @@ void udp_input(struct net_stack *stack, const struct ipv4_packet *ip)
         stack->counters.udp_malformed++;
         return;
     }
-    uint16_t checksum = load_be16(at + 6); /* 0: the sender made none */
-    if (checksum != 0) {
-        uint64_t sum = pseudo_header_sum(ip->source, ip->destination, PROTOCOL_UDP, length);
+    uint16_t checksum = load_be16(at + 6); /* 0: the sender made none; not with IPv6 */
+    bool is_v6 = is_ipv6_tag(ip->source);
+    if (checksum != 0 || is_v6) {
+        uint64_t sum = is_v6 ? ipv6_pseudo_sum(ipv6_ends_of(ip), PROTOCOL_UDP, length)
+                             : pseudo_header_sum(ip->source, ip->destination, PROTOCOL_UDP, length);
         if (checksum_fold(checksum_add(sum, at, length)) != 0xffffu) {
             stack->counters.udp_malformed++;
             return;
         }
     }
     struct udp_datagram datagram = {
-        .source = ip->source,
+        .source = is_v6 ? IPV4_ANY : ip->source,
         .destination = ip->destination,
+        .v6 = is_v6 ? ipv6_ends_of(ip) : NULL,
         .source_port = load_be16(at),
         .destination_port = load_be16(at + 2),
         .data = at + UDP_BYTES,
@@ -103,15 +106,15 @@ void udp_input(struct net_stack *stack, const struct ipv4_packet *ip)
         .buffer = ip->buffer,
         .offset = (uint32_t)(at + UDP_BYTES - netbuf_data(stack->pool, ip->buffer)),
     };
-    if (datagram.destination_port == DHCP_CLIENT_PORT && stack->dhcp.state != DHCP_OFF) {
+    if (datagram.destination_port == DHCP_CLIENT_PORT && stack->dhcp.state != DHCP_OFF && !is_v6) {
         dhcp_input(stack, &datagram);
         return;
     }
     struct udp_socket *socket =
-        stack->address != IPV4_ANY ? udp_find(stack, datagram.destination_port) : NULL;
+        stack->address != IPV4_ANY || is_v6 ? udp_find(stack, datagram.destination_port) : NULL;
     if (socket == NULL) {
         stack->counters.udp_no_port++;
-        icmp_send_unreachable(stack, ip, ICMP_CODE_PORT_UNREACHABLE);
+        icmp_send_port_unreachable(stack, ip);
         return;
     }
     stack->counters.udp_in++;
@@ -177,6 +180,83 @@ status_t udp_send(struct udp_socket *socket, ipv4_t address, uint16_t port, cons
     return udp_output(stack, &send, ports) ? STATUS_OK : STATUS_UNREACHABLE;
 }
 
+/* Writes the header in front of the payload at `offset` and sends; takes over the buffer. */
+static status_t udp_output_v6(struct udp_socket *socket, const struct ipv6_ends *ends,
+                              const struct udp_send_request *request)
+{
+    struct net_stack *stack = socket->stack;
+    struct ipv6_send send = {.ends = ends,
+                             .buffer = request->buffer,
+                             .offset = request->offset - UDP_BYTES,
+                             .length = request->length + UDP_BYTES,
+                             .protocol = PROTOCOL_UDP};
+    uint8_t *at = netbuf_data(stack->pool, send.buffer) + send.offset;
+
+    store_be16(at, socket->port);
+    store_be16(at + 2, request->port);
+    store_be16(at + 4, (uint16_t)send.length);
+    store_native16(at + 6, 0);
+    uint64_t sum = ipv6_pseudo_sum(ends, PROTOCOL_UDP, send.length);
+    uint16_t checksum = checksum_finish(checksum_add(sum, at, send.length));
+    store_native16(at + 6, checksum == 0 ? 0xffffu : checksum);
+    if (!ipv6_send(stack, &send)) {
+        return STATUS_UNREACHABLE;
+    }
+    stack->counters.udp_out++;
+    return STATUS_OK;
+}
+
+static status_t udp_check_v6(struct udp_socket *socket, struct ipv6_ends *ends, uint32_t length)
+{
+    struct net_stack *stack = socket->stack;
+
+    if (length > stack->v6.mtu_bytes - IPV6_BYTES - UDP_BYTES) {
+        return STATUS_TOO_LARGE;
+    }
+    status_t status = ipv6_complete(stack, ends);
+    if (status != STATUS_OK) {
+        return status;
+    }
+    return stack_transmit_room(stack) ? STATUS_OK : STATUS_FULL;
+}
+
+status_t udp_send_v6(struct udp_socket *socket, const struct ipv6_ends *v6, uint16_t port,
+                     const void *data, uint32_t length)
+{
+    struct net_stack *stack = socket->stack;
+    struct ipv6_ends ends = *v6;
+
+    status_t status = udp_check_v6(socket, &ends, length);
+    if (status != STATUS_OK) {
+        return status;
+    }
+    struct udp_send_request request = {.port = port,
+                                       .buffer = stack_take_buffer(stack),
+                                       .offset = STACK_HEADROOM_BYTES,
+                                       .length = length};
+    if (request.buffer == NETBUF_NONE) {
+        return STATUS_NO_MEMORY;
+    }
+    memcpy(netbuf_data(stack->pool, request.buffer) + request.offset, data, length);
+    return udp_output_v6(socket, &ends, &request);
+}
+
+static status_t udp_send_buffer_v6(struct udp_socket *socket,
+                                   const struct udp_send_request *request)
+{
+    struct ipv6_ends ends = *request->v6; /* it may lie where the headers are going to be */
+    status_t status = STATUS_INVALID_ARGUMENT;
+
+    if (request->offset >= ETHERNET_BYTES + IPV6_BYTES + UDP_BYTES) {
+        status = udp_check_v6(socket, &ends, request->length);
+    }
+    if (status != STATUS_OK) {
+        netbuf_drop(socket->stack->pool, request->buffer);
+        return status;
+    }
+    return udp_output_v6(socket, &ends, request);
+}
+
 status_t udp_send_buffer(struct udp_socket *socket, const struct udp_send_request *request)
 {
     struct net_stack *stack = socket->stack;
@@ -185,6 +265,9 @@ status_t udp_send_buffer(struct udp_socket *socket, const struct udp_send_reques
     if (request->offset >= ETHERNET_BYTES + IPV4_BYTES + UDP_BYTES &&
         request->offset <= stack->pool->buffer_bytes &&
         request->length <= stack->pool->buffer_bytes - request->offset) {
+        if (request->v6 != NULL) {
+            return udp_send_buffer_v6(socket, request);
+        }
         status = udp_check(socket, request->address, request->length);
     }
     if (status != STATUS_OK) {

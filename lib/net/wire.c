@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 #include "lib/net/wire.h"
 
+#include "lib/net/ipv6.h"
+
 bool arp_decode(const uint8_t *packet, uint32_t length, struct arp_packet *arp)
 {
     if (length < ARP_BYTES || load_be16(packet) != 1u || load_be16(packet + 2) != ETHERTYPE_IPV4 ||
@@ -81,7 +83,9 @@ enum wire_result tcp_decode(const struct ipv4_packet *ip, struct tcp_segment *se
     if (header_length < TCP_BYTES || header_length > ip->length) {
         return WIRE_MALFORMED;
     }
-    uint64_t sum = pseudo_header_sum(ip->source, ip->destination, PROTOCOL_TCP, ip->length);
+    uint64_t sum = is_ipv6_tag(ip->source)
+                       ? ipv6_pseudo_sum(ipv6_ends_of(ip), PROTOCOL_TCP, ip->length)
+                       : pseudo_header_sum(ip->source, ip->destination, PROTOCOL_TCP, ip->length);
     if (checksum_fold(checksum_add(sum, at, ip->length)) != 0xffffu) {
         return WIRE_BAD_CHECKSUM;
     }

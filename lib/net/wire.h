@@ -15,6 +15,7 @@
 #define ETHERNET_BYTES 14u
 #define ETHERTYPE_IPV4 0x0800u
 #define ETHERTYPE_ARP 0x0806u
+#define ETHERTYPE_IPV6 0x86ddu
 
 /* RFC 826. */
 #define ARP_BYTES 28u
@@ -38,6 +39,35 @@
 #define ICMP_ECHO_REQUEST 8u
 #define ICMP_CODE_PROTOCOL_UNREACHABLE 2u
 #define ICMP_CODE_PORT_UNREACHABLE 3u
+
+/* RFC 8200. */
+#define IPV6_BYTES 40u
+#define IPV6_MTU_MIN 1280u
+#define IPV6_HOP_BY_HOP 0u
+#define IPV6_ROUTING 43u
+#define IPV6_FRAGMENT 44u
+#define IPV6_NONE 59u
+#define IPV6_DESTINATION 60u
+#define PROTOCOL_ICMP6 58u
+
+/* RFC 4443; RFC 4861, 4. */
+#define ICMP6_UNREACHABLE 1u
+#define ICMP6_TOO_BIG 2u
+#define ICMP6_TIME_EXCEEDED 3u
+#define ICMP6_PARAMETER 4u
+#define ICMP6_CODE_PORT_UNREACHABLE 4u
+#define ICMP6_ECHO_REQUEST 128u
+#define ICMP6_ECHO_REPLY 129u
+#define ICMP6_ROUTER_SOLICITATION 133u
+#define ICMP6_ROUTER_ADVERTISEMENT 134u
+#define ICMP6_NEIGHBOUR_SOLICITATION 135u
+#define ICMP6_NEIGHBOUR_ADVERTISEMENT 136u
+#define ICMP6_REDIRECT 137u
+#define ND_OPTION_SOURCE 1u
+#define ND_OPTION_TARGET 2u
+#define ND_OPTION_PREFIX 3u
+#define ND_OPTION_MTU 5u
+#define ND_OPTION_RDNSS 25u /* RFC 8106 */
 
 /* RFC 768. */
 #define UDP_BYTES 8u
@@ -89,6 +119,8 @@ struct arp_packet {
 /* False: not an Ethernet/IPv4 ARP packet of at least 28 bytes. */
 bool arp_decode(const uint8_t *packet, uint32_t length, struct arp_packet *arp);
 
+/* A packet of either family, named for the more common one; `source` is a tag for IPv6 (ipv6.h),
+ * and the addresses are read through ipv6_ends_of. */
 struct ipv4_packet {
     const uint8_t *header;
     const uint8_t *payload;

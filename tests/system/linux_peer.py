@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
 """Linux's TCP/IP against ours: run in a network namespace of its own by test_linux_tcp.py.
 
-usage: linux_peer.py <tap_host program> <frames lost of 1000>
+usage: linux_peer.py <tap_host program> <frames lost of 1000> <4 or 6>
 Prints one line for each thing that went right, and ends with a trace otherwise.
 """
 
 import os
+import shutil
 import signal
 import socket
 import struct
@@ -14,7 +15,9 @@ import sys
 import threading
 import time
 
-ADDRESS = "10.9.0.2"
+V6 = sys.argv[3] == "6"
+ADDRESS = "fd09::2" if V6 else "10.9.0.2"
+FAMILY = socket.AF_INET6 if V6 else socket.AF_INET
 CHARGEN_BYTES = 8 << 20
 
 
@@ -84,7 +87,7 @@ def many():
 
 def http():
     """curl gets the page."""
-    done = subprocess.run(["curl", "-sS", "-m", "30", f"http://{ADDRESS}/"], capture_output=True,
+    done = subprocess.run(["curl", "-sS", "-m", "30", f"http://{f'[{ADDRESS}]' if V6 else ADDRESS}/"], capture_output=True,
                           text=True, check=True)
     assert done.stdout == "hello, Hallows", done.stdout
 
@@ -96,7 +99,7 @@ def refused():
         raise AssertionError("a closed port accepted")
     except ConnectionRefusedError:
         pass
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagrams:
+    with socket.socket(FAMILY, socket.SOCK_DGRAM) as datagrams:
         datagrams.settimeout(10)
         datagrams.connect((ADDRESS, 9))
         datagrams.send(b"x")
@@ -109,13 +112,35 @@ def refused():
 
 def datagrams_echo():
     """UDP comes back unchanged."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagrams:
+    with socket.socket(FAMILY, socket.SOCK_DGRAM) as datagrams:
         datagrams.settimeout(10)
         datagrams.connect((ADDRESS, 7))
-        for size in (0, 1, 600, 1472):
+        for size in (0, 1, 600, 1452 if V6 else 1472):
             data = os.urandom(size)
             datagrams.send(data)
             assert datagrams.recv(2000) == data
+
+
+def ping():
+    """Echo requests of several sizes are answered; also waits until the address is in use."""
+    if not shutil.which("ping"):
+        return
+    for size in (0, 56, 1400):
+        command = ["ping", "-c", "1", "-w", "10", "-s", str(size), ADDRESS]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+
+
+def wait_for_address():
+    """A new IPv6 address is tried for a second before it is used."""
+    deadline = time.monotonic() + 10
+    while True:
+        try:
+            connect(81, 2)
+        except ConnectionRefusedError:
+            return
+        except OSError:
+            assert time.monotonic() < deadline, "the address never came up"
+            time.sleep(0.1)
 
 
 def reset():
@@ -129,14 +154,15 @@ def reset():
 
 def main():
     """Sets the tap device up, runs everything, and looks for what was left behind."""
-    program, lost = sys.argv[1:]
+    program, lost = sys.argv[1:3]
     for command in ("ip link set lo up", "ip tuntap add dev tap0 mode tap",
-                    "ip addr add 10.9.0.1/24 dev tap0", "ip link set tap0 up"):
+                    "ip addr add 10.9.0.1/24 dev tap0", "ip link set tap0 up",
+                    "ip addr add fd09::1/64 dev tap0 nodad"):
         run(command)
-    steps = [http, chargen, lambda: echo(CHARGEN_BYTES), many, reset]
+    steps = [wait_for_address, http, chargen, lambda: echo(CHARGEN_BYTES), many, reset]
     if lost == "0":
-        steps += [refused, datagrams_echo, lambda: chargen(4096)]
-    with subprocess.Popen([program, "tap0", f"{ADDRESS}/24", lost], stdout=subprocess.PIPE,
+        steps += [ping, refused, datagrams_echo, lambda: chargen(4096)]
+    with subprocess.Popen([program, "tap0", "10.9.0.2/24", lost], stdout=subprocess.PIPE,
                           text=True) as stack:
         try:
             for step in steps:

@@ -29,12 +29,14 @@ def namespace():
     return unshare
 
 
+@pytest.mark.parametrize("family", [4, 6], ids=["IPv4", "IPv6"])
 @pytest.mark.parametrize("lost", [0, 20], ids=["no loss", "2% lost each way"])
-def test_linux_tcp(lost):
+def test_linux_tcp(lost, family):
     unshare = namespace()
     subprocess.run(["make", "-j2", str(PROGRAM.relative_to(ROOT))], cwd=ROOT, check=True,
                    capture_output=True, timeout=300)
     peer = Path(__file__).with_name("linux_peer.py")
-    done = subprocess.run([*unshare, sys.executable, str(peer), str(PROGRAM), str(lost)],
+    done = subprocess.run([*unshare, sys.executable, str(peer), str(PROGRAM), str(lost),
+                           str(family)],
                           capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

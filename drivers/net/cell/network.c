@@ -79,6 +79,31 @@ static status_t read_address(const struct cell_info *info, struct stack_config *
     return STATUS_OK;
 }
 
+static status_t read_address6(const struct cell_info *info, struct stack_config *config)
+{
+    const char *address = config_text(info, "address6", "auto");
+    const char *gateway = config_text(info, "gateway6", "");
+
+    config->ipv6_mode = STACK_IPV6_AUTO;
+    if (strcmp(address, "auto") == 0) {
+        return STATUS_OK;
+    }
+    if (strcmp(address, "off") == 0) {
+        config->ipv6_mode = STACK_IPV6_OFF;
+        return STATUS_OK;
+    }
+    config->ipv6_mode = STACK_IPV6_STATIC;
+    if (ipv6_parse(address, &config->address6, &config->prefix6_bits) != STATUS_OK) {
+        log_line("network: address6 \"%s\" is neither auto, off nor like fd00::5/64", address);
+        return STATUS_INVALID_ARGUMENT;
+    }
+    if (gateway[0] != '\0' && ipv6_parse(gateway, &config->gateway6, NULL) != STATUS_OK) {
+        log_line("network: gateway6 \"%s\" is no address like fe80::1", gateway);
+        return STATUS_INVALID_ARGUMENT;
+    }
+    return STATUS_OK;
+}
+
 static status_t open_stack(struct network *network, struct network_request *request)
 {
     struct stack_config config = {
@@ -90,6 +115,9 @@ static status_t open_stack(struct network *network, struct network_request *requ
     };
     status_t status = read_address(network->info, &config);
 
+    if (status == STATUS_OK) {
+        status = read_address6(network->info, &config);
+    }
     if (status != STATUS_OK) {
         return status;
     }
@@ -111,6 +139,11 @@ static void log_interface(void *user)
         log_line("network: address %u.%u.%u.%u", a >> 24, a >> 16 & 255u, a >> 8 & 255u, a & 255u);
     } else {
         log_line("network: no address");
+    }
+    for (uint32_t i = 0; i < interface.address6_count; i++) {
+        char text[IPV6_TEXT_BYTES];
+        ipv6_format(&interface.address6[i], text);
+        log_line("network: address %s", text);
     }
 }
 

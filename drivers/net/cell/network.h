@@ -4,6 +4,8 @@
  * the manifest gives, and its [config]:
  *     address = "dhcp" (the default) or "10.0.2.15/24"
  *     gateway = "10.0.2.2"   only with a fixed address, and optional
+ *     address6 = "auto" (the default), "off" or "fd00::5/64"
+ *     gateway6 = "fe80::1"   only with a fixed address6, and optional
  *
  * Thread rule: the cell's one thread.
  */

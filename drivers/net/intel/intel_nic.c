@@ -112,7 +112,8 @@ static void start(struct intel_nic *nic, time_ns_t now_ns)
     nic->chip->setup_queues(nic->registers);
     intel_write(nic, INTEL_TCTL,
                 INTEL_TCTL_EN | INTEL_TCTL_PAD | INTEL_TCTL_COLLISIONS | INTEL_TCTL_DISTANCE);
-    intel_write(nic, INTEL_RCTL, INTEL_RCTL_EN | INTEL_RCTL_BROADCAST | INTEL_RCTL_STRIP_CRC);
+    intel_write(nic, INTEL_RCTL,
+                INTEL_RCTL_EN | INTEL_RCTL_MULTICAST | INTEL_RCTL_BROADCAST | INTEL_RCTL_STRIP_CRC);
     setup_queue(nic, nic->chip->rx_block, 0);
     setup_queue(nic, nic->chip->tx_block, PAGE_BYTES);
     intel_write(nic, INTEL_CTRL, intel_read(nic, INTEL_CTRL) | INTEL_CTRL_SLU);

@@ -73,6 +73,7 @@ enum intel_register {
 #define PHY_CONTROL_NEGOTIATE (1u << 12)
 
 #define INTEL_RCTL_EN (1u << 1)
+#define INTEL_RCTL_MULTICAST (1u << 4) /* all of them: the stack knows its groups */
 #define INTEL_RCTL_BROADCAST (1u << 15)
 #define INTEL_RCTL_STRIP_CRC (1u << 26) /* buffers of 2048 bytes: bits 16, 17 and 25 zero */
 #define INTEL_TCTL_EN (1u << 1)
