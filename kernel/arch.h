@@ -71,8 +71,10 @@ bool arch_user_address_ok(uint64_t address);
 #endif
 /* memory.h gives, inline: void *arch_memory(uint64_t physical): the kernel's view of RAM. */
 
-/* First address past what an address space offers; segments attach below. */
-#define USER_ADDRESS_END ((uint64_t)1 << 47)
+/* First address past what an address space offers; segments attach below. The last window of the
+ * CPU's user half is left out, so that no instruction ends where the half does: the address after a
+ * SYSCALL can always be returned to (SYSRET would fault in ring 0). */
+#define USER_ADDRESS_END (((uint64_t)1 << 47) - SEGMENT_BYTES)
 /* Entries of the top-level table that belong to user space: 0..USER_TOP_ENTRIES-1. */
 #define USER_TOP_ENTRIES 256u
 #define PAGING_LEVEL_TOP 3u /* of the aspace's own table; page tables are of level 2 or 1 */

@@ -16,7 +16,18 @@
 
 /* The current thread made a system call (hallows/syscall.h). Precondition: k->current not NIL. */
 void kernel_syscall(struct kernel *k);
-/* The same without the fast path: for tests that compare. */
+/* The common ipc_call and ipc_reply_recv straight from entry code, which has saved the caller's
+ * registers but arg0 and arg1, given here. `to`: what runs now, registers complete, `index`
+ * its index; or NULL: nothing was done but to save those two, kernel_syscall_slow is to do it. */
+struct fast_switch {
+    struct thread *to;
+    uint64_t index;
+};
+struct fast_switch kernel_call_fast(uint64_t arg0, uint64_t info, struct thread *t,
+                                    struct kernel *k);
+struct fast_switch kernel_reply_recv_fast(uint64_t arg0, uint64_t info, struct thread *t,
+                                          struct kernel *k);
+/* kernel_syscall without the fast path. */
 void kernel_syscall_slow(struct kernel *k);
 /* The current thread raised a CPU exception in user mode: it stops, and its fault endpoint gets a
  * message. Without a usable one it becomes inactive and the core calls arch_report_fault. */

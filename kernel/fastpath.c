@@ -10,6 +10,9 @@
 #include "kernel/object/cap.h"
 #include "kernel/sched.h"
 
+/* Leaf functions, called from entry code alone: a frame of their own would say nothing. */
+#define FAST __attribute__((optimize("omit-frame-pointer")))
+
 /* Host tests check everything themselves. */
 #if defined(HALLOWS_DEBUG) && !defined(HALLOWS_HOST)
 #define CHECK_AFTER_CALLS true
@@ -17,99 +20,167 @@
 #define CHECK_AFTER_CALLS false
 #endif
 
-/* Words in use and a user's label; everything else goes the slow way. */
+/* What the common message has in its info: at most seven words, a label below 2^15, no flags. */
+#define COMMON_INFO 0x7fff0007ull
+/* What the short way takes: words in use and a user's label; no flags. */
 #define PLAIN_BITS (MESSAGE_WORDS_MASK | ~(((uint64_t)1 << MESSAGE_LABEL_SHIFT) - 1u))
+
+#define LIKELY(x) __builtin_expect(!!(x), 1)
 
 static inline bool plain(uint64_t info)
 {
+    if (LIKELY((info & ~COMMON_INFO) == 0)) {
+        return true;
+    }
     return (info & ~PLAIN_BITS) == 0 && message_words(info) <= MESSAGE_WORDS_MAX &&
            message_label(info) < LABEL_KERNEL_FIRST;
 }
 
 /* The slot if it holds that type with those rights, else NULL. */
-static inline struct slot *fast_find(struct kernel *k, uint64_t n, enum object_type type,
-                                     uint32_t rights)
+static inline const struct slot *fast_find(struct kernel *k, const struct thread *t, uint64_t n,
+                                           enum object_type type, uint32_t rights)
 {
-    struct slot *slot;
-
-    return cap_find(k, n, type, rights, &slot) == STATUS_OK ? slot : NULL;
+    if (n >= table_at(k, t->table)->slots) {
+        return NULL;
+    }
+    const struct slot *slot = slot_or_header_at(k, t->table, (uint32_t)n);
+    bool fits = slot->type == type && (slot->rights & rights) == rights;
+    return fits ? slot : NULL;
 }
 
-static inline void message_give(const struct thread *from, struct thread *to, uint64_t badge)
+/* The message of `from`, whose info is at hand, into the registers of `to`. */
+static inline void message_give(const struct thread *from, struct thread *to, uint64_t badge,
+                                uint64_t info)
 {
-    uint64_t info = from->registers.arg1;
-    uint32_t words = message_words(info);
+    const uint64_t *source = from->registers.word;
+    uint64_t *target = to->registers.word;
 
     to->registers.result = STATUS_OK;
     to->registers.arg0 = badge;
     to->registers.arg1 = info;
-    for (uint32_t n = 0; n < words; n++) {
-        to->registers.word[n] = from->registers.word[n];
+    switch (message_words(info)) {
+    case 8:
+        target[7] = source[7];
+        __attribute__((fallthrough));
+    case 7:
+        target[6] = source[6];
+        __attribute__((fallthrough));
+    case 6:
+        target[5] = source[5];
+        __attribute__((fallthrough));
+    case 5:
+        target[4] = source[4];
+        __attribute__((fallthrough));
+    case 4:
+        target[3] = source[3];
+        __attribute__((fallthrough));
+    case 3:
+        target[2] = source[2];
+        __attribute__((fallthrough));
+    case 2:
+        target[1] = source[1];
+        __attribute__((fallthrough));
+    case 1:
+        target[0] = source[0];
+        break;
+    case 0:
+        break;
+    default:
+        __builtin_unreachable(); /* plain() said so */
     }
 }
 
-static inline bool fastpath_call(struct kernel *k, struct thread *t)
+/* Not the short way: the registers that entry code left to this function go where the slow way
+ * looks for them. */
+static inline struct fast_switch not_fast(struct thread *t, uint64_t arg0, uint64_t info)
 {
-    const struct slot *slot = fast_find(k, t->registers.arg0, OBJECT_ENDPOINT, RIGHT_SEND);
+    t->registers.arg0 = arg0;
+    t->registers.arg1 = info;
+    return (struct fast_switch){NULL, NIL};
+}
 
-    if (slot == NULL || !plain(t->registers.arg1)) {
-        return false;
+/* The timer has to be set too. Apart, so that the common way needs no stack. */
+static __attribute__((noinline)) struct fast_switch finish_slowly(struct kernel *k)
+{
+    sched_finish_slow(k);
+    return (struct fast_switch){thread_at(k, k->current), k->current.n};
+}
+
+/* Requires: nothing. Changes: as ipc_call where the server waits and is not below the caller; else
+ * only the caller's arg0 and arg1, which are as given. */
+FAST struct fast_switch kernel_call_fast(uint64_t arg0, uint64_t info, struct thread *t,
+                                         struct kernel *k)
+{
+    const struct slot *slot = fast_find(k, t, arg0, OBJECT_ENDPOINT, RIGHT_SEND);
+
+    if (slot == NULL || !plain(info)) {
+        return not_fast(t, arg0, info);
     }
     struct endpoint *endpoint = endpoint_at(k, (endpoint_ix){slot->object});
     thread_ix server = endpoint->head;
     if (server.n == NIL) {
-        return false;
+        return not_fast(t, arg0, info);
     }
     struct thread *to = thread_at(k, server);
     /* Nobody ready is above the caller, so nobody is above a server that is not below it. */
     if (to->state != THREAD_RECEIVING || to->flags != 0 || to->priority < t->priority) {
-        return false;
+        return not_fast(t, arg0, info);
     }
     /* Committed. */
     reply_ix reply = to->reply;
-    message_give(t, to, slot->badge);
-    endpoint->head = to->next;
-    if (to->next.n != NIL) {
-        thread_at(k, to->next)->previous = (thread_ix){NIL};
+    thread_ix next = to->next;
+    endpoint->head = next;
+    if (next.n != NIL) {
+        thread_at(k, next)->previous = (thread_ix){NIL};
     } else {
         endpoint->tail = (thread_ix){NIL};
     }
-    to->next = (thread_ix){NIL};
+    message_give(t, to, slot->badge, info);
     to->blocked_on = NIL;
+    to->next = (thread_ix){NIL};
     to->reply = (reply_ix){NIL};
     to->state = THREAD_READY;
     t->state = THREAD_REPLY_WAITING;
     t->reply = reply;
     reply_at(k, reply)->thread = k->current;
     k->current = server;
-    sched_finish(k);
-    return true;
+    /* The quantum: whoever shares the server's priority shared the caller's, and it runs. */
+    if (k->wheel.next != k->timer_armed) {
+        return finish_slowly(k);
+    }
+    return (struct fast_switch){to, server.n};
 }
 
-static inline bool fastpath_reply_recv(struct kernel *k, struct thread *t)
+/* Requires: nothing. Changes: as ipc_reply_recv where the reply object holds a caller that waits,
+ * nobody ready is above it and no message waits at the endpoint; else as kernel_call_fast. */
+FAST struct fast_switch kernel_reply_recv_fast(uint64_t arg0, uint64_t info, struct thread *t,
+                                               struct kernel *k)
 {
-    const struct slot *slot = fast_find(k, t->registers.arg0, OBJECT_ENDPOINT, RIGHT_RECEIVE);
-    const struct slot *with = fast_find(k, t->registers.result >> 32, OBJECT_REPLY, RIGHT_SEND);
+    const struct slot *slot = fast_find(k, t, arg0, OBJECT_ENDPOINT, RIGHT_RECEIVE);
 
-    if (slot == NULL || with == NULL || !plain(t->registers.arg1) || t->bound.n != NIL) {
-        return false;
+    if (slot == NULL || !plain(info) || t->bound.n != NIL) {
+        return not_fast(t, arg0, info);
+    }
+    const struct slot *with = fast_find(k, t, t->registers.result >> 32, OBJECT_REPLY, RIGHT_SEND);
+    if (with == NULL) {
+        return not_fast(t, arg0, info);
     }
     struct reply *reply = reply_at(k, (reply_ix){with->object});
     thread_ix caller = reply->thread;
     if (caller.n == NIL) {
-        return false;
+        return not_fast(t, arg0, info);
     }
     struct thread *to = thread_at(k, caller);
     struct endpoint *endpoint = endpoint_at(k, (endpoint_ix){slot->object});
     thread_ix tail = endpoint->tail;
-    if (to->state != THREAD_REPLY_WAITING || to->flags != 0 ||
-        sched_top(k) > (int32_t)to->priority ||
+    int32_t top = sched_top(k);
+    if (to->state != THREAD_REPLY_WAITING || to->flags != 0 || top > (int32_t)to->priority ||
         (tail.n != NIL && thread_at(k, tail)->state != THREAD_RECEIVING)) {
-        return false;
+        return not_fast(t, arg0, info);
     }
     /* Committed. */
     thread_ix self = k->current;
-    message_give(t, to, 0);
+    message_give(t, to, 0, info);
     to->reply = (reply_ix){NIL};
     to->state = THREAD_READY;
     t->state = THREAD_RECEIVING;
@@ -124,13 +195,15 @@ static inline bool fastpath_reply_recv(struct kernel *k, struct thread *t)
         endpoint->head = self;
     }
     k->current = caller;
-    sched_finish(k);
-    return true;
+    if (k->wheel.next != k->timer_armed || top == (int32_t)to->priority) {
+        return finish_slowly(k);
+    }
+    return (struct fast_switch){to, caller.n};
 }
 
 static inline bool fastpath_signal(struct kernel *k, struct thread *t)
 {
-    const struct slot *slot = fast_find(k, t->registers.arg0, OBJECT_NOTIFICATION, RIGHT_SEND);
+    const struct slot *slot = fast_find(k, t, t->registers.arg0, OBJECT_NOTIFICATION, RIGHT_SEND);
 
     if (slot == NULL || slot->badge == 0) {
         return false;
@@ -154,46 +227,52 @@ static inline bool fastpath_yield(struct kernel *k, struct thread *t)
     return true;
 }
 
-/* Apart, so that each saves only the registers that it needs: entry code has saved all of the
- * user's. */
-#define DEFINE_WAY(name)                                                                           \
-    static __attribute__((noinline)) void way_##name(struct kernel *k, struct thread *t)           \
-    {                                                                                              \
-        if (!fastpath_##name(k, t)) {                                                              \
-            kernel_syscall_slow(k);                                                                \
-        }                                                                                          \
-    }
-DEFINE_WAY(call)
-DEFINE_WAY(reply_recv)
-DEFINE_WAY(signal)
-DEFINE_WAY(yield)
+/* Apart, so that the short ones need to save no registers: entry code has saved the user's. */
+#define WAY static __attribute__((noinline)) void
 
-static inline void syscall_way(struct kernel *k)
+WAY way_switch(struct kernel *k, struct thread *t, bool call)
 {
-    struct thread *t = thread_at(k, k->current);
+    const struct registers *r = &t->registers;
+    struct fast_switch done = call ? kernel_call_fast(r->arg0, r->arg1, t, k)
+                                   : kernel_reply_recv_fast(r->arg0, r->arg1, t, k);
 
-    switch ((uint16_t)t->registers.result) {
-    case CALL_ipc_call:
-        way_call(k, t);
-        break;
-    case CALL_ipc_reply_recv:
-        way_reply_recv(k, t);
-        break;
-    case CALL_notification_signal:
-        way_signal(k, t);
-        break;
-    case CALL_yield:
-        way_yield(k, t);
-        break;
-    default:
+    if (done.to == NULL) {
         kernel_syscall_slow(k);
-        break;
+    }
+}
+
+WAY way_signal(struct kernel *k, struct thread *t)
+{
+    if (!fastpath_signal(k, t)) {
+        kernel_syscall_slow(k);
+    }
+}
+
+WAY way_yield(struct kernel *k, struct thread *t)
+{
+    if (!fastpath_yield(k, t)) {
+        kernel_syscall_slow(k);
+    }
+}
+
+static inline void syscall_way(struct kernel *k, struct thread *t)
+{
+    uint32_t number = (uint16_t)t->registers.result;
+
+    if (number == CALL_yield) {
+        way_yield(k, t);
+    } else if (number == CALL_notification_signal) {
+        way_signal(k, t);
+    } else if (number == CALL_ipc_call || number == CALL_ipc_reply_recv) {
+        way_switch(k, t, number == CALL_ipc_call);
+    } else {
+        kernel_syscall_slow(k);
     }
 }
 
 void kernel_syscall(struct kernel *k)
 {
-    syscall_way(k);
+    syscall_way(k, thread_at(k, k->current));
     if (CHECK_AFTER_CALLS) {
         invariants_check_some(k);
     }

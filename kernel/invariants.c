@@ -456,6 +456,7 @@ uint32_t inv_thread_check(struct kernel *k, thread_ix i)
     FAIL_UNLESS(13, t->table.n == (t->table_slot.type == OBJECT_TABLE ? t->table_slot.object : NIL))
     FAIL_UNLESS(13,
                 t->aspace.n == (t->aspace_slot.type == OBJECT_ASPACE ? t->aspace_slot.object : NIL))
+    FAIL_UNLESS(13, t->root == (t->aspace.n == NIL ? 0 : aspace_at(k, t->aspace)->paging.physical))
     FAIL_UNLESS(13, t->fault_slot.type == OBJECT_NONE || t->fault_slot.type == OBJECT_ENDPOINT)
     uint32_t failed = thread_state_check(k, i, t);
     if (failed == 0) {

@@ -165,6 +165,9 @@ struct invariant_failure invariants_check_global(struct kernel *k)
                                 thread_at(k, k->current)->state != THREAD_READY)) {
         return (struct invariant_failure){27, k->current.n};
     }
+    if (k->ready_top != bits_last(k->ready_used, PRIORITY_COUNT / 64u)) {
+        return (struct invariant_failure){14, NIL};
+    }
     if (k->timer_armed > k->wheel.next) {
         return (struct invariant_failure){28, 0};
     }

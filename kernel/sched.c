@@ -1,6 +1,22 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 #include "kernel/sched.h"
 
+static inline void ready_mark(struct kernel *k, uint32_t priority)
+{
+    bit_set(k->ready_used, priority);
+    if ((int32_t)priority > k->ready_top) {
+        k->ready_top = (int32_t)priority;
+    }
+}
+
+static inline void ready_unmark(struct kernel *k, uint32_t priority)
+{
+    bit_clear(k->ready_used, priority);
+    if ((int32_t)priority == k->ready_top) {
+        k->ready_top = bits_last(k->ready_used, PRIORITY_COUNT / 64u);
+    }
+}
+
 static inline void queue_push_back(struct kernel *k, thread_ix i, struct thread *t)
 {
     struct thread_queue *q = &k->ready[t->priority];
@@ -11,7 +27,7 @@ static inline void queue_push_back(struct kernel *k, thread_ix i, struct thread 
         thread_at(k, q->tail)->next = i;
     } else {
         q->head = i;
-        bit_set(k->ready_used, t->priority);
+        ready_mark(k, t->priority);
     }
     q->tail = i;
 }
@@ -26,7 +42,7 @@ static inline void queue_push_front(struct kernel *k, thread_ix i, struct thread
         thread_at(k, q->head)->previous = i;
     } else {
         q->tail = i;
-        bit_set(k->ready_used, t->priority);
+        ready_mark(k, t->priority);
     }
     q->head = i;
 }
@@ -46,7 +62,7 @@ static inline void queue_remove(struct kernel *k, struct thread *t)
         q->tail = t->previous;
     }
     if (q->head.n == NIL) {
-        bit_clear(k->ready_used, t->priority);
+        ready_unmark(k, t->priority);
     }
     t->next = (thread_ix){NIL};
     t->previous = (thread_ix){NIL};

@@ -26,12 +26,7 @@ void sched_set_priority(struct kernel *k, thread_ix i, uint8_t priority);
 /* The highest priority with a queued thread, or -1. */
 static inline int32_t sched_top(const struct kernel *k)
 {
-    for (uint32_t word = PRIORITY_COUNT / 64u; word-- > 0;) {
-        if (k->ready_used[word] != 0) {
-            return (int32_t)(word * 64u + 63u - (uint32_t)__builtin_clzll(k->ready_used[word]));
-        }
-    }
-    return -1;
+    return k->ready_top;
 }
 
 void sched_finish_slow(struct kernel *k);

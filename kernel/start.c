@@ -23,6 +23,7 @@ void kernel_init(struct kernel *k, struct page *pages, uint32_t page_count)
     VERIFY((uint64_t)page_count * PAGE_BYTES <= PHYSICAL_BYTES_MAX);
     k->pages = pages;
     k->page_count = page_count;
+    k->ready_top = -1;
     k->quantum_end = DEADLINE_NEVER;
     k->timer_armed = DEADLINE_NEVER;
     k->wheel.next = DEADLINE_NEVER;

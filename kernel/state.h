@@ -107,11 +107,12 @@ _Static_assert(sizeof(struct slot) == GRANULE_BYTES, "a slot is a granule");
 
 /* A capability table: this header in place of slot 0, slot n is granule table.n + n. */
 struct table {
-    uint32_t slots; /* usable, header included; teardown shrinks it past empty slots */
+    uint32_t no_type; /* 0: who takes the header for slot 0 finds no capability there */
+    uint32_t slots;   /* usable, header included; teardown shrinks it past empty slots */
     uint32_t slots_made;
     slot_ix original;
     uint32_t level; /* nesting: kernel/object/cap.h */
-    uint64_t reserved[6];
+    uint32_t reserved[11];
 };
 _Static_assert(sizeof(struct table) == GRANULE_BYTES, "a table's header takes the place of slot 0");
 
@@ -161,10 +162,10 @@ struct thread {
     uint8_t priority;
     uint8_t flags; /* enum thread_flags */
     uint8_t unused;
-    thread_ix next; /* ready queue or endpoint queue */
-    thread_ix previous;
     uint32_t blocked_on; /* endpoint or notification */
-    table_ix table;      /* the object of its embedded slot, or NIL, as the next two */
+    thread_ix next;      /* ready queue or endpoint queue */
+    thread_ix previous;
+    table_ix table; /* the object of its embedded slot, or NIL, as the next two */
     aspace_ix aspace;
     reply_ix reply; /* RECEIVING: to hold the caller; REPLY_WAITING: what holds this thread */
     notification_ix bound;
@@ -178,7 +179,7 @@ struct thread {
     slot_ix original;
     uint32_t unused3;
     struct fault fault;
-    uint64_t quantum_left_ns;
+    uint64_t root; /* of `aspace`, what the MMU's root register takes; 0 without one */
     uint64_t reserved[3];
     struct registers registers;
     struct slot table_slot; /* derived capabilities: revocation reaches them */
@@ -327,6 +328,7 @@ struct kernel {
     struct page *pages; /* [const] one for each page of physical memory below page_count */
     uint32_t page_count;
     thread_ix current;                         /* what runs after the kernel returns; NIL: idle */
+    int32_t ready_top;                         /* highest bit of ready_used, or -1 */
     uint64_t ready_used[PRIORITY_COUNT / 64u]; /* bit p: ready[p] holds threads */
     struct thread_queue ready[PRIORITY_COUNT]; /* all READY threads but the current one */
     uint64_t quantum_end; /* of the threads of priority quantum_priority; NEVER: to be set */
@@ -394,6 +396,14 @@ static inline struct slot *slot_at(struct kernel *k, slot_ix i)
     return arch_memory(granule_address(i.n));
 }
 
+/* Slot n of a table for reading, or its header for n = 0, which reads as an empty slot's type. */
+static inline const struct slot *slot_or_header_at(struct kernel *k, table_ix t, uint32_t n)
+{
+    ASSERT(n == 0 || slot_index_ok(k, t.n + n));
+    (void)k;
+    return arch_memory(granule_address(t.n + n));
+}
+
 #define DEFINE_ACCESSOR(name, TYPE)                                                                \
     static inline struct name *name##_at(struct kernel *k, name##_ix i)                            \
     {                                                                                              \
@@ -436,6 +446,17 @@ static inline uint32_t bit_first(const uint64_t *words, uint32_t count)
         }
     }
     return count * 64u;
+}
+
+/* The highest set bit of `count` words, or -1. */
+static inline int32_t bits_last(const uint64_t *words, uint32_t count)
+{
+    for (uint32_t i = count; i-- > 0;) {
+        if (words[i] != 0) {
+            return (int32_t)(i * 64u + 63u - (uint32_t)__builtin_clzll(words[i]));
+        }
+    }
+    return -1;
 }
 
 static inline struct irq *irq_at(struct kernel *k, irq_ix i)

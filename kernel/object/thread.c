@@ -93,6 +93,7 @@ void thread_slot_lost(struct kernel *k, slot_ix i)
         t->table = (table_ix){NIL};
     } else {
         t->aspace = (aspace_ix){NIL};
+        t->root = 0;
     }
 }
 
@@ -127,6 +128,7 @@ void thread_set_spaces(struct kernel *k, thread_ix i, slot_ix table, slot_ix asp
     }
     t->table = (table_ix){t->table_slot.object};
     t->aspace = (aspace_ix){t->aspace_slot.object};
+    t->root = aspace_at(k, t->aspace)->paging.physical;
 }
 
 /* cap_find for a capability that will be derived. */

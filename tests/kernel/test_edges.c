@@ -90,6 +90,51 @@ KERNEL_TEST(interrupts_keep_every_register)
     EXPECT_EQ(helper_status, 0);
 }
 
+static bool fsgsbase_offered(void)
+{
+    uint32_t eax = 7, ebx, ecx = 0, edx;
+    __asm__ volatile("cpuid" : "+a"(eax), "=b"(ebx), "+c"(ecx), "=d"(edx));
+    return (ebx & 1) != 0;
+}
+
+static volatile uint32_t base_errors;
+
+static void bases_spin(uint64_t base)
+{
+    uint64_t fs = base, gs = base + 1;
+    if (base != 0)
+        __asm__ volatile("wrfsbase %0\n\twrgsbase %1" : : "r"(fs), "r"(gs));
+    for (uint32_t i = 0; i < 200000; i++) {
+        __asm__ volatile("pause\n\trdfsbase %0\n\trdgsbase %1" : "=r"(fs), "=r"(gs));
+        if (fs != base || gs != (base == 0 ? 0 : base + 1))
+            base_errors++;
+    }
+    helper_count++;
+}
+
+/* Each thread has its own FS and GS base, 0 until it writes them; the kernel switches them only for
+ * threads that use them. */
+KERNEL_TEST(preemption_keeps_the_bases)
+{
+    if (!fsgsbase_offered())
+        return;
+    set_up();
+    base_errors = 0;
+    struct helper first = helper_start(bases_spin, 0x1000, PRIORITY_LOW);
+    (void)helper_start(bases_spin, 0x7f0000000000, PRIORITY_LOW);
+    (void)helper_start(bases_spin, 0, PRIORITY_LOW);
+    (void)helper_start(count_with_all_registers, 0, PRIORITY_LOW); /* uses none */
+    for (uint32_t i = 0; i < 4000 && helper_count < 4; i++)
+        pause_ns(100000);
+    EXPECT_EQ(helper_count, 4);
+    EXPECT_EQ(base_errors, 0);
+    EXPECT_OK(thread_suspend(first.thread));
+    uint64_t control[8] = {0};
+    EXPECT_OK(thread_read_registers(first.thread, REGISTERS_CONTROL, control));
+    EXPECT_EQ(control[3], 0x1000);
+    EXPECT_EQ(control[4], 0x1001);
+}
+
 static volatile uint32_t fpu_errors;
 
 static void fpu_spin(uint64_t seed)

@@ -5,8 +5,8 @@
 #define VECTOR_BREAKPOINT 3u
 #define VECTOR_INVALID_OPCODE 6u
 #define VECTOR_PAGE_FAULT 14u
-/* The highest 2 MiB of the user half. */
-#define USER_TOP_SEGMENT (0x800000000000ull - SEGMENT_BYTES)
+/* The last window that an address space offers, below the highest of the user half. */
+#define USER_TOP_SEGMENT (0x800000000000ull - 2 * SEGMENT_BYTES)
 
 static volatile uint64_t counter;
 static volatile uint32_t order[16];
@@ -386,8 +386,9 @@ KERNEL_TEST(a_fault_without_handler_stops_the_thread)
     EXPECT_OK(thread_read_registers(helper.thread, REGISTERS_CONTROL, words));
 }
 
-/* `syscall` in the last two bytes of the user half: the next instruction's address is one that
- * SYSRET would fault on in ring 0. */
+/* The window at the end of the CPU's user half is never shown: `syscall` in its last two bytes
+ * would return to an address that SYSRET faults on in ring 0. In the last window before it, the
+ * next instruction's address is one that user code may try to execute. */
 KERNEL_TEST(a_system_call_at_the_edge_is_survived)
 {
     uint64_t address = USER_TOP_SEGMENT;
@@ -397,7 +398,10 @@ KERNEL_TEST(a_system_call_at_the_edge_is_survived)
         status = segment_populate(segment, 511, 1, test_untyped, RIGHT_READ | RIGHT_WRITE);
     while (status == STATUS_AGAIN);
     EXPECT_OK(status);
-    EXPECT_OK(attach(segment, BOOT_SLOT_ASPACE, address, RIGHT_READ | RIGHT_WRITE | RIGHT_EXECUTE));
+    uint32_t rights = RIGHT_READ | RIGHT_WRITE | RIGHT_EXECUTE;
+    EXPECT_EQ(attach(segment, BOOT_SLOT_ASPACE, address + SEGMENT_BYTES, rights),
+              STATUS_INVALID_ARGUMENT);
+    EXPECT_OK(attach(segment, BOOT_SLOT_ASPACE, address, rights));
     uint8_t *last = (uint8_t *)(address + SEGMENT_BYTES - 2);
     last[0] = 0x0f;
     last[1] = 0x05;
@@ -411,7 +415,8 @@ KERNEL_TEST(a_system_call_at_the_edge_is_survived)
     EXPECT_OK(thread_resume(helper.thread));
     struct message m = {0};
     EXPECT_OK(ipc_recv(endpoint, reply, &m));
-    EXPECT_EQ(m.words[FAULT_WORD_VECTOR], 13);
+    EXPECT_EQ(m.words[FAULT_WORD_VECTOR], VECTOR_PAGE_FAULT);
+    EXPECT_EQ(m.words[FAULT_WORD_IP], address + SEGMENT_BYTES);
 }
 
 /* ---- FPU ------------------------------------------------------------------------------------- */

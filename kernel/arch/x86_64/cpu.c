@@ -53,8 +53,7 @@ void cpu_features_enable(void)
         cr4 |= CR4_SMAP;
     if (cpu_features.umip)
         cr4 |= CR4_UMIP;
-    if (cpu_features.fsgsbase)
-        cr4 |= CR4_FSGSBASE;
+    /* CR4_FSGSBASE is set while a thread runs that uses it: switch.c. */
     write_cr4(cr4);
     write_cr0((read_cr0() | CR0_WP | CR0_MP | CR0_TS) & ~CR0_EM);
 }

@@ -5,49 +5,53 @@
 #ifndef KERNEL_ARCH_X86_64_OFFSETS_H
 #define KERNEL_ARCH_X86_64_OFFSETS_H
 
-/* struct registers */
-#define R_RDX 0
-#define R_R10 8
-#define R_R8 16
-#define R_R9 24
-#define R_R12 32
-#define R_R13 40
-#define R_R14 48
-#define R_R15 56
-#define R_RAX 64
-#define R_RDI 72
-#define R_RSI 80
-#define R_RBX 88
-#define R_RBP 96
-#define R_RCX 104
-#define R_R11 112
-#define R_IP 120
-#define R_FLAGS 128
-#define R_SP 136
-#define R_ENTRY 160
-
-/* registers.entry: how the thread may go back to user mode */
-#define ENTRY_SYSCALL 0 /* rcx and r11 need not be kept: sysret */
-#define ENTRY_FULL 1    /* every register counts: iretq */
-
-#define R_FS_BASE 144
-#define R_GS_BASE 152
-
-/* struct thread, struct aspace, struct kernel */
-#define THREAD_ASPACE 20
+/* struct thread: its registers */
 #define THREAD_REGISTERS 128
-#define ASPACE_ROOT 64
+#define T_RDX (THREAD_REGISTERS + 0)
+#define T_R10 (THREAD_REGISTERS + 8)
+#define T_R8 (THREAD_REGISTERS + 16)
+#define T_R9 (THREAD_REGISTERS + 24)
+#define T_R12 (THREAD_REGISTERS + 32)
+#define T_R13 (THREAD_REGISTERS + 40)
+#define T_R14 (THREAD_REGISTERS + 48)
+#define T_R15 (THREAD_REGISTERS + 56)
+#define T_RAX (THREAD_REGISTERS + 64)
+#define T_RDI (THREAD_REGISTERS + 72)
+#define T_RSI (THREAD_REGISTERS + 80)
+#define T_RBX (THREAD_REGISTERS + 88)
+#define T_RBP (THREAD_REGISTERS + 96)
+#define T_RCX (THREAD_REGISTERS + 104)
+#define T_R11 (THREAD_REGISTERS + 112)
+#define T_IP (THREAD_REGISTERS + 120)
+#define T_FLAGS (THREAD_REGISTERS + 128)
+#define T_SP (THREAD_REGISTERS + 136)
+#define T_ENTRY (THREAD_REGISTERS + 160)
+
+/* registers.entry, one bit each: what keeps the thread from the short way back to user mode */
+#define ENTRY_FULL 1  /* every register counts, rcx and r11 too: iretq, not sysret */
+#define ENTRY_BASES 2 /* it uses FS or GS base */
+#define ENTRY_FPU 4   /* its FPU state is in a CPU's registers */
+
+/* struct thread, struct kernel */
+#define THREAD_ROOT 96
 #define KERNEL_CURRENT 12
 
 /* struct cpu, at the kernel's GS base */
 #define CPU_USER_SP 0
-#define CPU_REGISTERS 8
-#define CPU_LOADED 16
-#define CPU_FPU_OWNER 24
-#define CPU_ROOT 32
-#define CPU_FPU_ON 40
-#define CPU_NO_FSGSBASE 44
-#define CPU_CR0_FPU_OFF 48
-#define CPU_LOADED_INDEX 56
+#define CPU_LOADED 8
+#define CPU_FPU_OWNER 16
+#define CPU_ROOT 24
+#define CPU_LIVE 32
+#define CPU_LOADED_INDEX 36
+#define CPU_CR0_FPU_OFF 40
+
+/* struct cpu's `live`, one bit each, none of the above: what the CPU holds that the next thread
+ * must not see */
+#define LIVE_FPU 8    /* CR0.TS is clear */
+#define LIVE_BASES 16 /* FS and GS base are the loaded thread's, and it may change them */
+
+/* hallows/syscall.h */
+#define CALL_IPC_CALL 30
+#define CALL_IPC_REPLY_RECV 34
 
 #endif

@@ -3,8 +3,9 @@
  * What the CPU holds of a thread, and changing it: page-table root, FS and GS base, FPU.
  *
  * The FPU is switched lazily: a thread that does not own its registers runs with CR0.TS set, and
- * its first FPU instruction (#NM) brings its state in. FS and GS base are saved when another thread
- * is loaded, since user code may change them itself (FSGSBASE).
+ * its first FPU instruction (#NM) brings its state in. FS and GS base are switched only from and to
+ * threads that use them. `live` and a thread's registers.entry say what there is to do; when both
+ * say nothing, traps.S switches by itself.
  */
 #include "kernel/arch/x86_64/apic.h"
 #include "kernel/arch/x86_64/cpu.h"
@@ -12,6 +13,7 @@
 #include "kernel/arch/x86_64/paging.h"
 #include "kernel/arch/x86_64/traps.h"
 
+#define VECTOR_INVALID_OPCODE 6u
 #define VECTOR_NO_FPU 7u
 #define VECTOR_GENERAL_PROTECTION 13u
 #define VECTOR_PAGE_FAULT 14u
@@ -28,34 +30,30 @@
 struct cpu boot_cpu = {.loaded_index = LOADED_NOBODY};
 struct kernel kernel_state;
 
-_Static_assert(offsetof(struct registers, word) == R_RDX, "");
-_Static_assert(offsetof(struct registers, word[7]) == R_R15, "");
-_Static_assert(offsetof(struct registers, result) == R_RAX, "");
-_Static_assert(offsetof(struct registers, arg0) == R_RDI, "");
-_Static_assert(offsetof(struct registers, arg1) == R_RSI, "");
-_Static_assert(offsetof(struct registers, caps) == R_RBX, "");
-_Static_assert(offsetof(struct registers, rbp) == R_RBP, "");
-_Static_assert(offsetof(struct registers, rcx) == R_RCX, "");
-_Static_assert(offsetof(struct registers, r11) == R_R11, "");
-_Static_assert(offsetof(struct registers, ip) == R_IP, "");
-_Static_assert(offsetof(struct registers, flags) == R_FLAGS, "");
-_Static_assert(offsetof(struct registers, sp) == R_SP, "");
-_Static_assert(offsetof(struct registers, entry) == R_ENTRY, "");
-_Static_assert(offsetof(struct thread, registers) == THREAD_REGISTERS, "");
+_Static_assert(offsetof(struct thread, registers.word) == T_RDX, "");
+_Static_assert(offsetof(struct thread, registers.word[7]) == T_R15, "");
+_Static_assert(offsetof(struct thread, registers.result) == T_RAX, "");
+_Static_assert(offsetof(struct thread, registers.arg0) == T_RDI, "");
+_Static_assert(offsetof(struct thread, registers.arg1) == T_RSI, "");
+_Static_assert(offsetof(struct thread, registers.caps) == T_RBX, "");
+_Static_assert(offsetof(struct thread, registers.rbp) == T_RBP, "");
+_Static_assert(offsetof(struct thread, registers.rcx) == T_RCX, "");
+_Static_assert(offsetof(struct thread, registers.r11) == T_R11, "");
+_Static_assert(offsetof(struct thread, registers.ip) == T_IP, "");
+_Static_assert(offsetof(struct thread, registers.flags) == T_FLAGS, "");
+_Static_assert(offsetof(struct thread, registers.sp) == T_SP, "");
+_Static_assert(offsetof(struct thread, registers.entry) == T_ENTRY, "");
+_Static_assert(offsetof(struct thread, root) == THREAD_ROOT, "");
 _Static_assert(offsetof(struct kernel, current) == KERNEL_CURRENT, "");
 _Static_assert(offsetof(struct cpu, user_sp) == CPU_USER_SP, "");
-_Static_assert(offsetof(struct cpu, registers) == CPU_REGISTERS, "");
 _Static_assert(offsetof(struct cpu, loaded) == CPU_LOADED, "");
 _Static_assert(offsetof(struct cpu, fpu_owner) == CPU_FPU_OWNER, "");
 _Static_assert(offsetof(struct cpu, root) == CPU_ROOT, "");
-_Static_assert(offsetof(struct cpu, fpu_on) == CPU_FPU_ON, "");
-_Static_assert(offsetof(struct cpu, no_fsgsbase) == CPU_NO_FSGSBASE, "");
-_Static_assert(offsetof(struct cpu, cr0_fpu_off) == CPU_CR0_FPU_OFF, "");
+_Static_assert(offsetof(struct cpu, live) == CPU_LIVE, "");
 _Static_assert(offsetof(struct cpu, loaded_index) == CPU_LOADED_INDEX, "");
-_Static_assert(offsetof(struct registers, fs_base) == R_FS_BASE, "");
-_Static_assert(offsetof(struct registers, gs_base) == R_GS_BASE, "");
-_Static_assert(offsetof(struct thread, aspace) == THREAD_ASPACE, "");
-_Static_assert(offsetof(struct aspace, paging.physical) == ASPACE_ROOT, "");
+_Static_assert(offsetof(struct cpu, cr0_fpu_off) == CPU_CR0_FPU_OFF, "");
+_Static_assert(CALL_ipc_call == CALL_IPC_CALL, "");
+_Static_assert(CALL_ipc_reply_recv == CALL_IPC_REPLY_RECV, "");
 _Static_assert(GRANULE_SHIFT == 6, "traps.S shifts by it");
 _Static_assert(offsetof(struct thread, arch) % 16 == 0, "FXSAVE wants 16 bytes");
 
@@ -71,55 +69,85 @@ void syscall_init(void)
     wrmsr(MSR_KERNEL_GS_BASE, 0);
     wrmsr(MSR_FS_BASE, 0);
     boot_cpu.root = paging_kernel_root();
-    boot_cpu.no_fsgsbase = !cpu_features.fsgsbase;
-    boot_cpu.fpu_on = 0; /* cpu_features_enable set CR0.TS */
+    boot_cpu.live = 0; /* cpu_features_enable set CR0.TS */
     boot_cpu.cr0_fpu_off = read_cr0();
 }
 
 /* ---- FPU ------------------------------------------------------------------------------------- */
 
-static void fpu_switch_on(void)
+static void fpu_switch_on(struct cpu *cpu)
 {
     __asm__ volatile("clts" : : : "memory");
-    boot_cpu.fpu_on = 1;
+    cpu->live |= LIVE_FPU;
 }
 
-static void fpu_switch_off(void)
+static void fpu_switch_off(struct cpu *cpu)
 {
-    write_cr0(boot_cpu.cr0_fpu_off);
-    boot_cpu.fpu_on = 0;
+    write_cr0(cpu->cr0_fpu_off);
+    cpu->live &= ~(uint32_t)LIVE_FPU;
 }
 
-static void fpu_take(struct thread *thread)
+/* Writes back what the FPU holds. Context: it is on. */
+static void fpu_save(struct cpu *cpu)
 {
-    fpu_switch_on();
-    if (boot_cpu.fpu_owner == thread)
+    __asm__ volatile("fxsave64 %0" : "=m"(cpu->fpu_owner->arch.fpu));
+    cpu->fpu_owner->registers.entry &= ~(uint64_t)ENTRY_FPU;
+    cpu->fpu_owner = NULL;
+}
+
+static void fpu_take(struct cpu *cpu, struct thread *thread)
+{
+    fpu_switch_on(cpu);
+    if (cpu->fpu_owner == thread)
         return;
-    if (boot_cpu.fpu_owner != NULL)
-        __asm__ volatile("fxsave64 %0" : "=m"(boot_cpu.fpu_owner->arch.fpu));
+    if (cpu->fpu_owner != NULL)
+        fpu_save(cpu);
     __asm__ volatile("fxrstor64 %0" : : "m"(thread->arch.fpu));
-    boot_cpu.fpu_owner = thread;
+    thread->registers.entry |= ENTRY_FPU;
+    cpu->fpu_owner = thread;
 }
 
-/* ---- FS and GS base -------------------------------------------------------------------------- */
+/* ---- FS and GS base --------------------------------------------------------------------------
+ * They are 0 and the instructions that change them are off, so that a switch has nothing to do with
+ * them, until a thread executes the first one (#UD) or was given bases that are not 0. */
 
-static void bases_save(struct registers *r)
+static void bases_write(uint64_t fs, uint64_t gs)
 {
-    if (!cpu_features.fsgsbase)
+    if (cpu_features.fsgsbase) {
+        __asm__ volatile("wrfsbase %0" : : "r"(fs));
+        __asm__ volatile("swapgs\n\twrgsbase %0\n\tswapgs" : : "r"(gs));
+    } else {
+        wrmsr(MSR_FS_BASE, fs);
+        wrmsr(MSR_KERNEL_GS_BASE, gs);
+    }
+}
+
+static void bases_save(struct cpu *cpu)
+{
+    struct registers *r = &cpu->loaded->registers;
+    if ((cpu->live & LIVE_BASES) == 0 || !cpu_features.fsgsbase)
         return; /* user code cannot have changed them */
     __asm__ volatile("rdfsbase %0" : "=r"(r->fs_base));
     __asm__ volatile("swapgs\n\trdgsbase %0\n\tswapgs" : "=r"(r->gs_base));
 }
 
-static void bases_load(const struct registers *r)
+static void bases_on(struct cpu *cpu, struct registers *r)
 {
-    if (cpu_features.fsgsbase) {
-        __asm__ volatile("wrfsbase %0" : : "r"(r->fs_base));
-        __asm__ volatile("swapgs\n\twrgsbase %0\n\tswapgs" : : "r"(r->gs_base));
-    } else {
-        wrmsr(MSR_FS_BASE, r->fs_base);
-        wrmsr(MSR_KERNEL_GS_BASE, r->gs_base);
-    }
+    if ((cpu->live & LIVE_BASES) == 0 && cpu_features.fsgsbase)
+        write_cr4(read_cr4() | CR4_FSGSBASE);
+    cpu->live |= LIVE_BASES;
+    r->entry |= ENTRY_BASES;
+    bases_write(r->fs_base, r->gs_base);
+}
+
+static void bases_off(struct cpu *cpu)
+{
+    if ((cpu->live & LIVE_BASES) == 0)
+        return;
+    bases_write(0, 0);
+    cpu->live &= ~(uint32_t)LIVE_BASES;
+    if (cpu_features.fsgsbase)
+        write_cr4(read_cr4() & ~CR4_FSGSBASE);
 }
 
 /* ---- Threads --------------------------------------------------------------------------------- */
@@ -128,21 +156,23 @@ static void bases_load(const struct registers *r)
 void thread_switch(struct thread *next)
 {
     struct cpu *cpu = &boot_cpu;
+    struct registers *r = &next->registers;
     if (cpu->loaded != NULL)
-        bases_save(&cpu->loaded->registers);
-    uint64_t root = aspace_at(&kernel_state, next->aspace)->paging.physical;
-    if (cpu->root != root) {
-        write_cr3(root);
-        cpu->root = root;
+        bases_save(cpu);
+    if (cpu->root != next->root) {
+        write_cr3(next->root);
+        cpu->root = next->root;
     }
-    bases_load(&next->registers);
+    if ((r->entry & ENTRY_BASES) != 0 || (r->fs_base | r->gs_base) != 0)
+        bases_on(cpu, r);
+    else
+        bases_off(cpu);
     if (cpu->fpu_owner == next) {
-        if (!cpu->fpu_on)
-            fpu_switch_on();
-    } else if (cpu->fpu_on) {
-        fpu_switch_off();
+        if ((cpu->live & LIVE_FPU) == 0)
+            fpu_switch_on(cpu);
+    } else if ((cpu->live & LIVE_FPU) != 0) {
+        fpu_switch_off(cpu);
     }
-    cpu->registers = &next->registers;
     cpu->loaded = next;
     cpu->loaded_index = kernel_state.current.n;
 }
@@ -160,18 +190,18 @@ void arch_thread_init(struct thread *thread)
 
 void arch_thread_forget(struct thread *thread)
 {
-    if (boot_cpu.loaded == thread) {
-        bases_save(&thread->registers);
-        boot_cpu.loaded = NULL;
-        boot_cpu.loaded_index = LOADED_NOBODY;
+    struct cpu *cpu = &boot_cpu;
+    if (cpu->loaded == thread) {
+        bases_save(cpu);
+        cpu->loaded = NULL;
+        cpu->loaded_index = LOADED_NOBODY;
     }
-    if (boot_cpu.fpu_owner == thread) {
-        __asm__ volatile("clts" : : : "memory");
-        __asm__ volatile("fxsave64 %0" : "=m"(thread->arch.fpu));
-        fpu_switch_off();
-        boot_cpu.fpu_owner = NULL;
+    if (cpu->fpu_owner == thread) {
+        fpu_switch_on(cpu);
+        fpu_save(cpu);
+        fpu_switch_off(cpu);
     }
-    thread->registers.entry = ENTRY_FULL;
+    thread->registers.entry |= ENTRY_FULL; /* bases may be written: the slow way looks at them */
 }
 
 uint64_t arch_flags_sanitize(uint64_t flags)
@@ -186,12 +216,24 @@ bool arch_user_address_ok(uint64_t address)
 
 /* ---- Events ---------------------------------------------------------------------------------- */
 
+/* An invalid opcode while the FSGSBASE instructions are off may be one of them: the thread tries
+ * again with them on, once in its life. */
+static bool first_use_of_bases(struct cpu *cpu)
+{
+    if (!cpu_features.fsgsbase || (cpu->live & LIVE_BASES) != 0)
+        return false;
+    bases_on(cpu, &cpu->loaded->registers);
+    return true;
+}
+
 void trap_exception(uint64_t vector, uint64_t error)
 {
     if (vector == VECTOR_NO_FPU) {
-        fpu_take(boot_cpu.loaded);
+        fpu_take(&boot_cpu, boot_cpu.loaded);
         return;
     }
+    if (vector == VECTOR_INVALID_OPCODE && first_use_of_bases(&boot_cpu))
+        return;
     struct fault fault = {.vector = vector, .error = error};
     if (vector == VECTOR_PAGE_FAULT)
         fault.address = read_cr2();

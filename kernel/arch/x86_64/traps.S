@@ -13,146 +13,159 @@
 
     .section .text.entry, "ax"
 
-/* ---- SYSCALL (SDM vol. 2): rcx = rip, r11 = rflags, stack is the user's ----------------------- */
+/* ---- SYSCALL (SDM vol. 2): rcx = rip, r11 = rflags, stack is the user's -----------------------
+ * rdi and rsi are arguments of the short way, which saves them when it is not the way to go. */
     .balign 64
     .global syscall_entry
 syscall_entry:
     swapgs
     movq %rsp, %gs:CPU_USER_SP
-    movq %gs:CPU_REGISTERS, %rsp
-    movq %rdx, R_RDX(%rsp)
-    movq %r10, R_R10(%rsp)
-    movq %r8, R_R8(%rsp)
-    movq %r9, R_R9(%rsp)
-    movq %r12, R_R12(%rsp)
-    movq %r13, R_R13(%rsp)
-    movq %r14, R_R14(%rsp)
-    movq %r15, R_R15(%rsp)
-    movq %rax, R_RAX(%rsp)
-    movq %rdi, R_RDI(%rsp)
-    movq %rsi, R_RSI(%rsp)
-    movq %rbx, R_RBX(%rsp)
-    movq %rbp, R_RBP(%rsp)
-    movq %rcx, R_IP(%rsp)
-    movq %r11, R_FLAGS(%rsp)
+    movq %gs:CPU_LOADED, %rsp              # the thread
+    movq %rdx, T_RDX(%rsp)
+    movq %r10, T_R10(%rsp)
+    movq %r8, T_R8(%rsp)
+    movq %r9, T_R9(%rsp)
+    movq %r12, T_R12(%rsp)
+    movq %r13, T_R13(%rsp)
+    movq %r14, T_R14(%rsp)
+    movq %r15, T_R15(%rsp)
+    movq %rbx, T_RBX(%rsp)
+    movq %rbp, T_RBP(%rsp)
+    movq %rcx, T_IP(%rsp)
+    movq %r11, T_FLAGS(%rsp)
     movq %gs:CPU_USER_SP, %rcx
-    movq %rcx, R_SP(%rsp)
-    movq $ENTRY_SYSCALL, R_ENTRY(%rsp)
+    movq %rcx, T_SP(%rsp)
+#ifndef HALLOWS_DEBUG                      /* a checked build asks invariants in kernel_syscall */
+    cmpw $CALL_IPC_CALL, %ax
+    je call_fast
+    cmpw $CALL_IPC_REPLY_RECV, %ax
+    je reply_recv_fast
+#endif
+    movq %rax, T_RAX(%rsp)
+    movq %rdi, T_RDI(%rsp)
+    movq %rsi, T_RSI(%rsp)
     movq $kernel_stack_top, %rsp
-    xorl %ebp, %ebp
     movq $kernel_state, %rdi
+    xorl %ebp, %ebp
     call kernel_syscall
 
 /* ---- Back to user mode, or idle ---------------------------------------------------------------
  * Context: kernel stack at or below its top, kernel GS, interrupts off. */
     .global user_return
 user_return:
-    movl kernel_state + KERNEL_CURRENT(%rip), %eax
-    cmpl %gs:CPU_LOADED_INDEX, %eax
+    movl kernel_state + KERNEL_CURRENT(%rip), %edx
+    movq %gs:CPU_LOADED, %rax
+    cmpl %gs:CPU_LOADED_INDEX, %edx
     jne other_thread
-    movq %gs:CPU_REGISTERS, %rax
-return_to:
-    movq R_IP(%rax), %rcx
-    cmpq $ENTRY_SYSCALL, R_ENTRY(%rax)
-    jne return_full
-    btq $47, %rcx                          # SYSCALL in the last bytes of the user half: SYSRET
-    jc bad_return_address                  # would fault in here, in ring 0
-    movq R_FLAGS(%rax), %r11
-    movq R_RDX(%rax), %rdx
-    movq R_R10(%rax), %r10
-    movq R_R8(%rax), %r8
-    movq R_R9(%rax), %r9
-    movq R_R12(%rax), %r12
-    movq R_R13(%rax), %r13
-    movq R_R14(%rax), %r14
-    movq R_R15(%rax), %r15
-    movq R_RDI(%rax), %rdi
-    movq R_RSI(%rax), %rsi
-    movq R_RBX(%rax), %rbx
-    movq R_RBP(%rax), %rbp
-    movq R_SP(%rax), %rsp
-    movq R_RAX(%rax), %rax
+    testb $ENTRY_FULL, T_ENTRY(%rax)
+    jnz return_full
+return_by_sysret:
+    movq T_IP(%rax), %rcx
+    movq T_FLAGS(%rax), %r11
+    movq T_RDX(%rax), %rdx
+    movq T_R10(%rax), %r10
+    movq T_R8(%rax), %r8
+    movq T_R9(%rax), %r9
+    movq T_R12(%rax), %r12
+    movq T_R13(%rax), %r13
+    movq T_R14(%rax), %r14
+    movq T_R15(%rax), %r15
+    movq T_RDI(%rax), %rdi
+    movq T_RSI(%rax), %rsi
+    movq T_RBX(%rax), %rbx
+    movq T_RBP(%rax), %rbp
+    movq T_SP(%rax), %rsp
+    movq T_RAX(%rax), %rax
     swapgs
     sysretq
 
-return_full:
-    movq %rcx, %rdx
-    shrq $47, %rdx                         # so would IRETQ
-    jnz bad_return_address
+call_fast:
+    movq %rsp, %rdx
+    movq $kernel_state, %rcx
+    movq %rax, T_RAX(%rsp)
     movq $kernel_stack_top, %rsp
-    pushq $SELECTOR_USER_DATA
-    pushq R_SP(%rax)
-    pushq R_FLAGS(%rax)
-    pushq $SELECTOR_USER_CODE
-    pushq %rcx
-    movq R_RDX(%rax), %rdx
-    movq R_R10(%rax), %r10
-    movq R_R8(%rax), %r8
-    movq R_R9(%rax), %r9
-    movq R_R12(%rax), %r12
-    movq R_R13(%rax), %r13
-    movq R_R14(%rax), %r14
-    movq R_R15(%rax), %r15
-    movq R_RDI(%rax), %rdi
-    movq R_RSI(%rax), %rsi
-    movq R_RBX(%rax), %rbx
-    movq R_RBP(%rax), %rbp
-    movq R_RCX(%rax), %rcx
-    movq R_R11(%rax), %r11
-    movq R_RAX(%rax), %rax
-    swapgs
-    iretq
+    call kernel_call_fast
+    testq %rax, %rax
+    jnz switch_to
+syscall_slowly:
+    movq $kernel_state, %rdi
+    xorl %ebp, %ebp
+    call kernel_syscall_slow
+    jmp user_return
 
-/* eax: what runs next, another than the loaded thread. The common case of thread_switch in
- * switch.c: FSGSBASE, somebody loaded. */
+/* edx: what runs next, another than the loaded thread. */
 other_thread:
-    testl %eax, %eax
+    testl %edx, %edx
     jz idle
-    movl %eax, %esi
+    movl %edx, %eax
     shlq $6, %rax
     movabsq $PHYSICAL_WINDOW, %rcx
     addq %rcx, %rax                        # the thread
-    movq %gs:CPU_LOADED, %rdx
-    testq %rdx, %rdx
-    jz switch_slowly
-    cmpl $0, %gs:CPU_NO_FSGSBASE
-    jne switch_slowly
-    cmpq %gs:CPU_FPU_OWNER, %rax
-    je 3f
-    cmpl $0, %gs:CPU_FPU_ON
-    jne 4f
-2:  movl THREAD_ASPACE(%rax), %ecx
-    shlq $6, %rcx
-    movabsq $PHYSICAL_WINDOW + ASPACE_ROOT, %rdi
-    movq (%rdi, %rcx), %rcx
-    movq %rax, %gs:CPU_LOADED
-    movl %esi, %gs:CPU_LOADED_INDEX
-    subq $-THREAD_REGISTERS, %rax          # an immediate of one byte
-    movq %rax, %gs:CPU_REGISTERS
-    cmpq %rcx, %gs:CPU_ROOT
-    je 1f
+/* rax, edx: the thread that runs next and its index. The common cases of thread_switch in switch.c:
+ * back by SYSRET, and neither side uses FS or GS base. */
+switch_to:
+    movl T_ENTRY(%rax), %ecx
+    orl %gs:CPU_LIVE, %ecx
+    jnz 2f
+1:  movq %rax, %gs:CPU_LOADED
+    movl %edx, %gs:CPU_LOADED_INDEX
+    movq THREAD_ROOT(%rax), %rcx
+    cmpq %gs:CPU_ROOT, %rcx
+    je return_by_sysret
     movq %rcx, %gs:CPU_ROOT
     movq %rcx, %cr3
-1:  rdfsbase %rcx
-    movq %rcx, THREAD_REGISTERS + R_FS_BASE(%rdx)
-    movq R_FS_BASE(%rax), %rcx
-    wrfsbase %rcx
-    movq R_GS_BASE(%rax), %rcx
-    swapgs
-    rdgsbase %rdi
-    wrgsbase %rcx
-    swapgs
-    movq %rdi, THREAD_REGISTERS + R_GS_BASE(%rdx)
-    jmp return_to
-3:  cmpl $0, %gs:CPU_FPU_ON                # its state is in the FPU
-    jne 2b
-    clts
-    movl $1, %gs:CPU_FPU_ON
-    jmp 2b
-4:  movq %gs:CPU_CR0_FPU_OFF, %rcx         # somebody else's is
+    jmp return_by_sysret
+2:  cmpl $LIVE_FPU, %ecx
+    je 3f
+    cmpl $ENTRY_FPU, %ecx
+    jne switch_slowly
+    clts                                   # its own FPU state is there
+    movl $LIVE_FPU, %gs:CPU_LIVE
+    jmp 1b
+3:  movq %gs:CPU_CR0_FPU_OFF, %rcx         # somebody else's is
     movq %rcx, %cr0
-    movl $0, %gs:CPU_FPU_ON
-    jmp 2b
+    movl $0, %gs:CPU_LIVE
+    jmp 1b
+
+reply_recv_fast:
+    movq %rsp, %rdx
+    movq $kernel_state, %rcx
+    movq %rax, T_RAX(%rsp)
+    movq $kernel_stack_top, %rsp
+    call kernel_reply_recv_fast
+    testq %rax, %rax
+    jnz switch_to
+    jmp syscall_slowly
+
+return_full:
+    movq T_IP(%rax), %rcx
+    movq %rcx, %rdx
+    shrq $47, %rdx                         # IRETQ would fault in here, in ring 0
+    jnz bad_return_address
+    andl $~ENTRY_FULL, T_ENTRY(%rax)
+    movq $kernel_stack_top, %rsp
+    pushq $SELECTOR_USER_DATA
+    pushq T_SP(%rax)
+    pushq T_FLAGS(%rax)
+    pushq $SELECTOR_USER_CODE
+    pushq %rcx
+    movq T_RDX(%rax), %rdx
+    movq T_R10(%rax), %r10
+    movq T_R8(%rax), %r8
+    movq T_R9(%rax), %r9
+    movq T_R12(%rax), %r12
+    movq T_R13(%rax), %r13
+    movq T_R14(%rax), %r14
+    movq T_R15(%rax), %r15
+    movq T_RDI(%rax), %rdi
+    movq T_RSI(%rax), %rsi
+    movq T_RBX(%rax), %rbx
+    movq T_RBP(%rax), %rbp
+    movq T_RCX(%rax), %rcx
+    movq T_R11(%rax), %r11
+    movq T_RAX(%rax), %rax
+    swapgs
+    iretq
 
 switch_slowly:
     movq $kernel_stack_top, %rsp
@@ -201,29 +214,29 @@ trap_common:
     jz trap_in_kernel
     swapgs
     pushq %rax
-    movq %gs:CPU_REGISTERS, %rax
-    movq %rdx, R_RDX(%rax)
-    movq %r10, R_R10(%rax)
-    movq %r8, R_R8(%rax)
-    movq %r9, R_R9(%rax)
-    movq %r12, R_R12(%rax)
-    movq %r13, R_R13(%rax)
-    movq %r14, R_R14(%rax)
-    movq %r15, R_R15(%rax)
-    movq %rdi, R_RDI(%rax)
-    movq %rsi, R_RSI(%rax)
-    movq %rbx, R_RBX(%rax)
-    movq %rbp, R_RBP(%rax)
-    movq %rcx, R_RCX(%rax)
-    movq %r11, R_R11(%rax)
-    popq R_RAX(%rax)
+    movq %gs:CPU_LOADED, %rax
+    movq %rdx, T_RDX(%rax)
+    movq %r10, T_R10(%rax)
+    movq %r8, T_R8(%rax)
+    movq %r9, T_R9(%rax)
+    movq %r12, T_R12(%rax)
+    movq %r13, T_R13(%rax)
+    movq %r14, T_R14(%rax)
+    movq %r15, T_R15(%rax)
+    movq %rdi, T_RDI(%rax)
+    movq %rsi, T_RSI(%rax)
+    movq %rbx, T_RBX(%rax)
+    movq %rbp, T_RBP(%rax)
+    movq %rcx, T_RCX(%rax)
+    movq %r11, T_R11(%rax)
+    popq T_RAX(%rax)
     popq %rdi                              # vector
     popq %rsi                              # error code
-    popq R_IP(%rax)
+    popq T_IP(%rax)
     popq %rcx                              # cs
-    popq R_FLAGS(%rax)
-    popq R_SP(%rax)
-    movq $ENTRY_FULL, R_ENTRY(%rax)
+    popq T_FLAGS(%rax)
+    popq T_SP(%rax)
+    orl $ENTRY_FULL, T_ENTRY(%rax)
     movq $kernel_stack_top, %rsp
     pushq $2                               # AC, DF, NT off: a trap keeps the user's
     popfq

@@ -9,15 +9,13 @@
 
 /* At the kernel's GS base; offsets in offsets.h. */
 struct cpu {
-    uint64_t user_sp;            /* while the system-call entry has no stack */
-    struct registers *registers; /* where the running thread's are saved */
-    struct thread *loaded;       /* whose state is in the CPU; NULL: nobody's */
-    struct thread *fpu_owner;    /* whose FPU state is in the CPU; NULL: nobody's */
-    uint64_t root;               /* what CR3 holds */
-    uint32_t fpu_on;             /* CR0.TS is clear */
-    uint32_t no_fsgsbase;        /* FS and GS base change through MSRs */
-    uint64_t cr0_fpu_off;        /* CR0 with TS */
-    uint32_t loaded_index;       /* of `loaded`; LOADED_NOBODY when that is NULL */
+    uint64_t user_sp;         /* while the system-call entry has no stack */
+    struct thread *loaded;    /* whose state is in the CPU; NULL: nobody's */
+    struct thread *fpu_owner; /* whose FPU state is in the CPU; NULL: nobody's */
+    uint64_t root;            /* what CR3 holds */
+    uint32_t live;            /* LIVE_FPU, LIVE_BASES */
+    uint32_t loaded_index;    /* of `loaded`; LOADED_NOBODY when that is NULL */
+    uint64_t cr0_fpu_off;     /* CR0 with TS */
 };
 
 /* No thread's index, nor NIL, which k->current may be. */
