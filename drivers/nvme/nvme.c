@@ -155,7 +155,7 @@ static void abort_command(struct nvme *nvme, struct nvme_command_slot *slot, tim
 {
     struct nvme_command command = {0};
 
-    slot->aborting = true;
+    slot->operation |= NVME_OPERATION_ABORTING;
     slot->deadline_ns = now_ns + (nvme->config.deadline_ns >> ABORT_GRACE_SHIFT);
     nvme->counters.aborts++;
     if (nvme->admin.free_count == 0) {
@@ -187,7 +187,7 @@ static void check(struct nvme *nvme, time_ns_t now_ns)
         }
         if (now_ns >= slot->deadline_ns) {
             nvme->counters.timeouts++;
-            if (slot->aborting) {
+            if ((slot->operation & NVME_OPERATION_ABORTING) != 0) {
                 reset(nvme, STATUS_DEVICE_TIMEOUT, now_ns);
                 return;
             }

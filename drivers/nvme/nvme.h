@@ -84,8 +84,7 @@ struct nvme_command_slot {
     void *data;            /* zone reports are converted in place */
     time_ns_t deadline_ns; /* of the command */
     uint32_t key;          /* its cid (generation << 6 | slot), and NVME_IN_FLIGHT */
-    uint8_t operation;     /* enum block_operation, or an admin purpose */
-    bool aborting;
+    uint8_t operation;     /* enum block_operation, or an admin purpose; and flags of the driver */
     uint16_t local_status; /* not 0: not in flight, completes in the driver with -local_status */
 };
 

@@ -13,7 +13,8 @@
 #define NVME_COMPLETION_ENTRIES 256u /* one page */
 #define NVME_PRP_LIST_BYTES 1024u    /* 128 entries: a transfer of NVME_TRANSFER_BYTES_MAX */
 #define NVME_SLOT_MASK 63u
-#define NVME_GENERATION_END 0x3ffu /* so that a cid is never 0xffff (Base 4.2) */
+#define NVME_OPERATION_ABORTING 0x80u /* in a slot's operation */
+#define NVME_GENERATION_END 0x3ffu    /* so that a cid is never 0xffff (Base 4.2) */
 
 /* Pages of config.dma. */
 enum nvme_page {
@@ -67,7 +68,6 @@ static inline struct nvme_command_slot *nvme_slot_take(struct nvme_queue *queue)
 
     cid = cid < NVME_GENERATION_END << 6 ? cid : 0;
     slot->key = cid | index | NVME_IN_FLIGHT;
-    slot->aborting = false;
     return slot;
 }
 

@@ -146,18 +146,20 @@ static uint64_t convert_zones(const struct nvme *nvme, uint8_t *data, status_t *
 static void finish_slow(struct nvme *nvme, const struct nvme_command_slot *slot,
                         struct block_completion *completion, uint64_t result)
 {
+    uint32_t operation = slot->operation & ~NVME_OPERATION_ABORTING;
+
     if (completion->device_status != NVME_SC_SUCCESS) {
         completion->status = nvme_status(completion->device_status);
         nvme->counters.errors++;
         return;
     }
-    if (slot->operation == BLOCK_ZONE_APPEND) {
+    if (operation == BLOCK_ZONE_APPEND) {
         completion->block = result;
         if (result < slot->block || result - slot->block >= nvme->block.zone_blocks) {
             completion->status = STATUS_DEVICE_ERROR;
             nvme->counters.violations++;
         }
-    } else if (slot->operation == BLOCK_ZONE_REPORT) {
+    } else if (operation == BLOCK_ZONE_REPORT) {
         completion->block = convert_zones(nvme, slot->data, &completion->status);
     }
 }

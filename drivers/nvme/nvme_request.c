@@ -39,6 +39,64 @@ static bool fill_prps(const struct nvme *nvme, struct nvme_command *command, con
     return true;
 }
 
+/* The same for pieces (lib/block/block.h): all but the first begin with a page, so that their pages
+ * follow each other in one list. False: not in the data memory, or not such pieces. */
+static bool fill_piece_prps(const struct nvme *nvme, struct nvme_command *command,
+                            const struct block_request *request)
+{
+    const struct dma_region *region = &nvme->config.data;
+    const struct block_piece *pieces = request->data;
+    uint64_t left = (uint64_t)request->blocks << nvme->block.block_shift;
+    uint32_t slot = nvme->io.free_slots[nvme->io.free_count - 1u];
+    uint64_t list_at = (uint64_t)slot * NVME_PRP_LIST_BYTES;
+    uint64_t *list = (uint64_t *)(void *)(nvme->prp_lists + list_at);
+    uint32_t count = 0;
+    uint64_t first = 0;
+
+    for (uint32_t i = 0; i < request->pieces; i++) {
+        uint64_t offset = (uint64_t)((uintptr_t)pieces[i].data - (uintptr_t)region->base);
+        uint32_t bytes = pieces[i].bytes;
+        uint64_t in_page = offset & (PAGE_BYTES - 1u);
+        const uint64_t *page = region->page_device_address + (offset >> PAGE_SHIFT);
+        if (unlikely(offset >= region->bytes || bytes > region->bytes - offset || bytes > left ||
+                     bytes == 0 || (offset & 3u) != 0 || (i != 0 && in_page != 0) ||
+                     (i + 1u != request->pieces && ((in_page + bytes) & (PAGE_BYTES - 1u)) != 0))) {
+            return false;
+        }
+        left -= bytes;
+        uint32_t pages = (uint32_t)((in_page + bytes + PAGE_BYTES - 1u) >> PAGE_SHIFT);
+        if (unlikely(count + pages > NVME_PRP_LIST_BYTES / 8u)) {
+            return false;
+        }
+        if (i == 0) {
+            first = *page++ + in_page;
+            pages--;
+        }
+        for (; pages != 0; pages--) {
+            list[count++] = *page++;
+        }
+    }
+    uint64_t second = count == 1 ? list[0]
+                                 : dma_device_address(&nvme->config.dma,
+                                                      NVME_PAGE_PRP_LISTS * PAGE_BYTES + list_at);
+    second = count == 0 ? 0 : second;
+    command->word[6] = (uint32_t)first;
+    command->word[7] = (uint32_t)(first >> 32);
+    command->word[8] = (uint32_t)second;
+    command->word[9] = (uint32_t)(second >> 32);
+    return left == 0;
+}
+
+static bool fill_data(const struct nvme *nvme, struct nvme_command *command,
+                      const struct block_request *request)
+{
+    if ((request->flags & BLOCK_VECTORED) != 0) {
+        return request->pieces <= BLOCK_PIECES_MAX && fill_piece_prps(nvme, command, request);
+    }
+    return fill_prps(nvme, command, request->data,
+                     (uint64_t)request->blocks << nvme->block.block_shift);
+}
+
 /* ---- Commands ---- */
 
 static inline void fill_range(struct nvme_command *command, uint64_t block, uint32_t blocks)
@@ -118,8 +176,7 @@ static bool fill_command(const struct nvme *nvme, struct nvme_command *command,
         fill_range(command, request->block, request->blocks);
         command->word[12] |= request->operation == BLOCK_WRITE ? fua : 0;
         return range_fits(block, request, block->max_transfer_blocks) &&
-               fill_prps(nvme, command, request->data,
-                         (uint64_t)request->blocks << block->block_shift);
+               fill_data(nvme, command, request);
     case BLOCK_FLUSH:
         command->word[0] = NVME_IO_FLUSH;
         return true;
@@ -139,8 +196,7 @@ static bool fill_command(const struct nvme *nvme, struct nvme_command *command,
         command->word[12] |= fua;
         /* The drive itself refuses what is not a zone's start. */
         return range_fits(block, request, block->max_append_blocks) &&
-               fill_prps(nvme, command, request->data,
-                         (uint64_t)request->blocks << block->block_shift);
+               fill_data(nvme, command, request);
     case BLOCK_ZONE_RESET:
     case BLOCK_ZONE_FINISH:
     case BLOCK_ZONE_OPEN:
@@ -208,7 +264,7 @@ static inline bool submit_plain(struct nvme *nvme, const struct block_request *r
     uint64_t in_page = offset & (PAGE_BYTES - 1u);
 
     if (unlikely((uint32_t)request->operation - BLOCK_READ > BLOCK_WRITE - BLOCK_READ ||
-                 bytes - 1u >= nvme->transfer_bytes_max ||
+                 bytes - 1u >= nvme->transfer_bytes_max || (request->flags & BLOCK_VECTORED) != 0 ||
                  request->block > block->block_count - request->blocks ||
                  offset > region->bytes - bytes || in_page + bytes > 2u * PAGE_BYTES ||
                  (offset & 3u) != 0)) {
@@ -222,13 +278,11 @@ static inline bool submit_plain(struct nvme *nvme, const struct block_request *r
 
     entry[0] = (uint64_t)nvme->namespace_id << 32 | (uint32_t)(slot->key << 16) |
                (write ? NVME_IO_WRITE : NVME_IO_READ);
-    entry[1] = 0;
-    entry[2] = 0;
+    /* Words 1, 2 and 7 are 0 in every command of ours, so in every entry of the queue. */
     entry[3] = page[0] + in_page;
     entry[4] = in_page + bytes > PAGE_BYTES ? page[1] : 0;
     entry[5] = request->block;
     entry[6] = (request->blocks - 1u) | fua;
-    entry[7] = 0;
     note_request(slot, request, deadline_ns);
     return true;
 }

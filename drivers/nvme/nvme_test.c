@@ -99,6 +99,54 @@ static struct block_completion ask(struct rig *rig, uint8_t operation, uint64_t 
 
 static struct rig rig;
 
+/* Pieces that lie apart, the first with an odd start, the last with an odd end, are one write. */
+TEST(pieces_become_one_command)
+{
+    rig_init(&rig, 512, false);
+    CHECK_EQ(bring_up(&rig), NVME_READY);
+    uint8_t *to = rig.data + (1u << 20);
+    for (uint32_t k = 0; k < 16u * PAGE_BYTES; k++) {
+        rig.data[k] = (uint8_t)(k * 7u + (k >> 12));
+    }
+    for (uint32_t count = 1; count <= 4; count++) {
+        struct block_piece pieces[4] = {
+            {rig.data + PAGE_BYTES - 512u, 512u, 0},
+            {rig.data + 7u * PAGE_BYTES, PAGE_BYTES, 0},
+            {rig.data + 3u * PAGE_BYTES, 2u * PAGE_BYTES, 0},
+            {rig.data + 9u * PAGE_BYTES, PAGE_BYTES - 512u, 0},
+        };
+        struct block_request request = {.cookie = 5,
+                                        .block = 100,
+                                        .operation = BLOCK_WRITE,
+                                        .flags = BLOCK_VECTORED | BLOCK_FUA,
+                                        .pieces = (uint16_t)count,
+                                        .data = pieces};
+        uint32_t at = 0;
+        for (uint32_t i = 0; i < count; i++) {
+            request.blocks += pieces[i].bytes / 512u;
+        }
+        rig.done_count = 0;
+        CHECK_EQ(nvme_submit(&rig.nvme, &request, 1, rig.now_ns), 1);
+        turn(&rig, 1000);
+        turn(&rig, 1000);
+        CHECK_EQ(rig.done_count, 1);
+        CHECK_EQ(rig.done[0].status, STATUS_OK);
+        CHECK_EQ(ask(&rig, BLOCK_READ, 100, request.blocks, to, 0).status, STATUS_OK);
+        for (uint32_t i = 0; i < count; i++) {
+            CHECK(memcmp(to + at, pieces[i].data, pieces[i].bytes) == 0);
+            at += pieces[i].bytes;
+        }
+        /* One that ends inside a page before the last, and one too few blocks: refused. */
+        pieces[0].bytes -= 4u;
+        rig.done_count = 0;
+        CHECK_EQ(nvme_submit(&rig.nvme, &request, 1, rig.now_ns), 1);
+        turn(&rig, 1000);
+        CHECK_EQ(rig.done[0].status, STATUS_INVALID_ARGUMENT);
+    }
+    CHECK_EQ(rig.fake.faults, 0);
+    rig_free(&rig);
+}
+
 TEST(plain_namespace_reads_what_it_wrote)
 {
     for (uint32_t block_bytes = 512; block_bytes <= 4096; block_bytes *= 8) {

@@ -33,19 +33,32 @@ enum block_operation {
 };
 
 #define BLOCK_FUA 1u
+#define BLOCK_VECTORED 2u
+#define BLOCK_PIECES_MAX 64u
 #define BLOCK_ZONE_REPORT_MAX 63u
 /* `data` of a zone report: this much, whatever the number of zones. */
 #define BLOCK_ZONE_REPORT_BYTES 4096u
 #define BLOCK_RANGE_MAX 65536u /* blocks in one DISCARD or WRITE_ZEROES */
+
+/* One piece of the data of a BLOCK_VECTORED request. */
+struct block_piece {
+    void *data; /* in the drive's data memory, 4-byte aligned */
+    uint32_t bytes;
+    uint32_t reserved; /* 0 */
+};
 
 struct block_request {
     uint64_t cookie;   /* comes back in the completion */
     uint64_t block;    /* first block */
     uint32_t blocks;   /* > 0 where the operation has a range */
     uint8_t operation; /* enum block_operation */
-    uint8_t flags;     /* BLOCK_FUA, on WRITE, WRITE_ZEROES and ZONE_APPEND */
-    uint16_t reserved; /* 0 */
-    void *data; /* in the drive's data memory, 4-byte aligned; the drive's until completion */
+    uint8_t flags;     /* BLOCK_FUA on WRITE, WRITE_ZEROES, ZONE_APPEND; BLOCK_VECTORED */
+    uint16_t pieces;   /* of a BLOCK_VECTORED READ, WRITE or ZONE_APPEND: 1..BLOCK_PIECES_MAX */
+    /* In the drive's data memory, 4-byte aligned; the drive's until completion. With BLOCK_VECTORED
+     * the pieces, which together have `blocks` blocks, in any memory; it, too, until completion.
+     * Every piece but the last ends at a page's end, every one but the first begins at a page's
+     * beginning, so that any drive can take them (NVMe Base 4.3). */
+    void *data;
 };
 
 struct block_completion {

@@ -5,6 +5,47 @@
 
 #include "lib/base/assert.h"
 
+/* Pieces as every drive can take them; else it is the user's bug. */
+static void check_pieces(const struct block_device *dev, const struct block_request *request)
+{
+    const struct block_piece *pieces = request->data;
+    uint64_t bytes = 0;
+
+    if ((request->flags & BLOCK_VECTORED) == 0) {
+        VERIFY(request->pieces == 0);
+        return;
+    }
+    VERIFY(request->operation == BLOCK_READ || request->operation == BLOCK_WRITE ||
+           request->operation == BLOCK_ZONE_APPEND);
+    VERIFY(request->pieces != 0 && request->pieces <= BLOCK_PIECES_MAX);
+    for (uint32_t i = 0; i < request->pieces; i++) {
+        uintptr_t at = (uintptr_t)pieces[i].data;
+        VERIFY(pieces[i].bytes != 0 && at % 4u == 0);
+        VERIFY(i == 0 || at % PAGE_BYTES == 0);
+        VERIFY(i + 1u == request->pieces || (at + pieces[i].bytes) % PAGE_BYTES == 0);
+        bytes += pieces[i].bytes;
+    }
+    VERIFY(bytes == (uint64_t)request->blocks << dev->block_shift);
+}
+
+/* The request's data in one piece; `copy` has room for it. */
+static void *gather(const struct block_fake *fake, const struct block_request *request,
+                    uint8_t *copy)
+{
+    const struct block_piece *pieces = request->data;
+    size_t at = 0;
+
+    if ((request->flags & BLOCK_VECTORED) == 0) {
+        return request->data;
+    }
+    for (uint32_t i = 0; i < request->pieces; i++) {
+        memcpy(copy + at, pieces[i].data, pieces[i].bytes);
+        at += pieces[i].bytes;
+    }
+    VERIFY(at == (size_t)request->blocks << fake->block.block_shift);
+    return copy;
+}
+
 static uint32_t fake_submit(struct block_device *dev, const struct block_request *requests,
                             uint32_t count, time_ns_t now_ns)
 {
@@ -15,7 +56,7 @@ static uint32_t fake_submit(struct block_device *dev, const struct block_request
     while (taken < count && fake->queued + fake->done_count < BLOCK_FAKE_DEPTH) {
         const struct block_request *request = &requests[taken++];
         VERIFY(request->operation >= BLOCK_READ && request->operation <= BLOCK_ZONE_REPORT);
-        VERIFY(request->reserved == 0);
+        check_pieces(dev, request);
         if (request->operation == BLOCK_READ || request->operation == BLOCK_WRITE) {
             VERIFY(request->blocks <= dev->max_transfer_blocks);
         }
@@ -127,19 +168,21 @@ static enum media_error execute(struct block_fake *fake, const struct block_requ
 {
     struct media_fake *media = &fake->media;
     bool fua = (request->flags & BLOCK_FUA) != 0;
+    void *data = gather(fake, request, fake->gathered);
 
     switch (request->operation) {
     case BLOCK_READ:
-        return media_read(media, request->block, request->blocks, request->data);
+        VERIFY((request->flags & BLOCK_VECTORED) == 0);
+        return media_read(media, request->block, request->blocks, data);
     case BLOCK_WRITE:
-        return media_write(media, request->block, request->blocks, request->data, fua);
+        return media_write(media, request->block, request->blocks, data, fua);
     case BLOCK_WRITE_ZEROES:
         return media_write(media, request->block, request->blocks, NULL, fua);
     case BLOCK_FLUSH:
         media_flush(media);
         return MEDIA_OK;
     case BLOCK_ZONE_APPEND:
-        return media_append(media, request->block, request->blocks, request->data, fua, result);
+        return media_append(media, request->block, request->blocks, data, fua, result);
     case BLOCK_ZONE_RESET:
         return media_zone_reset(media, request->block);
     case BLOCK_ZONE_FINISH:
@@ -201,13 +244,13 @@ void block_fake_power_cycle(struct block_fake *fake)
 {
     for (uint32_t i = 0; i < fake->queued; i++) {
         const struct block_request *request = &fake->queue[i];
+        void *data = gather(fake, request, fake->gathered);
         if (request->operation == BLOCK_WRITE) {
-            media_tear(&fake->media, request->block, request->blocks, request->data);
+            media_tear(&fake->media, request->block, request->blocks, data);
         } else if (request->operation == BLOCK_ZONE_APPEND) {
             const struct media_zone *zone =
                 &fake->media.zones[request->block / fake->media.zone_blocks];
-            media_tear(&fake->media, request->block + zone->written, request->blocks,
-                       request->data);
+            media_tear(&fake->media, request->block + zone->written, request->blocks, data);
         }
     }
     media_cut(&fake->media);

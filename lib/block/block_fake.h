@@ -25,6 +25,7 @@ struct block_fake {
     bool off;             /* power is off: nothing is executed or taken any more */
     uint64_t writes;
     uint64_t executed;
+    uint8_t gathered[512u * 1024u]; /* the pieces of the request that is executed */
 };
 
 void block_fake_init(struct block_fake *fake, uint64_t block_count, uint32_t block_bytes,

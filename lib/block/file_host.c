@@ -23,15 +23,15 @@ static uint32_t file_submit(struct block_device *dev, const struct block_request
     return taken;
 }
 
-static bool transfer(const struct file_host *file, const struct block_request *request)
+static bool transfer_piece(const struct file_host *file, bool read, const struct block_piece *piece,
+                           off_t offset)
 {
-    uint8_t *at = request->data;
-    size_t left = (size_t)request->blocks << BLOCK_SHIFT;
-    off_t offset = (off_t)(request->block << BLOCK_SHIFT);
+    uint8_t *at = piece->data;
+    size_t left = piece->bytes;
 
     while (left != 0) {
-        ssize_t got = request->operation == BLOCK_READ ? pread(file->descriptor, at, left, offset)
-                                                       : pwrite(file->descriptor, at, left, offset);
+        ssize_t got = read ? pread(file->descriptor, at, left, offset)
+                           : pwrite(file->descriptor, at, left, offset);
         if (got < 0 && errno == EINTR) {
             continue;
         }
@@ -41,6 +41,22 @@ static bool transfer(const struct file_host *file, const struct block_request *r
         at += got;
         left -= (size_t)got;
         offset += got;
+    }
+    return true;
+}
+
+static bool transfer(const struct file_host *file, const struct block_request *request)
+{
+    struct block_piece whole = {request->data, request->blocks << BLOCK_SHIFT, 0};
+    bool vectored = (request->flags & BLOCK_VECTORED) != 0;
+    const struct block_piece *pieces = vectored ? request->data : &whole;
+    off_t offset = (off_t)(request->block << BLOCK_SHIFT);
+
+    for (uint32_t i = 0; i < (vectored ? request->pieces : 1u); i++) {
+        if (!transfer_piece(file, request->operation == BLOCK_READ, &pieces[i], offset)) {
+            return false;
+        }
+        offset += pieces[i].bytes;
     }
     return true;
 }

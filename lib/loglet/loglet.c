@@ -56,6 +56,10 @@ status_t loglet_device_open(void *memory, const struct loglet_config *config, ti
     device->format_wanted = (config->flags & LOGLET_FORMAT) != 0;
     device->frame_bytes = transfer < LOGLET_FRAME_BYTES ? (uint32_t)transfer & ~(SUPER_BYTES - 1u)
                                                         : LOGLET_FRAME_BYTES;
+    device->fast_digest = digest_is_fast();
+    device->pages_max = ((transfer < FRAME_BYTES_MAX ? (uint32_t)transfer : FRAME_BYTES_MAX) -
+                         FRAME_HEAD_BYTES_MAX) >>
+                        PAGE_SHIFT;
     device->read_buffer = config->buffers;
     device->super_buffer = device->read_buffer + LOGLET_READ_BYTES;
     device->probe_buffer = device->super_buffer + SUPER_BYTES;

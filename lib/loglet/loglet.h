@@ -125,6 +125,23 @@ status_t loglet_state(const struct loglet *log);
 status_t loglet_append(struct loglet *log, const struct loglet_piece *pieces, uint32_t count,
                        log_position_t *position) HALLOWS_MUST_CHECK;
 
+/* The same for a record whose bytes are `first` (copied; may be empty) and then whole pages that
+ * the drive takes from where they lie: each piece page-aligned, in the drive's data memory, a
+ * multiple of PAGE_BYTES. The pages are the log's until the record is durable or the log has
+ * failed: until then their content must not change. Besides the errors above: INVALID_ARGUMENT  no
+ * pages, not whole pages, or more than the limits */
+#define LOGLET_PAGE_PIECES_MAX 16u
+#define LOGLET_PAGE_FIRST_BYTES_MAX 2048u
+status_t loglet_append_pages(struct loglet *log, const struct loglet_piece *first,
+                             const struct loglet_piece *pages, uint32_t count,
+                             log_position_t *position) HALLOWS_MUST_CHECK;
+/* A batch: each of the records is one piece as above, its position goes to `positions`. *taken says
+ * how many were appended; if not all, the status is that of the next one. */
+status_t loglet_append_batch(struct loglet *log, const struct loglet_piece *records, uint32_t count,
+                             uint32_t *taken, log_position_t *positions) HALLOWS_MUST_CHECK;
+/* Largest number of bytes that the pages of such a record can have. */
+uint64_t loglet_page_bytes_max(const struct loglet *log);
+
 /* Sends what was appended so far to the drive, as one batch. Call once an event-loop turn. */
 void loglet_commit(struct loglet *log, time_ns_t now_ns);
 
@@ -197,6 +214,11 @@ struct loglet_reader {
     uint64_t extent_sequence;
     uint32_t continued; /* bytes of the frame that belong to the record before */
     uint32_t record_count;
+    uint32_t pages_at; /* PAGED frames: next page, in the buffer */
+    uint32_t pages_end;
+    uint32_t head_at;   /* next entry, in the buffer */
+    uint32_t pages_due; /* bytes of the record being read that lie in pages */
+    bool paged;
     bool open_end;
     bool scanning; /* recovery: beyond what is known to be durable */
 };

@@ -5,7 +5,6 @@
  */
 #include "lib/base/assert.h"
 #include "lib/base/bytes.h"
-#include "lib/base/crc32c.h"
 #include "lib/base/endian.h"
 #include "lib/loglet/loglet_internal.h"
 
@@ -68,7 +67,7 @@ void extent_release(struct loglet_device *device, uint32_t index)
     device->free_extents++;
 }
 
-static uint32_t extents_available(const struct loglet *log)
+uint32_t log_extents_available(const struct loglet *log)
 {
     uint32_t quota = log->info.quota_extents > log->used_extents
                          ? log->info.quota_extents - log->used_extents
@@ -108,7 +107,7 @@ static void take_extent(struct loglet *log)
 
 /* ---- Frames ---- */
 
-static void start_frame(struct loglet *log, bool continues)
+void log_start_frame(struct loglet *log, uint8_t flags)
 {
     struct loglet_device *device = log->device;
 
@@ -129,7 +128,8 @@ static void start_frame(struct loglet *log, bool continues)
     frame->capacity = room < device->frame_bytes ? room : device->frame_bytes;
     frame->continued_bytes = 0;
     frame->record_count = 0;
-    frame->flags = continues ? FRAME_CONTINUES : 0;
+    frame->flags = flags;
+    frame->page_bytes = 0;
     frame->state = FRAME_OPEN;
     frame->tries = 0;
     frame->log = (uint8_t)log->index;
@@ -151,12 +151,10 @@ static void close_frame(struct loglet *log, log_position_t open_record)
     struct frame *frame = &device->frames[index];
     uint8_t *memory = frame_memory(device, index);
     uint32_t bytes = round_to_blocks(device, frame->used);
-    uint32_t body_bytes = frame->used - FRAME_HEADER_BYTES;
 
     if (open_record != 0) {
         frame->flags |= FRAME_OPEN_END;
     }
-    memset(memory + frame->used, 0, bytes - frame->used);
     struct frame_header header = {
         .salt = log->info.salt,
         .sequence = frame->sequence,
@@ -165,12 +163,23 @@ static void close_frame(struct loglet *log, log_position_t open_record)
         .stable_sequence = log->stable_sequence,
         .log_id = log->info.id,
         .epoch = device->super.epoch,
-        .body_bytes = body_bytes,
+        .body_bytes = frame->used - FRAME_HEADER_BYTES,
         .continued_bytes = frame->continued_bytes,
-        .body_crc = crc32c(0, memory + FRAME_HEADER_BYTES, body_bytes),
+        .page_bytes = frame->page_bytes,
         .record_count = frame->record_count,
         .flags = frame->flags,
     };
+    if ((frame->flags & FRAME_PAGED) != 0) {
+        memory += frame->head_start;
+        bytes = PAGE_BYTES - frame->head_start + frame->page_bytes;
+        log_finish_pages(log, &header);
+    } else {
+        struct digest digest;
+        memset(memory + frame->used, 0, bytes - frame->used);
+        digest_begin(&digest);
+        digest_end(&digest, device->fast_digest, memory + FRAME_HEADER_BYTES, header.body_bytes,
+                   header.digest);
+    }
     frame_encode(&header, memory);
     frame->blocks = bytes >> device->block->block_shift;
     frame->state = FRAME_READY;
@@ -183,7 +192,7 @@ static void close_frame(struct loglet *log, log_position_t open_record)
     device->unsent_logs |= 1u << log->index;
     log->counters.frames++;
     log->counters.frame_bytes += bytes;
-    log->counters.padding_bytes += bytes - frame->used;
+    log->counters.padding_bytes += bytes - frame->page_bytes - frame->used;
 }
 
 void log_close_frame(struct loglet *log)
@@ -195,9 +204,16 @@ void log_close_frame(struct loglet *log)
 
 /* ---- Append ---- */
 
+/* What the open frame takes on the drive as it stands. */
+static uint32_t open_bytes(const struct loglet_device *device, const struct frame *frame)
+{
+    return (frame->flags & FRAME_PAGED) != 0 ? PAGE_BYTES - frame->head_start + frame->page_bytes
+                                             : round_to_blocks(device, frame->used);
+}
+
 static bool record_can_start(const struct frame *frame)
 {
-    return frame->record_count < FRAME_RECORDS_MAX &&
+    return frame->record_count < FRAME_RECORDS_MAX && (frame->flags & FRAME_PAGED) == 0 &&
            align_record(frame->used) + ROOM_MIN <= frame->capacity;
 }
 
@@ -221,7 +237,7 @@ static status_t check_room(struct loglet *log, uint64_t bytes)
             bytes -= room;
             offset += frame->capacity;
         } else {
-            offset += round_to_blocks(device, frame->used);
+            offset += open_bytes(device, frame);
         }
     }
     while (bytes != 0) {
@@ -235,7 +251,7 @@ static status_t check_room(struct loglet *log, uint64_t bytes)
         offset += capacity;
         bytes -= bytes < room ? bytes : room;
     }
-    if (extents > extents_available(log)) {
+    if (extents > log_extents_available(log)) {
         log->counters.full_refusals++;
         return STATUS_FULL;
     }
@@ -251,7 +267,7 @@ static void append_bytes(struct loglet *log, const uint8_t *from, size_t bytes,
         struct frame *frame = &device->frames[log->open_frame];
         if (unlikely(frame->used == frame->capacity)) {
             close_frame(log, record);
-            start_frame(log, true);
+            log_start_frame(log, FRAME_CONTINUES);
             continue;
         }
         uint32_t room = frame->capacity - frame->used;
@@ -292,7 +308,7 @@ status_t loglet_append(struct loglet *log, const struct loglet_piece *pieces, ui
         close_frame(log, 0);
     }
     if (log->open_frame == NONE) {
-        start_frame(log, false);
+        log_start_frame(log, 0);
     }
     struct frame *frame = &device->frames[log->open_frame];
     uint8_t *memory = frame_memory(device, log->open_frame);
@@ -335,7 +351,7 @@ log_position_t loglet_head(const struct loglet *log)
 
     if (log->open_frame != NONE) {
         const struct frame *frame = &device->frames[log->open_frame];
-        return frame->position + round_to_blocks(device, frame->used);
+        return frame->position + open_bytes(device, frame);
     }
     return log->extent == NONE && log->head_offset == 0
                ? log->stable
@@ -378,9 +394,9 @@ uint64_t loglet_free_bytes(const struct loglet *log)
     uint32_t rest = log->extent == NONE ? 0 : end - log->head_offset;
 
     if (log->open_frame != NONE) {
-        rest -= round_to_blocks(device, device->frames[log->open_frame].used);
+        rest -= open_bytes(device, &device->frames[log->open_frame]);
     }
-    return payload_bytes(device, rest) + extents_available(log) * payload_bytes(device, end);
+    return payload_bytes(device, rest) + log_extents_available(log) * payload_bytes(device, end);
 }
 
 status_t loglet_trim(struct loglet *log, log_position_t position)

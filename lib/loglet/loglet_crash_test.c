@@ -17,6 +17,8 @@ static const struct rig_shape shapes[] = {
 #define SHAPES (sizeof shapes / sizeof shapes[0])
 #define RECORDS_MAX 200000u
 #define RECORD_BYTES_MAX 150000u
+#define LENT 64u /* more than can be under way */
+#define LENT_BYTES (160u * 1024u)
 
 struct model {
     struct rig rig;
@@ -27,6 +29,8 @@ struct model {
     uint64_t cuts;
     log_position_t *positions; /* of record n */
     uint8_t *scratch;
+    uint8_t *lent; /* pages that the drive takes by reference, used in turn */
+    uint32_t lent_next;
 };
 
 static uint32_t record_size(uint32_t n)
@@ -163,6 +167,28 @@ static void trim_to(struct model *model, uint32_t n)
     model->first = n;
 }
 
+/* Every third record whose size allows it leaves its last pages where they lie, for good: what the
+ * drive takes by reference must not change, so those pages are made anew for each record. */
+static status_t append_record(struct model *model, uint32_t n)
+{
+    struct loglet *log = model->rig.log;
+    log_position_t *position = &model->positions[n];
+    uint32_t bytes = record_size(n);
+    uint32_t first = bytes % PAGE_BYTES;
+    uint8_t *lent;
+
+    if (n % 3u != 0 || bytes < PAGE_BYTES || bytes - first > loglet_page_bytes_max(log) ||
+        first > LOGLET_PAGE_FIRST_BYTES_MAX) {
+        struct loglet_piece pieces[2] = {{model->scratch, 4}, {model->scratch + 4, bytes - 4u}};
+        return loglet_append(log, pieces, 2, position);
+    }
+    lent = model->lent + (size_t)(model->lent_next++ % LENT) * LENT_BYTES;
+    memcpy(lent, model->scratch + first, bytes - first);
+    struct loglet_piece head = {model->scratch, first};
+    struct loglet_piece pages = {lent, bytes - first};
+    return loglet_append_pages(log, &head, &pages, 1, position);
+}
+
 static void append_some(struct model *model)
 {
     struct rig *rig = &model->rig;
@@ -170,9 +196,7 @@ static void append_some(struct model *model)
 
     for (uint32_t i = 0; i < count; i++) {
         make_record(model->next, model->scratch);
-        struct loglet_piece pieces[2] = {{model->scratch, 4},
-                                         {model->scratch + 4, record_size(model->next) - 4u}};
-        status_t status = loglet_append(rig->log, pieces, 2, &model->positions[model->next]);
+        status_t status = append_record(model, model->next);
         if (status == STATUS_FULL) {
             acknowledge(model);
             uint32_t held = model->acknowledged - model->first;
@@ -211,6 +235,7 @@ static void model_init(struct model *model, const struct rig_shape *shape)
     model->rig.fake.any_order = true;
     model->positions = calloc(RECORDS_MAX, sizeof *model->positions);
     model->scratch = malloc(RECORD_BYTES_MAX);
+    model->lent = aligned_alloc(PAGE_BYTES, (size_t)LENT * LENT_BYTES);
 }
 
 static void model_free(struct model *model)
@@ -218,6 +243,7 @@ static void model_free(struct model *model)
     rig_free(&model->rig);
     free(model->positions);
     free(model->scratch);
+    free(model->lent);
 }
 
 TEST(random_cuts)

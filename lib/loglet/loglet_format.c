@@ -156,9 +156,10 @@ void frame_encode(const struct frame_header *header, uint8_t bytes[FRAME_HEADER_
     store_le32(bytes + 56, header->body_bytes);
     store_le32(bytes + 60, header->continued_bytes);
     store_le16(bytes + 64, header->record_count);
-    store_le16(bytes + 66, 0);
-    store_le32(bytes + 68, 0);
-    store_le32(bytes + 72, header->body_crc);
+    store_le16(bytes + 66, header->page_offset);
+    store_le32(bytes + 68, header->page_bytes);
+    memcpy(bytes + 72, header->digest, FRAME_DIGEST_BYTES);
+    store_le32(bytes + 88, 0);
     store_le32(bytes + FRAME_CRC_AT, crc32c(0, bytes, FRAME_CRC_AT));
 }
 
@@ -179,8 +180,20 @@ bool frame_decode(const uint8_t bytes[FRAME_HEADER_BYTES], struct frame_header *
     header->body_bytes = load_le32(bytes + 56);
     header->continued_bytes = load_le32(bytes + 60);
     header->record_count = load_le16(bytes + 64);
-    header->body_crc = load_le32(bytes + 72);
-    return header->body_bytes <= FRAME_BYTES_MAX - FRAME_HEADER_BYTES &&
+    header->page_offset = load_le16(bytes + 66);
+    header->page_bytes = load_le32(bytes + 68);
+    memcpy(header->digest, bytes + 72, FRAME_DIGEST_BYTES);
+    if ((header->flags & FRAME_PAGED) != 0) {
+        return header->page_offset <= FRAME_HEAD_BYTES_MAX &&
+               header->page_offset >= FRAME_HEADER_BYTES && header->page_offset % 512u == 0 &&
+               header->body_bytes <= header->page_offset - FRAME_HEADER_BYTES &&
+               header->page_bytes <= FRAME_BYTES_MAX - FRAME_HEAD_BYTES_MAX &&
+               header->page_bytes % PAGE_BYTES == 0 && header->continued_bytes == 0 &&
+               header->record_count <= FRAME_RECORDS_MAX &&
+               (header->flags & (FRAME_CONTINUES | FRAME_OPEN_END)) == 0;
+    }
+    return header->page_offset == 0 && header->page_bytes == 0 &&
+           header->body_bytes <= FRAME_BYTES_MAX - FRAME_HEAD_BYTES_MAX - FRAME_HEADER_BYTES &&
            header->continued_bytes <= header->body_bytes &&
            header->record_count <= FRAME_RECORDS_MAX;
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 /*
- * The on-disk format, version 1 (docs/storage-format.md): encoding, decoding and checking of
+ * The on-disk format, version 2 (docs/storage-format.md): encoding, decoding and checking of
  * superblocks and frame headers. Pure functions over bytes; all integers are little-endian.
  */
 #ifndef LIB_LOGLET_FORMAT_H
@@ -9,7 +9,7 @@
 #include <hallows/status.h>
 #include <hallows/types.h>
 
-#define FORMAT_VERSION 1u
+#define FORMAT_VERSION 2u
 #define SUPER_BYTES 4096u
 #define SUPER_LOGS 16u
 #define SUPER_NAME_BYTES 32u
@@ -18,8 +18,10 @@
 #define SUPER_AREA_BYTES 131072u
 #define PLAIN_DATA_OFFSET 1048576u
 
-#define FRAME_HEADER_BYTES 80u
-#define FRAME_BYTES_MAX 131072u
+#define FRAME_HEADER_BYTES 96u
+#define FRAME_BYTES_MAX (131072u + 4096u) /* a head and 32 pages */
+#define FRAME_HEAD_BYTES_MAX 4096u
+#define FRAME_DIGEST_BYTES 16u
 #define RECORD_HEADER_BYTES 8u
 #define RECORD_ALIGNMENT 8u
 #define FRAME_RECORDS_MAX 512u /* record numbers fit below the smallest block */
@@ -33,7 +35,8 @@ enum super_flags {
 };
 enum frame_flags {
     FRAME_CONTINUES = 1u << 0, /* begins with the rest, or a part, of the record before */
-    FRAME_OPEN_END = 1u << 1   /* its last record goes on in the next frame */
+    FRAME_OPEN_END = 1u << 1,  /* its last record goes on in the next frame */
+    FRAME_PAGED = 1u << 2      /* a head of entries, and the records' pages behind it */
 };
 
 struct super_log {
@@ -79,11 +82,13 @@ struct frame_header {
     uint64_t stable_sequence;
     uint32_t log_id;
     uint32_t epoch;
-    uint32_t body_bytes;
+    uint32_t body_bytes; /* behind the header; of a PAGED frame only those of the head */
     uint32_t continued_bytes;
-    uint32_t body_crc;
+    uint32_t page_bytes;   /* PAGED: of all pages */
+    uint16_t page_offset;  /* PAGED: where they begin */
     uint16_t record_count; /* that begin in this frame */
     uint16_t flags;
+    uint8_t digest[FRAME_DIGEST_BYTES]; /* of the pages and the body (loglet_digest.h) */
 };
 
 void frame_encode(const struct frame_header *header, uint8_t bytes[FRAME_HEADER_BYTES]);

@@ -4,6 +4,7 @@
 #define LIB_LOGLET_INTERNAL_H
 
 #include "lib/loglet/loglet.h"
+#include "lib/loglet/loglet_digest.h"
 #include "lib/loglet/loglet_format.h"
 
 #define likely(condition) __builtin_expect(!!(condition), 1)
@@ -51,6 +52,9 @@ struct frame {
     uint32_t capacity; /* bytes */
     uint32_t blocks;   /* once closed */
     uint32_t continued_bytes;
+    uint32_t page_bytes; /* PAGED: by reference, behind the head */
+    uint16_t head_start; /* PAGED: of the head in the frame's memory; it ends with the page */
+    uint16_t pieces;     /* PAGED: in the list that follows the head's page */
     uint16_t record_count;
     uint8_t flags;
     uint8_t state;
@@ -58,8 +62,18 @@ struct frame {
     uint8_t log;
 };
 
+/* What the open PAGED frame can still take as it stands; all 0 when there is none. */
+struct paged_room {
+    uint8_t *entry;            /* where the next entry goes */
+    struct block_piece *piece; /* the last one, the head's included */
+    uint32_t head_bytes;
+    uint32_t page_bytes;
+    uint32_t pieces;
+};
+
 struct loglet {
     struct loglet_device *device;
+    struct paged_room room;
     struct loglet_counters counters;
     status_t state;
     uint32_t index;
@@ -78,6 +92,7 @@ struct loglet {
     log_position_t stable; /* frames before this position are durable */
     uint64_t stable_sequence;
     log_position_t tail;
+    struct digest digest;  /* of the open frame's pages */
     uint32_t scan_epoch;   /* recovery: frames from `stable` on have at least this epoch */
     struct super_log info; /* as in the superblock; tail and stable are set when it is written */
 };
@@ -120,7 +135,9 @@ struct loglet_device {
     bool zoned;
     bool formatted;
     bool format_wanted;
+    bool fast_digest;
     uint32_t frame_bytes; /* largest frame that is written here */
+    uint32_t pages_max;   /* of a PAGED frame */
     uint32_t frame_count;
     uint32_t free_frame; /* list */
     uint32_t free_frames;
@@ -208,6 +225,12 @@ static inline uint8_t *frame_memory(const struct loglet_device *device, uint32_t
     return device->frame_memory + (size_t)frame * LOGLET_FRAME_BYTES;
 }
 
+/* The pieces of a PAGED frame, behind the page that its head lies in. */
+static inline struct block_piece *frame_pieces(const struct loglet_device *device, uint32_t frame)
+{
+    return (struct block_piece *)(void *)(frame_memory(device, frame) + PAGE_BYTES);
+}
+
 /* ---- loglet.c ---- */
 void device_fail(struct loglet_device *device, status_t why);
 /* Queues one request; sent by device_flush_requests, or when the batch is full. False: the drive's
@@ -221,7 +244,13 @@ void job_start(struct loglet_device *device, struct loglet_job *job, uint64_t bl
 
 /* ---- loglet_append.c ---- */
 void log_init(struct loglet_device *device, uint32_t index);
+/* Opens a frame where the head is; the caller has seen that a frame and an extent are free. */
+void log_start_frame(struct loglet *log, uint8_t flags);
 void log_close_frame(struct loglet *log);
+/* Extents that the log can still get. */
+uint32_t log_extents_available(const struct loglet *log);
+/* ---- loglet_pages.c ---- */
+void log_finish_pages(struct loglet *log, struct frame_header *header);
 uint32_t extent_find(const struct loglet_device *device, uint32_t log, uint64_t sequence);
 void extent_release(struct loglet_device *device, uint32_t extent);
 

@@ -6,7 +6,6 @@
  * follow in the extent, it may begin the log's next extent.
  */
 #include "lib/base/bytes.h"
-#include "lib/base/crc32c.h"
 #include "lib/base/endian.h"
 #include "lib/loglet/loglet_internal.h"
 
@@ -125,6 +124,21 @@ static bool go_to_next_extent(struct loglet_reader *reader)
     return true;
 }
 
+static bool body_is_whole(const struct loglet_reader *reader, const struct frame_header *header,
+                          const uint8_t *bytes)
+{
+    bool fast = reader->log->device->fast_digest;
+    uint8_t result[FRAME_DIGEST_BYTES];
+    struct digest digest;
+
+    digest_begin(&digest);
+    if (header->page_bytes != 0) {
+        digest_add(&digest, fast, bytes + header->page_offset, header->page_bytes);
+    }
+    digest_end(&digest, fast, bytes + FRAME_HEADER_BYTES, header->body_bytes, result);
+    return memcmp(result, header->digest, sizeof result) == 0;
+}
+
 /* Takes the frame whose first byte is at `at` in the buffer. OK, AGAIN (more is being read), or
  * CORRUPT for one that is not valid. */
 static status_t take_frame(struct loglet_reader *reader, uint32_t at, uint32_t offset, uint32_t end)
@@ -136,7 +150,9 @@ static status_t take_frame(struct loglet_reader *reader, uint32_t at, uint32_t o
     if (!frame_decode(bytes, &header) || !is_expected(reader, &header)) {
         return STATUS_CORRUPT;
     }
-    uint32_t total = FRAME_HEADER_BYTES + header.body_bytes;
+    bool paged = (header.flags & FRAME_PAGED) != 0;
+    uint32_t body_end = FRAME_HEADER_BYTES + header.body_bytes;
+    uint32_t total = paged ? header.page_offset + header.page_bytes : body_end;
     uint32_t rounded = (total + block_bytes - 1u) & ~(block_bytes - 1u);
     if (rounded > end - offset) {
         return STATUS_CORRUPT;
@@ -145,7 +161,7 @@ static status_t take_frame(struct loglet_reader *reader, uint32_t at, uint32_t o
         refill(reader, offset, rounded, end);
         return STATUS_AGAIN;
     }
-    if (crc32c(0, bytes + FRAME_HEADER_BYTES, header.body_bytes) != header.body_crc) {
+    if (!body_is_whole(reader, &header, bytes)) {
         return STATUS_CORRUPT;
     }
     bool continues = (header.flags & FRAME_CONTINUES) != 0;
@@ -155,7 +171,12 @@ static status_t take_frame(struct loglet_reader *reader, uint32_t at, uint32_t o
     reader->sequence = header.sequence + 1u;
     reader->epoch = header.epoch;
     reader->at = at + FRAME_HEADER_BYTES;
-    reader->end = at + total;
+    reader->end = at + body_end;
+    reader->paged = paged;
+    reader->pages_at = at + header.page_offset;
+    reader->pages_end = at + total;
+    reader->pages_due = 0;
+    reader->head_at = reader->at;
     reader->frame_end = at + rounded;
     reader->continued = continues ? header.continued_bytes : 0;
     reader->record_count = header.record_count;
@@ -264,11 +285,72 @@ static status_t begin_record(struct loglet_reader *reader, struct loglet_fragmen
     return wanted ? STATUS_OK : STATUS_AGAIN;
 }
 
+static bool pages_wanted(const struct loglet_reader *reader)
+{
+    return reader->record >= reader->start && !reader->scanning;
+}
+
+/* The pages of a record of a PAGED frame, whose first bytes were passed. AGAIN: not wanted. */
+static status_t give_pages(struct loglet_reader *reader, struct loglet_fragment *fragment)
+{
+    uint32_t bytes = reader->pages_due;
+
+    reader->at = reader->pages_at;
+    if (pages_wanted(reader)) {
+        fill_fragment(reader, fragment, bytes);
+    }
+    reader->pages_at += bytes;
+    reader->pages_due = 0;
+    return pages_wanted(reader) ? STATUS_OK : STATUS_AGAIN;
+}
+
+/* The next entry of a PAGED frame. AGAIN: no bytes of it here, or not wanted. */
+static status_t begin_paged(struct loglet_reader *reader, struct loglet_fragment *fragment)
+{
+    uint32_t at = reader->head_at;
+
+    if (reader->end - at < RECORD_HEADER_BYTES) {
+        return STATUS_CORRUPT;
+    }
+    uint32_t first = load_le32(reader->buffer + at);
+    uint32_t pages = load_le32(reader->buffer + at + 4);
+    uint32_t room = reader->end - at - RECORD_HEADER_BYTES;
+    uint32_t padded = (first + RECORD_ALIGNMENT - 1u) & ~(RECORD_ALIGNMENT - 1u);
+    if (first > room || padded > room || pages > reader->pages_end - reader->pages_at) {
+        return STATUS_CORRUPT;
+    }
+    reader->at = at + RECORD_HEADER_BYTES;
+    reader->head_at = reader->at + padded;
+    reader->record = reader->frame + reader->index;
+    reader->index++;
+    reader->total = first + pages;
+    reader->offset = 0;
+    reader->pages_due = pages;
+    if (first == 0 && pages != 0) {
+        return STATUS_AGAIN;
+    }
+    if (pages_wanted(reader)) {
+        fill_fragment(reader, fragment, first);
+    }
+    reader->offset = first;
+    return pages_wanted(reader) ? STATUS_OK : STATUS_AGAIN;
+}
+
+static status_t next_piece(struct loglet_reader *reader, struct loglet_fragment *fragment)
+{
+    if (reader->paged) {
+        return reader->pages_due != 0 ? give_pages(reader, fragment)
+                                      : begin_paged(reader, fragment);
+    }
+    return reader->continued != 0 ? continue_record(reader, fragment)
+                                  : begin_record(reader, fragment);
+}
+
 static status_t next_in_frame(struct loglet_reader *reader, struct loglet_fragment *fragment)
 {
-    while (reader->continued != 0 || reader->index < reader->record_count) {
-        status_t status = reader->continued != 0 ? continue_record(reader, fragment)
-                                                 : begin_record(reader, fragment);
+    while (reader->continued != 0 || reader->pages_due != 0 ||
+           reader->index < reader->record_count) {
+        status_t status = next_piece(reader, fragment);
         if (status != STATUS_AGAIN) {
             return status;
         }

@@ -90,6 +90,11 @@ void log_send(struct loglet *log, time_ns_t now_ns)
                 request.block += device->zoned ? 0 : offset >> device->block->block_shift;
                 request.blocks = frame->blocks;
                 request.data = frame_memory(device, log->unsent);
+                if ((frame->flags & FRAME_PAGED) != 0) {
+                    request.flags |= BLOCK_VECTORED;
+                    request.pieces = frame->pieces;
+                    request.data = frame_pieces(device, log->unsent);
+                }
             }
             if (!device_request(device, &request, now_ns)) {
                 return;

@@ -93,6 +93,21 @@ void rig_settle(struct rig *rig)
     }
 }
 
+static status_t wait_durable(struct rig *rig, log_position_t position)
+{
+    loglet_commit(rig->log, rig->now_ns);
+    for (uint32_t i = 0; i < TURNS_MAX && !rig->fake.off; i++) {
+        if (position < loglet_durable(rig->log)) {
+            return STATUS_OK;
+        }
+        if (loglet_state(rig->log) != STATUS_OK) {
+            return loglet_state(rig->log);
+        }
+        rig_turn(rig, 8);
+    }
+    return STATUS_TIMED_OUT;
+}
+
 status_t rig_append(struct rig *rig, const void *data, size_t bytes, log_position_t *position)
 {
     struct loglet_piece piece = {data, bytes};
@@ -106,17 +121,21 @@ status_t rig_append(struct rig *rig, const void *data, size_t bytes, log_positio
     if (status != STATUS_OK) {
         return status;
     }
-    loglet_commit(rig->log, rig->now_ns);
-    for (uint32_t i = 0; i < TURNS_MAX && !rig->fake.off; i++) {
-        if (*position < loglet_durable(rig->log)) {
-            return STATUS_OK;
-        }
-        if (loglet_state(rig->log) != STATUS_OK) {
-            return loglet_state(rig->log);
-        }
+    return wait_durable(rig, *position);
+}
+
+status_t rig_append_pages(struct rig *rig, struct loglet_piece first, const void *pages,
+                          uint32_t count, log_position_t *position)
+{
+    struct loglet_piece piece = {pages, (size_t)count * PAGE_BYTES};
+    status_t status = loglet_append_pages(rig->log, &first, &piece, 1, position);
+
+    for (uint32_t i = 0; status == STATUS_WOULD_BLOCK && i < TURNS_MAX && !rig->fake.off; i++) {
+        loglet_commit(rig->log, rig->now_ns);
         rig_turn(rig, 8);
+        status = loglet_append_pages(rig->log, &first, &piece, 1, position);
     }
-    return STATUS_TIMED_OUT;
+    return status != STATUS_OK ? status : wait_durable(rig, *position);
 }
 
 status_t rig_read(struct rig *rig, log_position_t position,

@@ -37,6 +37,9 @@ status_t rig_log(struct rig *rig, const char *name, uint64_t capacity_bytes);
 status_t rig_close(struct rig *rig);
 /* Appends and waits until durable. */
 status_t rig_append(struct rig *rig, const void *data, size_t bytes, log_position_t *position);
+/* The same by reference: `first`, then `count` pages at `pages`. */
+status_t rig_append_pages(struct rig *rig, struct loglet_piece first, const void *pages,
+                          uint32_t count, log_position_t *position);
 /* Runs until nothing is outstanding or the power is off. */
 void rig_settle(struct rig *rig);
 /* Reads from `position` on, whole records to `take`; returns the reader's last status (NOT_FOUND at

@@ -31,6 +31,7 @@ struct bench {
     struct loglet_device *device;
     struct loglet *log;
     uint64_t busy_ticks;
+    uint64_t put_ticks, commit_ticks; /* of them, stages of an append; the rest is completion */
 };
 
 static struct bench bench;
@@ -47,6 +48,25 @@ static void print_figure(const char *name, uint64_t operations)
                                 bench.busy_ticks / operations);
 
     log_text(line, length);
+}
+
+static void print_stage(const char *name, const char *stage, uint64_t ticks, uint64_t operations)
+{
+    char line[LOG_LINE_BYTES];
+    size_t length =
+        format_text(line, sizeof(line), "BENCH %s.%s %lu instr\n", name, stage, ticks / operations);
+
+    log_text(line, length);
+}
+
+/* An append, and its stages: into the frame, the frame to the drive, its completion. */
+static void print_append(const char *name, uint64_t operations)
+{
+    print_figure(name, operations);
+    print_stage(name, "put", bench.put_ticks, operations);
+    print_stage(name, "commit", bench.commit_ticks, operations);
+    print_stage(name, "complete", bench.busy_ticks - bench.put_ticks - bench.commit_ticks,
+                operations);
 }
 
 /* ---- Drive -----------------------------------------------------------------------------------*/
@@ -182,21 +202,38 @@ static status_t open_log(struct dma_pool *pool)
 }
 
 /* One batch of `count` records, appended, committed, and polled until it is durable. */
-static status_t append_batch(uint32_t count, time_ns_t limit)
+static status_t append_batch(uint32_t count, bool by_reference, time_ns_t limit)
 {
-    struct loglet_piece piece = {bench.data.base, APPEND_BYTES};
+    struct loglet_piece pieces[DEPTH_MAX];
+    log_position_t positions[DEPTH_MAX];
     log_position_t last = 0;
+    uint32_t taken;
     uint64_t before = clock_ticks();
 
     for (uint32_t i = 0; i < count; i++) {
-        status_t status = loglet_append(bench.log, &piece, 1, &last);
+        pieces[i] = (struct loglet_piece){bench.data.base + (size_t)i * APPEND_BYTES, APPEND_BYTES};
+    }
+    if (by_reference) {
+        status_t status = loglet_append_batch(bench.log, pieces, count, &taken, positions);
+
+        if (status != STATUS_OK) {
+            return status;
+        }
+        last = positions[count - 1u];
+    }
+    for (uint32_t i = 0; i < count && !by_reference; i++) {
+        status_t status = loglet_append(bench.log, &pieces[i], 1, &last);
 
         if (status != STATUS_OK) {
             return status;
         }
     }
+    uint64_t put = clock_ticks();
     loglet_commit(bench.log, clock_ns_at(&bench.info->time, before));
-    bench.busy_ticks += clock_ticks() - before;
+    uint64_t committed = clock_ticks();
+    bench.put_ticks += put - before;
+    bench.commit_ticks += committed - put;
+    bench.busy_ticks += committed - before;
     while (loglet_durable(bench.log) <= last) {
         before = clock_ticks();
         time_ns_t now = clock_ns_at(&bench.info->time, before);
@@ -210,13 +247,15 @@ static status_t append_batch(uint32_t count, time_ns_t limit)
     return STATUS_OK;
 }
 
-static status_t append_batches(uint32_t count)
+static status_t append_batches(uint32_t count, bool by_reference)
 {
-    status_t status = append_batch(count, now_ns() + WAIT_NS); /* warm */
+    status_t status = append_batch(count, by_reference, now_ns() + WAIT_NS); /* warm */
 
     bench.busy_ticks = 0;
+    bench.put_ticks = 0;
+    bench.commit_ticks = 0;
     for (uint32_t i = 0; i < APPEND_BATCHES && status == STATUS_OK; i++) {
-        status = append_batch(count, now_ns() + WAIT_NS);
+        status = append_batch(count, by_reference, now_ns() + WAIT_NS);
     }
     return status;
 }
@@ -243,9 +282,14 @@ static status_t run(void)
         status = open_log(&pool);
     }
     for (uint32_t count = 1; count <= DEPTH_MAX && status == STATUS_OK; count *= DEPTH_MAX) {
-        status = append_batches(count);
+        status = append_batches(count, true);
         if (status == STATUS_OK) {
-            print_figure(count == 1 ? "log-append-1" : "log-append-32",
+            print_append(count == 1 ? "log-append-1" : "log-append-32",
+                         (uint64_t)APPEND_BATCHES * count);
+            status = append_batches(count, false);
+        }
+        if (status == STATUS_OK) {
+            print_figure(count == 1 ? "log-append-copy-1" : "log-append-copy-32",
                          (uint64_t)APPEND_BATCHES * count);
         }
     }
