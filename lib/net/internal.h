@@ -85,6 +85,16 @@ enum tcp_flag {
     TCP_FLAG_FORCE_SEND = 1u << 17,   /* window probe: send whatever fits, at least one byte */
     TCP_FLAG_HALF_OPEN = 1u << 18,    /* counted in the listener's backlog */
     TCP_FLAG_FREE_DUE = 1u << 19,     /* closed; the active pass frees it */
+    TCP_FLAG_NAGLE = 1u << 20,        /* hold back parts of segments while data is in flight */
+};
+
+/* RFC 9438; windows in bytes. */
+struct cubic {
+    time_ns_t epoch;      /* when this congestion avoidance began; 0: not yet */
+    uint32_t window_max;  /* just before the last reduction */
+    uint32_t inflection;  /* time from the epoch to window_max, in ticks of 2^20 ns */
+    uint32_t window_reno; /* what Reno would have */
+    uint32_t origin;      /* window_max, or the window at the epoch when that is larger */
 };
 
 struct tcp_connection {
@@ -164,6 +174,7 @@ struct tcp_connection {
     uint64_t bytes_out;
     uint64_t retransmits;
     time_ns_t opened;
+    struct cubic cubic;
     struct ipv6_ends v6; /* when remote_address is a tag */
 };
 
@@ -174,6 +185,7 @@ struct tcp_listener {
     uint32_t backlog;
     uint32_t half_open_count;
     uint16_t port;
+    time_ns_t cookies_until; /* cookies sent before are good until then */
 };
 
 struct udp_socket {
@@ -256,6 +268,7 @@ struct net_stack {
     uint32_t send_buffers_max;    /* buffers in one send queue */
     uint32_t receive_buffers_max; /* buffers in one receive queue */
     uint8_t receive_shift;
+    uint8_t congestion;  /* enum stack_congestion */
     uint64_t wheel_tick; /* every slot before this tick has been run */
     uint64_t wheel_bits[TCP_WHEEL_SLOTS / 64u];
     struct list wheel[TCP_WHEEL_SLOTS];
@@ -456,6 +469,9 @@ void tcp_run_active(struct net_stack *stack);
 
 /* tcp_input.c, tcp_open.c, tcp_ack.c */
 void tcp_input(struct net_stack *stack, const struct ipv4_packet *ip);
+/* The connection that the segment opens by acknowledging a SYN cookie; NULL: it does not. */
+struct tcp_connection *tcp_accept_cookie(struct net_stack *stack,
+                                         const struct tcp_segment *segment);
 void tcp_input_listen(struct net_stack *stack, const struct tcp_segment *segment);
 void tcp_input_syn_sent(struct tcp_connection *c, const struct tcp_segment *segment);
 /* True: the connection is now established and goes on with the segment. */
@@ -467,6 +483,23 @@ void tcp_icmp_unreachable(struct net_stack *stack, struct tcp_ends ends, uint8_t
 /* False: the segment must be dropped. */
 bool tcp_ack_input(struct tcp_connection *c, const struct tcp_segment *segment);
 void tcp_ack_advance(struct tcp_connection *c, const struct tcp_segment *segment);
+
+/* tcp_cookie.c */
+struct tcp_syn_options {
+    uint32_t mss;
+    bool sack, timestamps, scaled;
+    uint8_t window_scale;
+    uint32_t timestamp, timestamp_echo;
+};
+/* Answers a SYN that there is no room for; remembers nothing of it. */
+void tcp_cookie_answer(struct net_stack *stack, struct tcp_listener *listener,
+                       const struct tcp_segment *segment, struct tcp_ends ends);
+/* Whether the segment acknowledges such an answer; then *syn is what the SYN had said. */
+bool tcp_cookie_check(struct net_stack *stack, const struct tcp_listener *listener,
+                      const struct tcp_segment *segment, struct tcp_segment *syn);
+/* A SYN-ACK to the segment's sender, for no connection. */
+void tcp_send_syn_ack(struct net_stack *stack, const struct tcp_segment *segment, uint32_t sequence,
+                      const struct tcp_syn_options *options);
 
 /* tcp_receive.c */
 void tcp_receive_data(struct tcp_connection *c, const struct tcp_segment *segment);
@@ -535,7 +568,7 @@ uint32_t sack_bytes(const struct tcp_connection *c);
  * device or the pool holds it up. */
 bool sack_output(struct tcp_connection *c);
 
-/* tcp_congestion.c: NewReno (RFC 5681, RFC 6582). */
+/* tcp_congestion.c: NewReno (RFC 5681, RFC 6582), CUBIC (RFC 9438). */
 void congestion_init(struct tcp_connection *c);
 void congestion_acked(struct tcp_connection *c, uint32_t bytes);
 void congestion_recovery_start(struct tcp_connection *c);

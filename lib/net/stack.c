@@ -4,7 +4,7 @@
 #include "lib/net/internal.h"
 
 #define DEFAULT_CONNECTIONS 1024u
-#define CONNECTIONS_MAX 65536u
+#define CONNECTIONS_MAX (1u << 20)
 #define DEFAULT_QUEUE_BYTES (256u * 1024u)
 #define QUEUE_BYTES_MIN 4096u
 #define QUEUE_BYTES_MAX (1u << 29)
@@ -74,6 +74,7 @@ static void stack_take_sizes(struct net_stack *stack, const struct stack_config 
     uint32_t quarter = stack->pool->buffer_count / 4u;
 
     stack->connections_max = connections_of(config);
+    stack->congestion = (uint8_t)config->congestion;
     stack->receive_window_bytes =
         config->receive_window_bytes != 0 ? config->receive_window_bytes : DEFAULT_QUEUE_BYTES;
     stack->send_queue_bytes =

@@ -67,14 +67,20 @@ enum stack_ipv6_mode {
     STACK_IPV6_STATIC /* a link-local address and the configured one */
 };
 
+enum stack_congestion {
+    STACK_CUBIC,  /* RFC 9438 */
+    STACK_NEWRENO /* RFC 5681 */
+};
+
 struct stack_config {
     struct netdev *dev;
     uint32_t connections; /* TCP connections, half-open and TIME-WAIT included; 0: 1024 */
     uint32_t
         receive_window_bytes;  /* most data a connection holds for the application; 0: 256 KiB */
     uint32_t send_queue_bytes; /* most unacknowledged and unsent data a connection; 0: 256 KiB */
-    uint32_t reserve_buffers;  /* pool buffers that queued data never takes (they are for receiving
-                                  and for acknowledgements); 0: a quarter of the pool, at most 256 */
+    enum stack_congestion congestion;
+    uint32_t reserve_buffers; /* pool buffers that queued data never takes (they are for receiving
+                                 and for acknowledgements); 0: a quarter of the pool, at most 256 */
     uint8_t secret[16]; /* unpredictable; keys sequence numbers, hashes and transaction numbers */
     /* The static alternative; address IPV4_ANY starts DHCP instead. */
     ipv4_t address;
@@ -201,7 +207,9 @@ status_t ipv6_parse(const char *text, struct ipv6_address *address,
     X(tcp_reset_in, "connections ended by the peer's reset")                                       \
     X(tcp_reset_out, "resets sent")                                                                \
     X(tcp_timed_out, "connections given up")                                                       \
-    X(tcp_syn_dropped, "connection requests dropped: backlog or table full, or refused")           \
+    X(tcp_syn_dropped, "connection requests dropped: table full, or refused")                      \
+    X(tcp_syn_cookies_sent, "SYNs answered without keeping anything: the backlog was full")        \
+    X(tcp_syn_cookies_taken, "connections opened by such an answer's acknowledgement")             \
     X(tcp_retransmits, "segments sent again")                                                      \
     X(tcp_timeouts, "retransmission timeouts")                                                     \
     X(tcp_fast_retransmits, "losses found by duplicate acknowledgements")                          \
@@ -266,10 +274,11 @@ struct tcp_ops {
     void (*on_closed)(struct tcp_connection *connection, void *user, status_t reason);
 };
 
-/* Accepts connections to `port` on this stack's address. At most `backlog` (1..) are half-open at a
- * time. `ops` stays the caller's and must outlive the listener; every function but on_connected is
- * needed. IN_USE: the port has a listener; NO_MEMORY: STACK_LISTENERS_MAX are in use;
- * INVALID_ARGUMENT: port or backlog 0. */
+/* Accepts connections to `port` on this stack's addresses. At most `backlog` (1..) are half-open at
+ * a time; further ones are answered by SYN cookies (RFC 4987), which cost no memory. `ops` stays
+ * the caller's and must outlive the listener; every function but on_connected is needed. IN_USE:
+ * the port has a listener; NO_MEMORY: STACK_LISTENERS_MAX are in use; INVALID_ARGUMENT: port or
+ * backlog 0. */
 status_t tcp_listen(struct net_stack *stack, uint16_t port, uint32_t backlog,
                     const struct tcp_ops *ops, void *user) HALLOWS_MUST_CHECK;
 /* Stops listening; half-open connections of that port are reset, open ones live on. NOT_FOUND. */
@@ -328,6 +337,9 @@ void tcp_abort(struct tcp_connection *connection);
 
 void tcp_set_user(struct tcp_connection *connection, void *user);
 void *tcp_user(const struct tcp_connection *connection);
+/* Nagle's rule (RFC 9293, 3.7.4): on, a part of a segment waits while something is unacknowledged.
+ * Off at first: what was queued by the end of a poll goes out with it. */
+void tcp_set_nagle(struct tcp_connection *connection, bool on);
 /* Probes a silent peer after `idle` ns, and gives up after 5 probes 10 s apart; 0: never. */
 void tcp_set_keepalive(struct tcp_connection *connection, time_ns_t idle);
 

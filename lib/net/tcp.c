@@ -118,6 +118,14 @@ void *tcp_user(const struct tcp_connection *c)
     return c->user;
 }
 
+void tcp_set_nagle(struct tcp_connection *c, bool on)
+{
+    c->flags = on ? c->flags | TCP_FLAG_NAGLE : c->flags & ~(uint32_t)TCP_FLAG_NAGLE;
+    if (!on && c->state != TCP_CLOSED) {
+        tcp_activate(c);
+    }
+}
+
 void tcp_set_keepalive(struct tcp_connection *c, time_ns_t idle)
 {
     c->keepalive_idle = idle;

@@ -282,6 +282,9 @@ void tcp_input(struct net_stack *stack, const struct ipv4_packet *ip)
         tcp_finish(c, STATUS_OK);
         c = NULL;
     }
+    if (c == NULL && (segment.flags & (TCP_ACK | TCP_SYN | TCP_RST)) == TCP_ACK) {
+        c = tcp_accept_cookie(stack, &segment);
+    }
     if (c == NULL) {
         tcp_input_listen(stack, &segment);
     } else if (c->state == TCP_SYN_SENT) {

@@ -147,11 +147,44 @@ status_t tcp_connect(struct net_stack *stack, const struct tcp_connect_request *
     return STATUS_OK;
 }
 
-/* Makes room in a full backlog: the oldest half-open connection goes. */
-static void evict_half_open(struct net_stack *stack, struct tcp_listener *listener)
+/* A connection of the listener in SYN-RECEIVED from the peer's SYN; NULL: the table is full. */
+static struct tcp_connection *accept_syn(struct net_stack *stack, struct tcp_listener *listener,
+                                         const struct tcp_segment *syn, struct tcp_ends ends)
 {
-    stack->counters.tcp_syn_dropped++;
-    tcp_finish(LIST_MEMBER(listener->half_open.next, struct tcp_connection, age), STATUS_CANCELLED);
+    struct tcp_connection *c = tcp_allocate(stack, ends);
+
+    if (c == NULL) {
+        stack->counters.tcp_syn_dropped++;
+        return NULL;
+    }
+    c->ops = listener->ops;
+    c->listener = (uint8_t)(listener - stack->listeners);
+    c->state = TCP_SYN_RECEIVED;
+    prepare_syn(c, ends);
+    take_syn(c, syn);
+    take_first_window(c, syn, syn->window);
+    return c;
+}
+
+struct tcp_connection *tcp_accept_cookie(struct net_stack *stack, const struct tcp_segment *segment)
+{
+    struct tcp_ends ends = {.remote_address = segment->ip->source,
+                            .remote_port = segment->source_port,
+                            .local_port = segment->destination_port,
+                            .v6 = ipv6_ends_of(segment->ip)};
+    struct tcp_listener *listener = tcp_find_listener(stack, ends.local_port);
+    struct tcp_segment syn;
+
+    if (listener == NULL || !tcp_cookie_check(stack, listener, segment, &syn)) {
+        return NULL;
+    }
+    struct tcp_connection *c = accept_syn(stack, listener, &syn, ends);
+    if (c != NULL) {
+        c->iss = c->snd_una = segment->acknowledgment - 1u;
+        c->snd_nxt = c->snd_max = c->send_end = segment->acknowledgment;
+        c->flags &= ~(uint32_t)TCP_FLAG_SEND_SYN;
+    }
+    return c;
 }
 
 void tcp_input_listen(struct net_stack *stack, const struct tcp_segment *segment)
@@ -175,19 +208,13 @@ void tcp_input_listen(struct net_stack *stack, const struct tcp_segment *segment
         return;
     }
     if (listener->half_open_count >= listener->backlog) {
-        evict_half_open(stack, listener);
-    }
-    struct tcp_connection *c = tcp_allocate(stack, ends);
-    if (c == NULL) {
-        stack->counters.tcp_syn_dropped++;
+        tcp_cookie_answer(stack, listener, segment, ends);
         return;
     }
-    c->ops = listener->ops;
-    c->listener = (uint8_t)(listener - stack->listeners);
-    c->state = TCP_SYN_RECEIVED;
-    prepare_syn(c, ends);
-    take_syn(c, segment);
-    take_first_window(c, segment, segment->window);
+    struct tcp_connection *c = accept_syn(stack, listener, segment, ends);
+    if (c == NULL) {
+        return;
+    }
     c->flags |= TCP_FLAG_HALF_OPEN;
     listener->half_open_count++;
     list_append(&listener->half_open, &c->age);

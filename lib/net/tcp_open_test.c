@@ -106,21 +106,88 @@ TEST(a_reset_ends_a_half_open_connection)
     stop();
 }
 
-TEST(a_full_backlog_drops_the_oldest)
+/* Ten SYNs at a backlog of four; `got` is the answer to the last one, which kept nothing. */
+static void flood(void)
 {
     start();
     for (unsigned i = 0; i < 10; i++) {
         s.peer_port = (uint16_t)(40000u + i);
         script_send(&s, TCP_SYN, 0);
-        CHECK(script_expect(&s, &got));
+        EXPECT(TCP_SYN | TCP_ACK, got.sequence, s.seq + 1u, 0);
     }
     CHECK_EQ(stack_connections(s.stack), 4);
-    CHECK_EQ(stack_counters(s.stack)->tcp_syn_dropped, 6);
+    CHECK_EQ(stack_counters(s.stack)->tcp_syn_cookies_sent, 6);
+}
+
+TEST(a_full_backlog_answers_with_cookies)
+{
+    flood();
+    s.seq++;
+    s.ack = got.sequence + 1u;
+    script_send(&s, TCP_ACK, 7);
+    CHECK_EQ(s.accepted, 1);
+    CHECK_EQ(s.received, 7);
+    CHECK_EQ(stack_counters(s.stack)->tcp_syn_cookies_taken, 1);
+    CHECK_EQ(tcp_segment_bytes(s.c), 536);
+    tcp_abort(s.c);
+    stop();
+}
+
+TEST(a_cookie_remembers_the_options)
+{
+    /* MSS 1452, SACK, timestamps, window scale 9. */
+    static const uint8_t offers[] = {2, 4, 5, 0xac, 4, 2, 8, 10, 0, 0,
+                                     3, 9, 0, 0,    0, 0, 1, 3,  3, 9};
+    uint8_t answer[12] = {1, 1, 8, 10, 0, 0, 3, 10};
+
+    flood();
+    s.options = offers;
+    s.option_bytes = sizeof offers;
+    s.peer_port = 50000;
+    script_send(&s, TCP_SYN, 0);
+    EXPECT(TCP_SYN | TCP_ACK, got.sequence, s.seq + 1u, 0);
+    CHECK(got.has_timestamps && got.sack_permitted && got.has_window_scale);
+    CHECK_EQ(got.timestamp_echo, 0x309);
+    CHECK(!seq_after(got.timestamp, tcp_timestamp_now(s.stack)));
+    CHECK(tcp_timestamp_now(s.stack) - got.timestamp < 128u);
+    store_be32(answer + 8, got.timestamp);
+    s.options = answer;
+    s.option_bytes = sizeof answer;
     s.seq++;
     s.ack = got.sequence + 1u;
     script_send(&s, TCP_ACK, 0);
     CHECK_EQ(s.accepted, 1);
-    tcp_abort(s.c);
+    if (s.c != NULL) {
+        CHECK_EQ(s.c->send_shift, 9);
+        CHECK_EQ(tcp_segment_bytes(s.c), 1440 - 12);
+        CHECK((s.c->flags & TCP_FLAG_SACK) != 0);
+        tcp_abort(s.c);
+    }
+    stop();
+}
+
+TEST(made_up_and_old_cookies_open_nothing)
+{
+    struct tcp_segment reset;
+
+    flood();
+    s.seq++;
+    for (unsigned bit = 0; bit < 32; bit++) {
+        s.ack = (got.sequence ^ 1u << bit) + 1u;
+        script_send(&s, TCP_ACK, 0);
+        CHECK(script_expect(&s, &reset));
+        CHECK_EQ(reset.flags, TCP_RST);
+    }
+    s.ack = got.sequence + 1u;
+    s.seq++; /* another peer sequence */
+    script_send(&s, TCP_ACK, 0);
+    s.seq--;
+    CHECK_EQ(s.accepted, 0);
+    sim_run(s.sim, 130u * NS_PER_S); /* the half-open ones have gone */
+    s.count = 0;
+    script_send(&s, TCP_ACK, 0);
+    CHECK_EQ(s.accepted, 0);
+    EXPECT(TCP_RST, s.ack, 0, 0);
     stop();
 }
 

@@ -193,35 +193,68 @@ void tcp_send_reset_for(struct net_stack *stack, const struct tcp_segment *segme
     tcp_emit_segment(stack, &header, &emit);
 }
 
-/* MSS, then what this side offers or the peer offered too. Returns the bytes written. */
-static uint32_t write_syn_options(const struct tcp_connection *c, uint8_t *at)
+/* Returns the bytes written. */
+static uint32_t write_syn_options(const struct tcp_syn_options *options, uint8_t *at)
 {
     uint8_t *start = at;
 
-    store_be32(at, (uint32_t)TCP_OPTION_MSS << 24 | 4u << 16 |
-                       tcp_own_mss(c->stack, c->remote_address));
+    store_be32(at, (uint32_t)TCP_OPTION_MSS << 24 | 4u << 16 | options->mss);
     at += 4;
-    if ((c->flags & TCP_FLAG_SACK) != 0) {
+    if (options->sack) {
         store_be32(at, (uint32_t)TCP_OPTION_NOP << 24 | (uint32_t)TCP_OPTION_NOP << 16 |
                            TCP_OPTION_SACK_PERMITTED << 8 | 2u);
         at += 4;
     }
-    if ((c->flags & TCP_FLAG_TIMESTAMPS) != 0) {
-        write_timestamps(c, at);
+    if (options->timestamps) {
+        store_be32(at, TCP_TIMESTAMPS_WORD);
+        store_be32(at + 4, options->timestamp);
+        store_be32(at + 8, options->timestamp_echo);
         at += TCP_TIMESTAMPS_BYTES;
     }
-    if ((c->flags & TCP_FLAG_WINDOW_SCALE) != 0) {
+    if (options->scaled) {
         store_be32(at, (uint32_t)TCP_OPTION_NOP << 24 | (uint32_t)TCP_OPTION_WINDOW_SCALE << 16 |
-                           3u << 8 | c->receive_shift);
+                           3u << 8 | options->window_scale);
         at += 4;
     }
     return (uint32_t)(at - start);
 }
 
+/* Puts the options where the headers of a SYN go. */
+static void place_syn_options(const struct net_stack *stack, struct tcp_emit *emit,
+                              const struct tcp_syn_options *options)
+{
+    uint8_t *at = netbuf_data(stack->pool, emit->buffer) + STACK_HEADROOM_BYTES - 40u;
+
+    emit->option_bytes = write_syn_options(options, at);
+    emit->offset = STACK_HEADROOM_BYTES - 40u + emit->option_bytes;
+}
+
+static uint32_t syn_window(const struct net_stack *stack)
+{
+    return stack->receive_window_bytes < 0xffffu ? stack->receive_window_bytes : 0xffffu;
+}
+
+void tcp_send_syn_ack(struct net_stack *stack, const struct tcp_segment *segment, uint32_t sequence,
+                      const struct tcp_syn_options *options)
+{
+    struct tcp_header header = {.remote_address = segment->ip->source,
+                                .v6 = ipv6_ends_of(segment->ip),
+                                .source_port = segment->destination_port,
+                                .destination_port = segment->source_port,
+                                .acknowledgment = segment->sequence + 1u,
+                                .window = (uint16_t)syn_window(stack)};
+    struct tcp_emit emit = {.sequence = sequence, .flags = TCP_SYN | TCP_ACK};
+
+    if (tcp_empty_segment(stack, &emit)) {
+        place_syn_options(stack, &emit, options);
+        tcp_emit_segment(stack, &header, &emit);
+    }
+}
+
 static void tcp_send_syn(struct tcp_connection *c)
 {
     struct net_stack *stack = c->stack;
-    uint32_t window = stack->receive_window_bytes < 0xffffu ? stack->receive_window_bytes : 0xffffu;
+    uint32_t window = syn_window(stack);
     struct tcp_header header = {.remote_address = c->remote_address,
                                 .v6 = &c->v6,
                                 .source_port = c->local_port,
@@ -239,9 +272,15 @@ static void tcp_send_syn(struct tcp_connection *c)
         c->last_ack_sent = c->rcv_nxt;
         c->rcv_adv = c->rcv_nxt + window;
     }
-    uint8_t *options = netbuf_data(stack->pool, emit.buffer) + STACK_HEADROOM_BYTES - 40u;
-    emit.option_bytes = write_syn_options(c, options);
-    emit.offset = STACK_HEADROOM_BYTES - 40u + emit.option_bytes;
+    /* What this side offers, or the peer offered too. */
+    struct tcp_syn_options options = {.mss = tcp_own_mss(stack, c->remote_address),
+                                      .sack = (c->flags & TCP_FLAG_SACK) != 0,
+                                      .timestamps = (c->flags & TCP_FLAG_TIMESTAMPS) != 0,
+                                      .scaled = (c->flags & TCP_FLAG_WINDOW_SCALE) != 0,
+                                      .window_scale = c->receive_shift,
+                                      .timestamp = tcp_timestamp_now(stack),
+                                      .timestamp_echo = c->timestamp_recent};
+    place_syn_options(stack, &emit, &options);
     c->flags &= ~(uint32_t)(TCP_FLAG_SEND_SYN | TCP_FLAG_ACK_NOW);
     if (c->snd_max == c->iss) {
         c->snd_nxt = c->snd_max = c->iss + 1u;
@@ -370,7 +409,9 @@ static uint32_t sendable_bytes(const struct tcp_connection *c, uint32_t remainin
     uint32_t usable = by_peer < by_network ? by_peer : by_network;
     uint32_t wanted = remaining < c->mss ? remaining : c->mss;
     if (usable >= wanted) {
-        return wanted;
+        bool waits = (c->flags & (TCP_FLAG_NAGLE | TCP_FLAG_FIN_QUEUED)) == TCP_FLAG_NAGLE &&
+                     wanted < c->mss && in_flight != 0;
+        return waits ? 0 : wanted;
     }
     bool worthwhile = usable == by_peer && usable >= c->snd_wnd_max / 2u;
     return worthwhile || (c->flags & TCP_FLAG_FORCE_SEND) != 0 ? usable : 0;
