@@ -119,7 +119,11 @@ $(BUILD)/$(1)/%.S.o: %.S
 	$$(call say,CC,$$<)
 	$$(Q)$$(CC) $(2) -c $$< -o $$@
 endef
-$(eval $(call compile_rules,kernel-obj,$(KERNEL_FLAGS)))
+# Entry code has saved the user's registers, so the functions that only it calls (and those that only
+# they call) need not save any.
+ENTRY_FLAGS := -fomit-frame-pointer -fcall-used-rbx -fcall-used-r12 -fcall-used-r13 -fcall-used-r14 -fcall-used-r15
+$(BUILD)/kernel-obj/kernel/fastpath.c.o $(BUILD)/kernel-obj/kernel/syscall.c.o: ENTRY := $(ENTRY_FLAGS)
+$(eval $(call compile_rules,kernel-obj,$(KERNEL_FLAGS) $$(ENTRY)))
 $(eval $(call compile_rules,cell-obj,$(CELL_FLAGS)))
 $(eval $(call compile_rules,host-obj,$(HOST_FLAGS)))
 # These define the very functions that the compiler would call in their place.

@@ -14,14 +14,15 @@
 
 #include "kernel/state.h"
 
-/* The current thread made a system call (hallows/syscall.h). Precondition: k->current not NIL. */
-void kernel_syscall(struct kernel *k);
-/* The common ipc_call and ipc_reply_recv straight from entry code, which has saved the caller's
- * registers but arg0 and arg1, given here. `to`: what runs now, registers complete, `index`
- * its index; or NULL: nothing was done but to save those two, kernel_syscall_slow is to do it. */
+/* The current thread made a system call (hallows/syscall.h). `t` is that
+ * thread. */
+void kernel_syscall(struct kernel *k, struct thread *t);
+/* The common ipc_call and ipc_reply_recv, straight from entry code, which still has arg0 and arg1
+ * at hand. `to`: what runs now, and its index; or NULL: nothing was done, it is a matter for
+ * kernel_syscall_slow. */
 struct fast_switch {
     struct thread *to;
-    uint64_t index;
+    uint32_t index;
 };
 struct fast_switch kernel_call_fast(uint64_t arg0, uint64_t info, struct thread *t,
                                     struct kernel *k);

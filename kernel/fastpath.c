@@ -10,9 +10,6 @@
 #include "kernel/object/cap.h"
 #include "kernel/sched.h"
 
-/* Leaf functions, called from entry code alone: a frame of their own would say nothing. */
-#define FAST __attribute__((optimize("omit-frame-pointer")))
-
 /* Host tests check everything themselves. */
 #if defined(HALLOWS_DEBUG) && !defined(HALLOWS_HOST)
 #define CHECK_AFTER_CALLS true
@@ -90,14 +87,7 @@ static inline void message_give(const struct thread *from, struct thread *to, ui
     }
 }
 
-/* Not the short way: the registers that entry code left to this function go where the slow way
- * looks for them. */
-static inline struct fast_switch not_fast(struct thread *t, uint64_t arg0, uint64_t info)
-{
-    t->registers.arg0 = arg0;
-    t->registers.arg1 = info;
-    return (struct fast_switch){NULL, NIL};
-}
+#define NOT_FAST ((struct fast_switch){NULL, NIL})
 
 /* The timer has to be set too. Apart, so that the common way needs no stack. */
 static __attribute__((noinline)) struct fast_switch finish_slowly(struct kernel *k)
@@ -107,33 +97,33 @@ static __attribute__((noinline)) struct fast_switch finish_slowly(struct kernel 
 }
 
 /* Requires: nothing. Changes: as ipc_call where the server waits and is not below the caller; else
- * only the caller's arg0 and arg1, which are as given. */
-FAST struct fast_switch kernel_call_fast(uint64_t arg0, uint64_t info, struct thread *t,
-                                         struct kernel *k)
+ * nothing. */
+struct fast_switch kernel_call_fast(uint64_t arg0, uint64_t info, struct thread *t,
+                                    struct kernel *k)
 {
     const struct slot *slot = fast_find(k, t, arg0, OBJECT_ENDPOINT, RIGHT_SEND);
 
     if (slot == NULL || !plain(info)) {
-        return not_fast(t, arg0, info);
+        return NOT_FAST;
     }
     struct endpoint *endpoint = endpoint_at(k, (endpoint_ix){slot->object});
     thread_ix server = endpoint->head;
     if (server.n == NIL) {
-        return not_fast(t, arg0, info);
+        return NOT_FAST;
     }
     struct thread *to = thread_at(k, server);
     /* Nobody ready is above the caller, so nobody is above a server that is not below it. */
     if (to->state != THREAD_RECEIVING || to->flags != 0 || to->priority < t->priority) {
-        return not_fast(t, arg0, info);
+        return NOT_FAST;
     }
     /* Committed. */
     reply_ix reply = to->reply;
     thread_ix next = to->next;
     endpoint->head = next;
-    if (next.n != NIL) {
-        thread_at(k, next)->previous = (thread_ix){NIL};
-    } else {
+    if (LIKELY(next.n == NIL)) {
         endpoint->tail = (thread_ix){NIL};
+    } else {
+        thread_at(k, next)->previous = (thread_ix){NIL};
     }
     message_give(t, to, slot->badge, info);
     to->blocked_on = NIL;
@@ -152,50 +142,51 @@ FAST struct fast_switch kernel_call_fast(uint64_t arg0, uint64_t info, struct th
 }
 
 /* Requires: nothing. Changes: as ipc_reply_recv where the reply object holds a caller that waits,
- * nobody ready is above it and no message waits at the endpoint; else as kernel_call_fast. */
-FAST struct fast_switch kernel_reply_recv_fast(uint64_t arg0, uint64_t info, struct thread *t,
-                                               struct kernel *k)
+ * nobody ready is above it and no message waits at the endpoint; else nothing. */
+struct fast_switch kernel_reply_recv_fast(uint64_t arg0, uint64_t info, struct thread *t,
+                                          struct kernel *k)
 {
     const struct slot *slot = fast_find(k, t, arg0, OBJECT_ENDPOINT, RIGHT_RECEIVE);
 
     if (slot == NULL || !plain(info) || t->bound.n != NIL) {
-        return not_fast(t, arg0, info);
+        return NOT_FAST;
     }
     const struct slot *with = fast_find(k, t, t->registers.result >> 32, OBJECT_REPLY, RIGHT_SEND);
     if (with == NULL) {
-        return not_fast(t, arg0, info);
+        return NOT_FAST;
     }
     struct reply *reply = reply_at(k, (reply_ix){with->object});
     thread_ix caller = reply->thread;
     if (caller.n == NIL) {
-        return not_fast(t, arg0, info);
+        return NOT_FAST;
     }
     struct thread *to = thread_at(k, caller);
+    int32_t above = sched_top(k) - (int32_t)to->priority;
+    if (to->state != THREAD_REPLY_WAITING || to->flags != 0 || above > 0) {
+        return NOT_FAST;
+    }
     struct endpoint *endpoint = endpoint_at(k, (endpoint_ix){slot->object});
     thread_ix tail = endpoint->tail;
-    int32_t top = sched_top(k);
-    if (to->state != THREAD_REPLY_WAITING || to->flags != 0 || top > (int32_t)to->priority ||
-        (tail.n != NIL && thread_at(k, tail)->state != THREAD_RECEIVING)) {
-        return not_fast(t, arg0, info);
+    thread_ix self = k->current;
+    if (LIKELY(tail.n == NIL)) {
+        endpoint->head = self;
+    } else if (thread_at(k, tail)->state == THREAD_RECEIVING) {
+        thread_at(k, tail)->next = self;
+    } else {
+        return NOT_FAST;
     }
     /* Committed. */
-    thread_ix self = k->current;
+    endpoint->tail = self;
+    t->previous = tail;
+    t->blocked_on = slot->object;
     message_give(t, to, 0, info);
     to->reply = (reply_ix){NIL};
     to->state = THREAD_READY;
     t->state = THREAD_RECEIVING;
-    t->blocked_on = slot->object;
     t->reply = (reply_ix){with->object};
     reply->thread = self;
-    t->previous = tail;
-    endpoint->tail = self;
-    if (tail.n != NIL) {
-        thread_at(k, tail)->next = self;
-    } else {
-        endpoint->head = self;
-    }
     k->current = caller;
-    if (k->wheel.next != k->timer_armed || top == (int32_t)to->priority) {
+    if (k->wheel.next != k->timer_armed || above == 0) {
         return finish_slowly(k);
     }
     return (struct fast_switch){to, caller.n};
@@ -219,7 +210,7 @@ static inline bool fastpath_signal(struct kernel *k, struct thread *t)
 
 static inline bool fastpath_yield(struct kernel *k, struct thread *t)
 {
-    if (bit_get(k->ready_used, t->priority)) {
+    if (sched_shared(k, t)) {
         return false;
     }
     k->quantum_end = DEADLINE_NEVER; /* as sched_rotate does; nobody shares the priority */
@@ -270,9 +261,9 @@ static inline void syscall_way(struct kernel *k, struct thread *t)
     }
 }
 
-void kernel_syscall(struct kernel *k)
+void kernel_syscall(struct kernel *k, struct thread *t)
 {
-    syscall_way(k, thread_at(k, k->current));
+    syscall_way(k, t);
     if (CHECK_AFTER_CALLS) {
         invariants_check_some(k);
     }

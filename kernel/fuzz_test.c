@@ -357,7 +357,7 @@ static void step(struct kernel *k, uint64_t n)
     if (ipc && n % 4 == 0) {
         harness_compare_paths();
     } else {
-        kernel_syscall(k);
+        kernel_syscall(k, thread_at(k, k->current));
     }
     snprintf(what, sizeof(what), "call %u, step %llu", number, (unsigned long long)n);
     harness_check(what);

@@ -122,7 +122,7 @@ void sched_rotate(struct kernel *k)
 {
     struct thread *current = thread_at(k, k->current);
 
-    if (bit_get(k->ready_used, current->priority)) {
+    if (sched_shared(k, current)) {
         queue_push_back(k, k->current, current);
         k->current = k->ready[current->priority].head;
         queue_remove(k, thread_at(k, k->current));
@@ -156,8 +156,9 @@ void sched_finish_slow(struct kernel *k)
         sched_pick(k);
     }
     if (k->current.n != NIL) {
-        uint32_t priority = thread_at(k, k->current)->priority;
-        if (bit_get(k->ready_used, priority)) {
+        const struct thread *t = thread_at(k, k->current);
+        uint32_t priority = t->priority;
+        if (sched_shared(k, t)) {
             if (k->quantum_end == DEADLINE_NEVER || k->quantum_priority != priority) {
                 k->quantum_priority = priority;
                 k->quantum_end = arch_time_ns() + QUANTUM_NS;

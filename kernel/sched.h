@@ -29,12 +29,18 @@ static inline int32_t sched_top(const struct kernel *k)
     return k->ready_top;
 }
 
+/* Somebody is queued at the priority of `t`, which is current: so nobody is above. */
+static inline bool sched_shared(const struct kernel *k, const struct thread *t)
+{
+    return sched_top(k) == (int32_t)t->priority;
+}
+
 void sched_finish_slow(struct kernel *k);
 /* Ends every entry: there is a current thread if any is ready, and the timer is set. */
 static inline void sched_finish(struct kernel *k)
 {
     if (k->current.n != NIL && k->wheel.next == k->timer_armed &&
-        !bit_get(k->ready_used, thread_at(k, k->current)->priority)) {
+        !sched_shared(k, thread_at(k, k->current))) {
         return; /* alone at its priority, and the timer is right */
     }
     sched_finish_slow(k);

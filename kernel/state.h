@@ -159,8 +159,8 @@ struct fault {
 struct thread {
     /* -- first granule: scheduling -- */
     uint8_t state; /* enum thread_state */
+    uint8_t flags; /* enum thread_flags; beside state: the fast path asks for both at once */
     uint8_t priority;
-    uint8_t flags; /* enum thread_flags */
     uint8_t unused;
     uint32_t blocked_on; /* endpoint or notification */
     thread_ix next;      /* ready queue or endpoint queue */
@@ -401,7 +401,7 @@ static inline const struct slot *slot_or_header_at(struct kernel *k, table_ix t,
 {
     ASSERT(n == 0 || slot_index_ok(k, t.n + n));
     (void)k;
-    return arch_memory(granule_address(t.n + n));
+    return arch_memory(((uint64_t)t.n + n) << GRANULE_SHIFT);
 }
 
 #define DEFINE_ACCESSOR(name, TYPE)                                                                \

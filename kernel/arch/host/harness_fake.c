@@ -114,7 +114,7 @@ int64_t harness_call(const struct call *call)
     kernel_before = *k;
     memcpy(memory_before, host_memory, HARNESS_BYTES);
     memcpy(pages_before, pages, sizeof(pages));
-    kernel_syscall(k);
+    kernel_syscall(k, thread_at(k, k->current));
     harness_check("call");
     if (t->state != THREAD_READY && t->state != THREAD_INACTIVE) {
         return BLOCKED;
@@ -144,7 +144,7 @@ void harness_compare_paths(void)
     kernel_before = *k;
     machine_before = host_machine;
     memcpy(memory_before, host_memory, HARNESS_BYTES);
-    kernel_syscall(k);
+    kernel_syscall(k, thread_at(k, k->current));
     kernel_fast = *k;
     uint64_t timer_fast = host_machine.timer_ns;
     memcpy(memory_fast, host_memory, HARNESS_BYTES);

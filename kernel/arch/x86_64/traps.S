@@ -13,8 +13,7 @@
 
     .section .text.entry, "ax"
 
-/* ---- SYSCALL (SDM vol. 2): rcx = rip, r11 = rflags, stack is the user's -----------------------
- * rdi and rsi are arguments of the short way, which saves them when it is not the way to go. */
+/* ---- SYSCALL (SDM vol. 2): rcx = rip, r11 = rflags, stack is the user's ----------------------- */
     .balign 64
     .global syscall_entry
 syscall_entry:
@@ -35,15 +34,16 @@ syscall_entry:
     movq %r11, T_FLAGS(%rsp)
     movq %gs:CPU_USER_SP, %rcx
     movq %rcx, T_SP(%rsp)
+    movq %rax, T_RAX(%rsp)
+    movq %rdi, T_RDI(%rsp)
+    movq %rsi, T_RSI(%rsp)
 #ifndef HALLOWS_DEBUG                      /* a checked build asks invariants in kernel_syscall */
     cmpw $CALL_IPC_CALL, %ax
     je call_fast
     cmpw $CALL_IPC_REPLY_RECV, %ax
     je reply_recv_fast
 #endif
-    movq %rax, T_RAX(%rsp)
-    movq %rdi, T_RDI(%rsp)
-    movq %rsi, T_RSI(%rsp)
+    movq %rsp, %rsi
     movq $kernel_stack_top, %rsp
     movq $kernel_state, %rdi
     xorl %ebp, %ebp
@@ -58,7 +58,22 @@ user_return:
     cmpl %gs:CPU_LOADED_INDEX, %edx
     jne other_thread
     testb $ENTRY_FULL, T_ENTRY(%rax)
-    jnz return_full
+    jz return_by_sysret
+    jmp return_full
+
+/* rax, edx: the thread that runs next and its index. The common cases of thread_switch in switch.c:
+ * back by SYSRET, and neither side uses FS or GS base. */
+switch_to:
+    movl T_ENTRY(%rax), %ecx
+    orl %gs:CPU_LIVE, %ecx
+    jnz switch_live
+1:  movq %rax, %gs:CPU_LOADED
+    movl %edx, %gs:CPU_LOADED_INDEX
+    movq THREAD_ROOT(%rax), %rcx
+    cmpq %gs:CPU_ROOT, %rcx
+    je return_by_sysret
+    movq %rcx, %gs:CPU_ROOT
+    movq %rcx, %cr3
 return_by_sysret:
     movq T_IP(%rax), %rcx
     movq T_FLAGS(%rax), %r11
@@ -82,7 +97,6 @@ return_by_sysret:
 call_fast:
     movq %rsp, %rdx
     movq $kernel_state, %rcx
-    movq %rax, T_RAX(%rsp)
     movq $kernel_stack_top, %rsp
     call kernel_call_fast
     testq %rax, %rax
@@ -101,36 +115,24 @@ other_thread:
     shlq $6, %rax
     movabsq $PHYSICAL_WINDOW, %rcx
     addq %rcx, %rax                        # the thread
-/* rax, edx: the thread that runs next and its index. The common cases of thread_switch in switch.c:
- * back by SYSRET, and neither side uses FS or GS base. */
-switch_to:
-    movl T_ENTRY(%rax), %ecx
-    orl %gs:CPU_LIVE, %ecx
-    jnz 2f
-1:  movq %rax, %gs:CPU_LOADED
-    movl %edx, %gs:CPU_LOADED_INDEX
-    movq THREAD_ROOT(%rax), %rcx
-    cmpq %gs:CPU_ROOT, %rcx
-    je return_by_sysret
-    movq %rcx, %gs:CPU_ROOT
-    movq %rcx, %cr3
-    jmp return_by_sysret
-2:  cmpl $LIVE_FPU, %ecx
-    je 3f
-    cmpl $ENTRY_FPU, %ecx
-    jne switch_slowly
-    clts                                   # its own FPU state is there
-    movl $LIVE_FPU, %gs:CPU_LIVE
-    jmp 1b
-3:  movq %gs:CPU_CR0_FPU_OFF, %rcx         # somebody else's is
+    jmp switch_to
+
+switch_live:
+    cmpl $LIVE_FPU, %ecx
+    jne 2f
+    movq %gs:CPU_CR0_FPU_OFF, %rcx         # somebody else's FPU state is there
     movq %rcx, %cr0
     movl $0, %gs:CPU_LIVE
+    jmp 1b
+2:  cmpl $ENTRY_FPU, %ecx
+    jne switch_slowly
+    clts                                   # its own is
+    movl $LIVE_FPU, %gs:CPU_LIVE
     jmp 1b
 
 reply_recv_fast:
     movq %rsp, %rdx
     movq $kernel_state, %rcx
-    movq %rax, T_RAX(%rsp)
     movq $kernel_stack_top, %rsp
     call kernel_reply_recv_fast
     testq %rax, %rax
