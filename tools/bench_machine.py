@@ -8,7 +8,8 @@ Each source returns text with `BENCH NAME VALUE UNIT` lines; the group's name go
 A figure of the network or the key-value server is all guest instructions of the measured requests,
 kernel and user (counted by bench/plugin), less the rounds of the cell's event loop that found
 nothing to do (its own account in /status.json), divided by the requests. The wake-ups between
-requests are therefore in it. `NAME.rate` is requests a second of wall-clock time on this host.
+requests are therefore in it. `NAME.rate` is requests a second of wall-clock time on
+this host, `NAME.STAGE` the part of one stage (bench_stages.py), counted in a run without idle polling.
 """
 
 import json
@@ -17,6 +18,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import bench_stages
 import build
 import vm
 
@@ -48,7 +50,7 @@ class Loaded:
 
     status = False  # whether the guest tells its own account of time in /status.json
 
-    def __init__(self, machine, folder, ready, nic="virtio"):
+    def __init__(self, machine, folder, ready, nic="virtio", ranges=None):
         """`machine` lacks its NIC and the counting plugin; `folder` is removed at the end."""
         self.folder = folder
         base = Path(folder.name)
@@ -60,7 +62,8 @@ class Loaded:
         machine.netdev = f"dgram,id=net0,{ends}"
         machine.icount = True
         machine.icount_sleep = True  # else the idle guest's timers run as fast as they can
-        machine.extra += ["-plugin", f"{COUNT_PLUGIN},socket={self.count}"]
+        machine.extra += ["-plugin", f"{COUNT_PLUGIN},socket={self.count}"
+                          + (f",ranges={ranges}" if ranges else "")]
         self.vm = vm.Vm(machine)
 
     def __enter__(self):
@@ -109,16 +112,21 @@ class LoadedSystem(Loaded):
 
     status = True
 
-    def __init__(self, system_file, cell, nic="virtio", disk=False):
+    def __init__(self, system_file, cell, nic="virtio", disk=False, functions=False):
         folder = tempfile.TemporaryDirectory(prefix="hallows-bench-")
         base = Path(folder.name)
         settings = [(cell, key, value) for key, value in STATIC_ADDRESS]
+        if functions:  # count functions, not polling
+            settings.append((cell, "poll_us", "0"))
         _, bundle_path = build.make_bundle(ROOT / system_file, settings, output=base / "bundle")
         if disk:
             vm.make_disk(base / "disk")
         machine = vm.Machine(kernel=build.KERNEL, bundle=bundle_path,
                              disk=base / "disk" if disk else None)
-        super().__init__(machine, folder, vm.READY, nic)
+        ranges = base / "ranges" if functions else None
+        if functions:
+            bench_stages.write_ranges(ranges, cell)
+        super().__init__(machine, folder, vm.READY, nic, ranges)
 
     def measure(self, name, mode, requests, **options):
         """BENCH lines for `requests` of one kind."""
@@ -127,31 +135,47 @@ class LoadedSystem(Loaded):
         return (f"BENCH {name} {report['instructions']:.0f} instr\n"
                 f"BENCH {name}.rate {report['requests_per_second']:.0f} req/s\n")
 
+    def measure_stages(self, name, mode, requests, **options):
+        """BENCH lines for the stages of such a request."""
+        print(f"  {name}, stages", file=sys.stderr, flush=True)
+        report = self.report(name, mode, requests, **options)
+        return "".join(f"BENCH {name}.{stage} {count:.0f} instr\n"
+                       for stage, count in bench_stages.stages(report).items())
+
 
 def bench_tools():
     """Builds the host's side."""
     build.make("all", *(str(path.relative_to(ROOT)) for path in (COUNT_PLUGIN, LOADGEN)))
 
 
+def _rows(system_file, cell, disk, rows):
+    """Every row on a system of its own kind, then the stages of those with many outstanding."""
+    bench_tools()
+    with LoadedSystem(system_file, cell, disk=disk) as system:
+        text = "".join(system.measure(*row, **options) for row, options in rows)
+    with LoadedSystem(system_file, cell, disk=disk, functions=True) as system:
+        return text + "".join(system.measure_stages(*row, **options)
+                              for row, options in rows if options)
+
+
 def network():
     """UDP and TCP echo on virtio-net."""
-    bench_tools()
-    with LoadedSystem("systems/echo/system.toml", "echo") as system:
-        return (system.measure("udp-echo-1", "udp-echo", 10000)
-                + system.measure("udp-echo-32", "udp-echo", 40000, outstanding=32)
-                + system.measure("tcp-echo-1", "tcp-echo", 10000)
-                + system.measure("tcp-echo-32", "tcp-echo", 40000, outstanding=32))
+    return _rows("systems/echo/system.toml", "echo", False, [
+        (("udp-echo-1", "udp-echo", 10000), {}),
+        (("udp-echo-32", "udp-echo", 40000), {"outstanding": 32}),
+        (("tcp-echo-1", "tcp-echo", 10000), {}),
+        (("tcp-echo-32", "tcp-echo", 40000), {"outstanding": 32}),
+    ])
 
 
 def kvstore():
     """GET and SET against the reference system."""
-    bench_tools()
-    with LoadedSystem("systems/reference/system.toml", "kvstore", disk=True) as system:
-        return (system.measure("get-1", "kv-get", 10000)
-                + system.measure("set-1", "kv-set", 5000)
-                + system.measure("get-32", "kv-get", 40000, outstanding=32)
-                + system.measure("get-pipeline-16", "kv-get", 80000, outstanding=32,
-                                 pipeline=16))
+    return _rows("systems/reference/system.toml", "kvstore", True, [
+        (("get-1", "kv-get", 10000), {}),
+        (("set-1", "kv-set", 5000), {}),
+        (("get-32", "kv-get", 40000), {"outstanding": 32}),
+        (("get-pipeline-16", "kv-get", 80000), {"outstanding": 32, "pipeline": 16}),
+    ])
 
 
 def _console(machine, end, seconds):

@@ -11,7 +11,7 @@
 struct count {
     uint64_t kernel;
     uint64_t user;
-    char line[2048]; /* the plugin's whole answer */
+    char line[65536]; /* the plugin's whole answer */
 };
 
 /* Connects to the plugin's socket; prints what failed and exits. */
@@ -19,5 +19,8 @@ void count_open(const char *path);
 bool count_is_open(void);
 /* Totals now; exits when the plugin does not answer. */
 void count_ask(struct count *count);
+/* Prints what was counted between two answers, by the names of the plugin's ranges, as the members
+ * of a JSON object: "NAME": N, ... */
+void count_print_ranges(const struct count *before, const struct count *after);
 
 #endif

@@ -429,7 +429,7 @@ static void settle_count(struct count *count)
     if (!count_is_open()) {
         return;
     }
-    struct count before;
+    static struct count before;
     count_ask(count);
     for (int tries = 0; tries < 100; tries++) {
         before = *count;
@@ -481,6 +481,9 @@ static void report(uint64_t elapsed_ns, const struct sample *before, const struc
     if (count_is_open()) {
         printf(", \"kernel_instructions\": %" PRIu64 ", \"user_instructions\": %" PRIu64,
                after->count.kernel - before->count.kernel, after->count.user - before->count.user);
+        printf(", \"ranges\": {");
+        count_print_ranges(&before->count, &after->count);
+        printf("}");
     }
     if (before->status != NULL) {
         printf(", \"status_before\": %s, \"status_after\": %s", before->status, after->status);
@@ -523,8 +526,8 @@ int main(int argc, char **argv)
     }
     run_phase(options.warm_up, deadline);
 
-    struct sample before;
-    struct sample after;
+    static struct sample before;
+    static struct sample after;
     load.latency_ns = calloc(options.requests, sizeof(uint64_t));
     settle_count(&before.count);
     take_status(&before, options.status, deadline);

@@ -2,11 +2,12 @@
 /*
  * QEMU TCG plugin: counts executed guest instructions, and tells them to whoever asks.
  *
- *   -plugin build/bench/count.so,socket=PATH[,range=NAME:LOW:HIGH]...
+ *   -plugin build/bench/count.so,socket=PATH[,ranges=FILE]
  *
  * The plugin listens on the Unix stream socket PATH. Each byte that a client writes is answered by
  * one line: "kernel N user N [NAME N]..." (decimal, totals since the start). `kernel` is what ran
- * in the upper half of the address space, `user` the rest; each range counts [LOW, HIGH), hex.
+ * in the upper half of the address space, `user` the rest. FILE has lines "LOW HIGH NAME" (hex,
+ * [LOW, HIGH), ascending, not overlapping); ranges of the same name are counted together.
  * Counts are exact for a halted guest; for a running one they are those of some recent instant.
  *
  * Debian packages no header for plugins, so the few declarations needed stand here. They follow the
@@ -26,8 +27,9 @@
 
 #define PLUGIN_EXPORT __attribute__((visibility("default")))
 #define PLUGIN_API_VERSION 4
-#define RANGES_MAX 24
-#define LINE_BYTES 2048
+#define RANGES_MAX 4096
+#define NAMES_MAX 1024
+#define LINE_BYTES 65536
 
 typedef uint64_t qemu_plugin_id_t;
 struct qemu_plugin_tb;
@@ -58,14 +60,17 @@ PLUGIN_EXPORT int qemu_plugin_install(qemu_plugin_id_t id, const struct qemu_inf
 struct counters {
     uint64_t kernel;
     uint64_t user;
-    uint64_t range[RANGES_MAX];
+    uint64_t named[NAMES_MAX];
 };
 
 struct range {
-    char name[40];
     uint64_t low;
     uint64_t high;
+    size_t name;
 };
+
+static char names[NAMES_MAX][40];
+static size_t name_count;
 
 static struct range ranges[RANGES_MAX];
 static size_t range_count;
@@ -75,6 +80,25 @@ static int listener = -1;
 static qemu_plugin_u64 entry(size_t offset)
 {
     return (qemu_plugin_u64){board, offset};
+}
+
+/* The range that holds the address, or NULL. */
+static const struct range *find_range(uint64_t address)
+{
+    size_t low = 0;
+    size_t high = range_count;
+
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        if (address >= ranges[middle].high) {
+            low = middle + 1;
+        } else if (address < ranges[middle].low) {
+            high = middle;
+        } else {
+            return &ranges[middle];
+        }
+    }
+    return NULL;
 }
 
 static void translate(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
@@ -90,12 +114,11 @@ static void translate(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
 
         qemu_plugin_register_vcpu_insn_exec_inline_per_vcpu(insn, QEMU_PLUGIN_INLINE_ADD_U64,
                                                             entry(side), 1);
-        for (size_t r = 0; r < range_count; r++) {
-            if (address >= ranges[r].low && address < ranges[r].high) {
-                qemu_plugin_register_vcpu_insn_exec_inline_per_vcpu(
-                    insn, QEMU_PLUGIN_INLINE_ADD_U64,
-                    entry(offsetof(struct counters, range) + r * sizeof(uint64_t)), 1);
-            }
+        const struct range *range = find_range(address);
+        if (range != NULL) {
+            qemu_plugin_register_vcpu_insn_exec_inline_per_vcpu(
+                insn, QEMU_PLUGIN_INLINE_ADD_U64,
+                entry(offsetof(struct counters, named) + range->name * sizeof(uint64_t)), 1);
         }
     }
 }
@@ -106,10 +129,10 @@ static size_t print_counts(char *line, size_t size)
                           qemu_plugin_u64_sum(entry(offsetof(struct counters, kernel))),
                           qemu_plugin_u64_sum(entry(offsetof(struct counters, user))));
 
-    for (size_t r = 0; r < range_count && length < (int)size - 80; r++) {
+    for (size_t n = 0; n < name_count && length < (int)size - 80; n++) {
         length += snprintf(
-            line + length, size - (size_t)length, " %s %" PRIu64, ranges[r].name,
-            qemu_plugin_u64_sum(entry(offsetof(struct counters, range) + r * sizeof(uint64_t))));
+            line + length, size - (size_t)length, " %s %" PRIu64, names[n],
+            qemu_plugin_u64_sum(entry(offsetof(struct counters, named) + n * sizeof(uint64_t))));
     }
     length += snprintf(line + length, size - (size_t)length, "\n");
     return (size_t)length;
@@ -123,7 +146,7 @@ static void *serve(void *unused)
         char byte;
 
         while (client >= 0 && read(client, &byte, 1) == 1) {
-            char line[LINE_BYTES];
+            static char line[LINE_BYTES];
             size_t length = print_counts(line, sizeof(line));
 
             if (send(client, line, length, MSG_NOSIGNAL) != (ssize_t)length) {
@@ -150,16 +173,40 @@ static bool listen_on(const char *path)
            listen(listener, 4) == 0;
 }
 
-static bool add_range(const char *text)
+/* Number of the name, new or known; NAMES_MAX when there is no room. */
+static size_t find_name(const char *name)
 {
-    struct range *range = &ranges[range_count];
+    size_t n = 0;
 
-    if (range_count == RANGES_MAX ||
-        sscanf(text, "%39[^:]:%" SCNx64 ":%" SCNx64, range->name, &range->low, &range->high) != 3) {
-        return false;
+    while (n < name_count && strcmp(names[n], name) != 0) {
+        n++;
     }
-    range_count++;
-    return true;
+    if (n == name_count && n < NAMES_MAX) {
+        snprintf(names[name_count++], sizeof(names[0]), "%s", name);
+    }
+    return n;
+}
+
+static bool read_ranges(const char *path)
+{
+    FILE *file = fopen(path, "re");
+    char line[160];
+    char name[sizeof(names[0])];
+    bool good = file != NULL;
+
+    while (good && fgets(line, sizeof(line), file) != NULL) {
+        struct range *range = &ranges[range_count];
+        good = range_count < RANGES_MAX &&
+               sscanf(line, "%" SCNx64 " %" SCNx64 " %39s", &range->low, &range->high, name) == 3 &&
+               range->low < range->high &&
+               (range_count == 0 || range->low >= ranges[range_count - 1].high) &&
+               (range->name = find_name(name)) < NAMES_MAX;
+        range_count++;
+    }
+    if (file != NULL) {
+        fclose(file);
+    }
+    return good;
 }
 
 int qemu_plugin_install(qemu_plugin_id_t id, const struct qemu_info_t *info, int argc, char **argv)
@@ -171,7 +218,7 @@ int qemu_plugin_install(qemu_plugin_id_t id, const struct qemu_info_t *info, int
     for (int i = 0; i < argc; i++) {
         if (strncmp(argv[i], "socket=", 7) == 0) {
             path = argv[i] + 7;
-        } else if (strncmp(argv[i], "range=", 6) != 0 || !add_range(argv[i] + 6)) {
+        } else if (strncmp(argv[i], "ranges=", 7) != 0 || !read_ranges(argv[i] + 7)) {
             fprintf(stderr, "count plugin: bad argument '%s'\n", argv[i]);
             return -1;
         }
