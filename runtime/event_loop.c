@@ -6,14 +6,18 @@
 
 /* How often a loop that never sleeps looks at its notification. */
 #define LOOK_INTERVAL_NS 1000000u
+/* A window below this is none. */
+#define WINDOW_MIN_NS 5000u
 
 void event_loop_init(struct event_loop *loop, const struct time_calibration *time,
-                     cap_slot_t notification, uint32_t spin_rounds)
+                     cap_slot_t notification, uint32_t window_max_ns)
 {
     *loop = (struct event_loop){
         .time = time,
         .notification = notification,
-        .spin_rounds = spin_rounds,
+        .window_max_ns = window_max_ns,
+        .window_ns = window_max_ns,
+        .mark = clock_ticks(),
     };
 }
 
@@ -78,6 +82,32 @@ static void sleep(struct event_loop *loop)
     loop->counters.sleep_ticks += clock_ticks() - before;
     loop->counters.sleeps++;
     disarm_first(loop, loop->source_count);
+    loop->mark = clock_ticks();
+}
+
+/* Work has come after `idle_ns` without: would polling have met it? */
+static void adapt(struct event_loop *loop, time_ns_t idle_ns)
+{
+    if (idle_ns <= loop->window_max_ns) {
+        loop->window_ns = loop->window_max_ns;
+    } else {
+        loop->window_ns = loop->window_ns / 2u >= WINDOW_MIN_NS ? loop->window_ns / 2u : 0;
+    }
+}
+
+static void end_of_work(struct event_loop *loop, time_ns_t now, uint64_t ticks)
+{
+    loop->counters.rounds++;
+    loop->counters.busy_ticks += ticks;
+    if (loop->idle) {
+        loop->idle = false;
+        adapt(loop, now - loop->worked_ns);
+    }
+    loop->worked_ns = now;
+    if (now >= loop->look_ns) {
+        loop->look_ns = now + LOOK_INTERVAL_NS;
+        take_word(loop, DEADLINE_NOW);
+    }
 }
 
 void event_loop_round(struct event_loop *loop)
@@ -89,21 +119,17 @@ void event_loop_round(struct event_loop *loop)
     for (uint32_t i = 0; i < loop->source_count; i++) {
         worked = loop->sources[i].poll(loop->sources[i].context, now) || worked;
     }
-    uint64_t ticks = clock_ticks() - before;
+    uint64_t after = clock_ticks();
+    uint64_t mark = loop->mark;
+    loop->mark = after;
     if (worked) {
-        loop->counters.rounds++;
-        loop->counters.busy_ticks += ticks;
-        loop->empty_in_a_row = 0;
-        if (now >= loop->look_ns) {
-            loop->look_ns = now + LOOK_INTERVAL_NS;
-            take_word(loop, DEADLINE_NOW);
-        }
+        end_of_work(loop, now, after - before);
         return;
     }
+    loop->idle = true;
     loop->counters.empty_rounds++;
-    loop->counters.spin_ticks += ticks;
-    if (loop->empty_in_a_row < loop->spin_rounds) {
-        loop->empty_in_a_row++;
+    loop->counters.spin_ticks += after - mark;
+    if (now - loop->worked_ns < loop->window_ns) {
         __builtin_ia32_pause();
         return;
     }

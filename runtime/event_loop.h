@@ -1,13 +1,18 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 /*
- * A cell's one loop: poll every source while there is work; when there is none, arm the sources'
- * wake-ups, sleep on the cell's notification until the next deadline, disarm, go on.
+ * A cell's one loop: poll every source while there is work and for a while after it; then arm the
+ * sources' wake-ups, sleep on the cell's notification until the next deadline, disarm, go on.
+ *
+ * How long it polls adapts: when work came within window_max_ns of the last, the whole window,
+ * because polling meets the next one without an interrupt; each pause that was longer halves it,
+ * down to sleeping at once, so that a lone timer or rare requests cost no polling.
  *
  * No wake-up is lost: a source's `arm` turns its interrupt or doorbell on, looks once more and says
  * so when work is there already. The notification word keeps signals that come before the wait.
  *
- * Accounting: TSC ticks of rounds that did work count as busy, of rounds that found nothing as
- * spinning, of the wait as asleep. "Busy instructions per request" is busy_ticks over requests.
+ * Accounting: TSC ticks of rounds that did work count as busy, of rounds that found nothing, with
+ * the way from the round before, as spinning, of the wait as asleep. "Busy instructions per
+ * request" is busy_ticks over requests.
  *
  * Thread rule: one thread, never re-entered.
  */
@@ -45,18 +50,25 @@ struct event_loop {
     const struct time_calibration *time;
     cap_slot_t notification;
     uint32_t source_count;
-    uint32_t spin_rounds; /* empty rounds before it sleeps */
-    uint32_t empty_in_a_row;
-    uint64_t events;   /* notification bits since event_loop_take_events */
-    time_ns_t look_ns; /* when a busy loop looks at the notification again */
+    uint32_t window_max_ns; /* [const] */
+    uint32_t window_ns;     /* it polls so long after the last work */
+    bool idle;              /* the last round found nothing */
+    time_ns_t worked_ns;    /* when work was last found */
+    uint64_t mark;          /* ticks at the end of the last round or sleep */
+    uint64_t events;        /* notification bits since event_loop_take_events */
+    time_ns_t look_ns;      /* when a busy loop looks at the notification again */
     struct event_counters counters;
     struct event_source sources[EVENT_SOURCES_MAX];
 };
 
-/* No sources yet. `time` stays the caller's. spin_rounds: empty rounds to go on polling before it
- * sleeps, 0 to sleep at once. */
+/* Longest polling of a cell that drives its devices itself. A cell whose work comes from other
+ * cells on its CPU takes 0: while it polls, they do not run. */
+#define EVENT_LOOP_WINDOW_NS 100000u
+#define EVENT_LOOP_WINDOW_MAX_NS 100000000u
+
+/* No sources yet. `time` stays the caller's. window_max_ns: see above; 0 to sleep at once. */
 void event_loop_init(struct event_loop *loop, const struct time_calibration *time,
-                     cap_slot_t notification, uint32_t spin_rounds);
+                     cap_slot_t notification, uint32_t window_max_ns);
 /* Copies *source. FULL: EVENT_SOURCES_MAX are there. */
 status_t event_loop_add(struct event_loop *loop,
                         const struct event_source *source) HALLOWS_MUST_CHECK;

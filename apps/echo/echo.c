@@ -111,8 +111,7 @@ status_t cell_main(const struct cell_info *info)
         log_line("cannot start: %s", status_text(status));
         return status;
     }
-    event_loop_init(&loop, &info->time, CELL_SLOT_NOTIFICATION,
-                    (uint32_t)config_u64(info, "spin_rounds", 0));
+    event_loop_init(&loop, &info->time, CELL_SLOT_NOTIFICATION, network_window_ns(info));
     status = network_add(&echo.network, &loop);
     if (status == STATUS_OK) {
         status = status_listen(echo.network.stack, &loop);

@@ -12,7 +12,6 @@
 #define NET_BUFFERS 2048u
 #define CONNECTIONS 1024u
 /* Empty rounds before the loop sleeps: a reply's next request often comes at once. */
-#define SPIN_ROUNDS 64u
 
 time_ns_t kvstore_now(const struct kvstore *kvstore)
 {
@@ -168,7 +167,7 @@ static status_t start(struct kvstore *kvstore)
     };
 
     dma_pool_init(&kvstore->dma, info);
-    event_loop_init(&kvstore->loop, &info->time, CELL_SLOT_NOTIFICATION, SPIN_ROUNDS);
+    event_loop_init(&kvstore->loop, &info->time, CELL_SLOT_NOTIFICATION, network_window_ns(info));
     status_t status = network_open(&kvstore->network, &network);
     if (status == STATUS_OK) {
         status = heap_init(&kvstore->heap, network.memory, network.memory_bytes);

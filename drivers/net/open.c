@@ -31,6 +31,11 @@ static const struct cell_ring *find_ring(const struct cell_info *cell)
     return NULL;
 }
 
+bool netdev_open_is_direct(const struct cell_info *cell)
+{
+    return find_device(cell) != NULL;
+}
+
 uint64_t netdev_open_dma_bytes(const struct cell_info *cell, uint32_t buffers)
 {
     uint64_t pool_bytes = (uint64_t)buffers * NETDEV_OPEN_BUFFER_BYTES + PAGE_BYTES - 1u;

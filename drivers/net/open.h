@@ -36,4 +36,7 @@ size_t netdev_open_memory_bytes(const struct cell_info *cell, uint32_t buffers);
 status_t netdev_open(const struct netdev_open_request *request,
                      struct netdev **dev) HALLOWS_MUST_CHECK;
 
+/* Whether netdev_open would take a NIC of the cell's own, not a ring. */
+bool netdev_open_is_direct(const struct cell_info *cell);
+
 #endif

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 /* Freestanding only: the host build takes these from its C library. */
+#define BYTES_DEFINITIONS
 #include "lib/base/bytes.h"
 
 #include <stdint.h>

@@ -18,4 +18,12 @@ size_t strnlen(const char *text, size_t max);
 int strcmp(const char *a, const char *b);
 int strncmp(const char *a, const char *b, size_t max);
 
+#if !defined(HALLOWS_HOST) && !defined(BYTES_DEFINITIONS)
+/* Freestanding compilers must not know these names; under their other names they do, and turn
+ * copies and comparisons of few, constant bytes into moves. */
+#define memcpy(to, from, bytes) __builtin_memcpy(to, from, bytes)
+#define memset(to, value, bytes) __builtin_memset(to, value, bytes)
+#define memcmp(a, b, bytes) __builtin_memcmp(a, b, bytes)
+#endif
+
 #endif

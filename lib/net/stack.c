@@ -331,6 +331,14 @@ uint32_t stack_poll(struct net_stack *stack, time_ns_t now)
     return count;
 }
 
+time_ns_t stack_deadline(const struct net_stack *stack)
+{
+    if (stack->tx_count != 0 || !list_is_empty(&stack->active)) {
+        return earlier(stack->now + TX_RETRY_NS, stack->next_deadline);
+    }
+    return stack->next_deadline;
+}
+
 time_ns_t stack_tick(struct net_stack *stack, time_ns_t now)
 {
     stack_set_now(stack, now);
@@ -338,10 +346,7 @@ time_ns_t stack_tick(struct net_stack *stack, time_ns_t now)
         stack_run_due(stack);
     }
     stack_flush(stack);
-    if (stack->tx_count != 0 || !list_is_empty(&stack->active)) {
-        return earlier(stack->now + TX_RETRY_NS, stack->next_deadline);
-    }
-    return stack->next_deadline;
+    return stack_deadline(stack);
 }
 
 /* ---- Small services --------------------------------------------------------------------------*/

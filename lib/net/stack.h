@@ -111,6 +111,8 @@ uint32_t stack_poll(struct net_stack *stack, time_ns_t now);
 
 /* Runs due timers (the device's too) and returns the next deadline; cheap when nothing is due. */
 time_ns_t stack_tick(struct net_stack *stack, time_ns_t now);
+/* When the stack wants to be called next. Every stack_poll also does what is due. */
+time_ns_t stack_deadline(const struct net_stack *stack);
 
 /* Sends what tcp_send and udp_send queued since the last poll, without receiving. */
 void stack_flush(struct net_stack *stack);

@@ -169,13 +169,14 @@ status_t network_open(struct network *network, struct network_request *request)
 static bool poll_stack(void *context, time_ns_t now)
 {
     struct network *network = context;
-    uint32_t bursts = 0;
+    uint32_t frames = stack_poll(network->stack, now);
+    bool worked = frames != 0;
 
-    while (bursts < BURSTS_MAX && stack_poll(network->stack, now) != 0) {
-        bursts++;
+    /* A burst that was not full has emptied the device's queue. */
+    for (uint32_t bursts = 1; bursts < BURSTS_MAX && frames == NETDEV_BURST_MAX; bursts++) {
+        frames = stack_poll(network->stack, now);
     }
-    network->next_ns = stack_tick(network->stack, now);
-    return bursts != 0;
+    return worked;
 }
 
 static bool arm_device(void *context)
@@ -190,9 +191,9 @@ static void disarm_device(void *context)
     network->dev->ops->disarm(network->dev);
 }
 
-static time_ns_t stack_deadline(void *context)
+static time_ns_t deadline(void *context)
 {
-    return ((struct network *)context)->next_ns;
+    return stack_deadline(((struct network *)context)->stack);
 }
 
 status_t network_add(struct network *network, struct event_loop *loop)
@@ -201,9 +202,20 @@ status_t network_add(struct network *network, struct event_loop *loop)
                                     .poll = poll_stack,
                                     .arm = arm_device,
                                     .disarm = disarm_device,
-                                    .deadline = stack_deadline,
+                                    .deadline = deadline,
                                     .context = network,
                                 });
+}
+
+uint32_t network_window_ns(const struct cell_info *info)
+{
+    uint64_t window_us = config_u64(info, "poll_us", EVENT_LOOP_WINDOW_NS / 1000u);
+    uint64_t most_us = EVENT_LOOP_WINDOW_MAX_NS / 1000u;
+
+    if (!netdev_open_is_direct(info)) {
+        return 0;
+    }
+    return (uint32_t)(window_us < most_us ? window_us : most_us) * 1000u;
 }
 
 void network_close(struct network *network)

@@ -6,6 +6,7 @@
  *     gateway = "10.0.2.2"   only with a fixed address, and optional
  *     address6 = "auto" (the default), "off" or "fd00::5/64"
  *     gateway6 = "fe80::1"   only with a fixed address6, and optional
+ *     poll_us = 100          how long the event loop polls after work, with a NIC of its own
  *
  * Thread rule: the cell's one thread.
  */
@@ -21,7 +22,6 @@ struct network {
     const struct cell_info *info;
     struct netdev *dev;
     struct net_stack *stack;
-    time_ns_t next_ns;
 };
 
 struct network_request {
@@ -41,6 +41,9 @@ struct network_request {
 status_t network_open(struct network *network, struct network_request *request) HALLOWS_MUST_CHECK;
 /* Adds the stack to the loop. FULL. */
 status_t network_add(struct network *network, struct event_loop *loop) HALLOWS_MUST_CHECK;
+/* How long the cell's event loop may poll: by its [config], at most EVENT_LOOP_WINDOW_MAX_NS, with
+ * a NIC of its own; 0 where frames come over a ring. */
+uint32_t network_window_ns(const struct cell_info *info);
 /* Stops the device, so that it no longer touches memory. */
 void network_close(struct network *network);
 
