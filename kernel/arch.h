@@ -33,15 +33,17 @@ struct registers {
     uint64_t sp;
     uint64_t fs_base;
     uint64_t gs_base;
-    uint64_t entry; /* the machine's own: how the thread entered, e.g. return by sysret or iret */
+    uint64_t entry;      /* the machine's own bits, and REGISTERS_FULL: rcx and r11 count too */
     uint64_t machine[3]; /* the machine's own, e.g. what it keeps of the FPU's state */
 };
 _Static_assert(sizeof(struct registers) == 192, "offsets are known to assembly");
+#define REGISTERS_FULL 1u
 
-/* The machine's part of a thread: FXSAVE image (Intel SDM vol. 1, 10.5.1). All zero at creation,
- * then arch_thread_init. */
+/* The machine's part of a thread: what FXSAVE or XSAVE writes (Intel SDM vol. 1, 10.5.1, 13.4). All
+ * zero at creation, then arch_thread_init. */
+#define ARCH_FPU_BYTES 3520u
 struct arch_thread {
-    uint8_t fpu[512] __attribute__((aligned(16)));
+    uint8_t fpu[ARCH_FPU_BYTES] __attribute__((aligned(64)));
 };
 
 struct kernel;
@@ -69,7 +71,8 @@ bool arch_user_address_ok(uint64_t address);
 #else
 #include "kernel/arch/x86_64/memory.h"
 #endif
-/* memory.h gives, inline: void *arch_memory(uint64_t physical): the kernel's view of RAM. */
+/* memory.h gives, inline: void *arch_memory(uint64_t physical): the kernel's view of RAM; and
+ * ARCH_USER_CODE, ARCH_USER_DATA: the selectors of user mode, for a frame to return there. */
 
 /* First address past what an address space offers; segments attach below. The last window of the
  * CPU's user half is left out, so that no instruction ends where the half does: the address after a

@@ -3,6 +3,7 @@
 #include "kernel/entry.h"
 
 #include "kernel/object/object.h"
+#include "kernel/object/upcall.h"
 #include "kernel/sched.h"
 #include "kernel/timer.h"
 
@@ -14,6 +15,9 @@ void kernel_fault(struct kernel *k, const struct fault *fault)
     if (fault->vector == FAULT_VECTOR_PAGE && fault->error == FAULT_ERROR_WRITE &&
         segment_write_fault(k, fault->address)) {
         return; /* it writes again */
+    }
+    if (upcall_fault(t, fault)) {
+        return;
     }
     t->fault = *fault;
     t->flags |= THREAD_FAULTED;
@@ -31,6 +35,9 @@ void kernel_timer(struct kernel *k)
     k->timer_armed = DEADLINE_NEVER; /* one shot: it is off now */
     if (k->wheel.next <= now) {
         timer_run(k, now);
+    }
+    if (k->current.n != NIL && upcall_due(thread_at(k, k->current), now)) {
+        upcall_quantum_end(thread_at(k, k->current), now);
     }
     if (k->current.n != NIL && k->quantum_end <= now &&
         k->quantum_priority == thread_at(k, k->current)->priority) {

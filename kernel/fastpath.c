@@ -113,7 +113,8 @@ struct fast_switch kernel_call_fast(uint64_t arg0, uint64_t info, struct thread 
     }
     struct thread *to = thread_at(k, server);
     /* Nobody ready is above the caller, so nobody is above a server that is not below it. */
-    if (to->state != THREAD_RECEIVING || to->flags != 0 || to->priority < t->priority) {
+    if (to->state != THREAD_RECEIVING || (to->flags | t->flags) != 0 ||
+        to->priority < t->priority) {
         return NOT_FAST;
     }
     /* Committed. */
@@ -162,7 +163,7 @@ struct fast_switch kernel_reply_recv_fast(uint64_t arg0, uint64_t info, struct t
     }
     struct thread *to = thread_at(k, caller);
     int32_t above = sched_top(k) - (int32_t)to->priority;
-    if (to->state != THREAD_REPLY_WAITING || to->flags != 0 || above > 0) {
+    if (to->state != THREAD_REPLY_WAITING || (to->flags | t->flags) != 0 || above > 0) {
         return NOT_FAST;
     }
     struct endpoint *endpoint = endpoint_at(k, (endpoint_ix){slot->object});
@@ -196,7 +197,7 @@ static inline bool fastpath_signal(struct kernel *k, struct thread *t)
 {
     const struct slot *slot = fast_find(k, t, t->registers.arg0, OBJECT_NOTIFICATION, RIGHT_SEND);
 
-    if (slot == NULL || slot->badge == 0) {
+    if (slot == NULL || slot->badge == 0 || t->flags != 0) {
         return false;
     }
     struct notification *n = notification_at(k, (notification_ix){slot->object});
@@ -210,7 +211,7 @@ static inline bool fastpath_signal(struct kernel *k, struct thread *t)
 
 static inline bool fastpath_yield(struct kernel *k, struct thread *t)
 {
-    if (sched_shared(k, t)) {
+    if (sched_shared(k, t) || t->flags != 0) {
         return false;
     }
     k->quantum_end = DEADLINE_NEVER; /* as sched_rotate does; nobody shares the priority */

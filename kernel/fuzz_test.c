@@ -10,6 +10,7 @@
 #include <stdlib.h>
 
 #include <hallows/boot.h>
+#include <hallows/upcall.h>
 
 #include "kernel/arch/host/harness.h"
 #include "kernel/object/cap.h"
@@ -128,6 +129,8 @@ static const struct {
     {CALL_thread_resume, 8, "t"},
     {CALL_thread_suspend, 2, "t"},
     {CALL_thread_bind_notification, 2, "tn"},
+    {CALL_thread_set_upcall, 6, "tgKU"},
+    {CALL_upcall_quantum, 2, "Q"},
     {CALL_ipc_call, 5, "eI"},
     {CALL_ipc_send, 3, "eI"},
     {CALL_ipc_recv, 6, "eF"},
@@ -206,6 +209,10 @@ static uint64_t random_argument(char kind)
         return random_below(2) == 0 ? 0 : random_slot(OBJECT_ASPACE);
     case 'O':
         return random_below(4) == 0 ? random_below(3) : 0;
+    case 'U':
+        return random_below(8) == 0 ? random_next() : random_below(UPCALL_EVENTS_ALL + 1u);
+    case 'Q':
+        return random_below(3) == 0 ? random_next() : random_below(3000);
     case 'F':
         return random_info() & (MESSAGE_ACCEPT | MESSAGE_DEADLINE);
     default:
@@ -276,6 +283,17 @@ static void revive(struct kernel *k)
     t->flags &= (uint8_t)~THREAD_FAULTED;
     sched_wake(k, i);
     sched_finish(k);
+}
+
+/* What the user may have put into an upcall area. */
+static void scribble(struct thread *t)
+{
+    uint64_t *words = arch_memory(t->upcall_area);
+    uint32_t word = (uint32_t)random_below(16);
+
+    words[word] = word == offsetof(struct upcall_area, masked) / 8u ? random_below(2)
+                                                                    : random_address() + word;
+    t->registers.ip = random_address();
 }
 
 /* Something from outside. */
@@ -349,12 +367,16 @@ static void step(struct kernel *k, uint64_t n)
         return;
     }
     struct thread *t = harness_current();
+    if (t->upcall_area != 0 && random_below(4) == 0) {
+        scribble(t);
+    }
     uint32_t number = random_call(&t->registers);
     bool compare = n % 64 == 0;
     uint32_t before = compare ? state_sum(k, t) : 0;
+    bool foreign = (t->upcall_events & UPCALL_SYSCALL) != 0;
     bool ipc = number == CALL_ipc_call || number == CALL_ipc_reply_recv ||
                number == CALL_notification_signal || number == CALL_yield;
-    if (ipc && n % 4 == 0) {
+    if (ipc && !foreign && n % 4 == 0) {
         harness_compare_paths();
     } else {
         kernel_syscall(k, thread_at(k, k->current));
@@ -362,7 +384,7 @@ static void step(struct kernel *k, uint64_t n)
     snprintf(what, sizeof(what), "call %u, step %llu", number, (unsigned long long)n);
     harness_check(what);
     int64_t status = (int64_t)t->registers.result;
-    if (compare && t->state == THREAD_READY && number != CALL_yield && status < 0 &&
+    if (compare && !foreign && t->state == THREAD_READY && number != CALL_yield && status < 0 &&
         status != STATUS_AGAIN && status != STATUS_TIMED_OUT && status != STATUS_CANCELLED) {
         CHECK_EQ(state_sum(k, t), before);
     }

@@ -4,6 +4,7 @@
 
 #include "kernel/object/cap.h"
 #include "kernel/object/object.h"
+#include "kernel/object/upcall.h"
 #include "kernel/timer.h"
 
 #define RIGHTS_WX (RIGHT_WRITE | RIGHT_EXECUTE)
@@ -447,6 +448,27 @@ static uint32_t thread_timer(struct kernel *k, thread_ix i, const struct thread 
     return 0;
 }
 
+static uint32_t thread_upcall(struct kernel *k, thread_ix i, const struct thread *t)
+{
+    bool flagged = t->upcall_quantum_ns != 0 || (t->upcall_events & UPCALL_SYSCALL) != 0;
+    FAIL_UNLESS(64, flagged == ((t->flags & THREAD_UPCALLS) != 0))
+    if (t->upcall_area == 0) {
+        FAIL_UNLESS(64, t->upcall_segment.n == NIL && t->upcall_events == 0)
+        return t->upcall_next.n == NIL && t->upcall_quantum_ns == 0 ? 0 : 64;
+    }
+    FAIL_UNLESS(64, inv_alive(k, OBJECT_SEGMENT, t->upcall_segment.n))
+    const struct segment *s = segment_at(k, t->upcall_segment);
+    FAIL_UNLESS(64, s->child.n == NIL && s->shown == s->physical)
+    FAIL_UNLESS(64, page_at(k, t->upcall_area)->kind == PAGE_FRAME &&
+                        page_at(k, t->upcall_area)->owner == t->upcall_segment.n)
+    FAIL_UNLESS(64, t->upcall_previous.n == NIL
+                        ? s->upcalls.n == i.n
+                        : thread_at(k, t->upcall_previous)->upcall_next.n == i.n)
+    FAIL_UNLESS(64,
+                t->upcall_next.n == NIL || thread_at(k, t->upcall_next)->upcall_previous.n == i.n)
+    return 0;
+}
+
 uint32_t inv_thread_check(struct kernel *k, thread_ix i)
 {
     const struct thread *t = thread_at(k, i);
@@ -461,6 +483,9 @@ uint32_t inv_thread_check(struct kernel *k, thread_ix i)
     uint32_t failed = thread_state_check(k, i, t);
     if (failed == 0) {
         failed = thread_timer(k, i, t);
+    }
+    if (failed == 0) {
+        failed = thread_upcall(k, i, t);
     }
     if (failed != 0) {
         return failed;

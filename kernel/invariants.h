@@ -43,6 +43,8 @@
     X(62, frame_shared,                                                                            \
       "a frame is written to by its segment only, and others show it only when frozen")            \
     X(63, spare_frames, "a spare frame is of its segment's memory, and so is the next")            \
+    X(64, upcall_area,                                                                             \
+      "an upcall area is a frame of a segment without copies that lists its thread")               \
     X(28, timer_armed, "the timer is armed no later than the earliest deadline")
 
 /* The first broken invariant's number and where, or 0. */

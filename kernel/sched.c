@@ -168,6 +168,10 @@ void sched_finish_slow(struct kernel *k)
             }
         }
     }
+    if (k->current.n != NIL && thread_at(k, k->current)->upcall_quantum_ns != 0 &&
+        thread_at(k, k->current)->upcall_at < want) {
+        want = thread_at(k, k->current)->upcall_at;
+    }
     if (want != k->timer_armed) {
         k->timer_armed = want;
         arch_timer_set(want);

@@ -40,7 +40,8 @@ void sched_finish_slow(struct kernel *k);
 static inline void sched_finish(struct kernel *k)
 {
     if (k->current.n != NIL && k->wheel.next == k->timer_armed &&
-        !sched_shared(k, thread_at(k, k->current))) {
+        !sched_shared(k, thread_at(k, k->current)) &&
+        (thread_at(k, k->current)->flags & THREAD_UPCALLS) == 0) {
         return; /* alone at its priority, and the timer is right */
     }
     sched_finish_slow(k);

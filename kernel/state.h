@@ -147,7 +147,8 @@ enum thread_state {
 enum thread_flags {
     THREAD_FAULTED = 1u << 0, /* stopped by a fault: `fault` is valid, a reply resumes as it was */
     THREAD_GRANT = 1u << 1,   /* the queued message may carry a capability */
-    THREAD_TIMED = 1u << 2    /* in the timer wheel */
+    THREAD_TIMED = 1u << 2,   /* in the timer wheel */
+    THREAD_UPCALLS = 1u << 7  /* has a quantum, or wants foreign system calls: no short ways */
 };
 
 struct fault {
@@ -185,10 +186,20 @@ struct thread {
     struct slot table_slot; /* derived capabilities: revocation reaches them */
     struct slot aspace_slot;
     struct slot fault_slot;
+    /* -- a granule: upcalls -- */
+    uint64_t upcall_area; /* physical address, 0: none */
+    uint64_t upcall_quantum_ns;
+    uint64_t upcall_at; /* next QUANTUM event, unless upcall_quantum_ns is 0 */
+    segment_ix upcall_segment;
+    thread_ix upcall_next; /* others with areas in that segment */
+    thread_ix upcall_previous;
+    uint8_t upcall_events;
+    uint8_t unused4[3];
+    uint64_t reserved2[3];
     struct arch_thread arch;
 };
-#define THREAD_BYTES 1024u
-_Static_assert(sizeof(struct thread) == THREAD_BYTES, "four threads a page");
+#define THREAD_BYTES 4096u
+_Static_assert(sizeof(struct thread) == THREAD_BYTES, "a thread is a page");
 _Static_assert(offsetof(struct thread, table_slot) % GRANULE_BYTES == 0, "slots lie on granules");
 
 /* Threads that wait, all senders or all receivers, oldest first. */
@@ -279,10 +290,10 @@ struct segment {
     segment_ix child;  /* first copy of it */
     segment_ix next;   /* siblings */
     segment_ix previous;
-    uint32_t spare;  /* first page of the list of frames that it owns and does not show */
-    uint32_t copied; /* entries of `physical` taken over from `shown` so far */
-    uint32_t used;   /* 0: `physical` is all zero */
-    uint32_t reserved;
+    uint32_t spare;    /* first page of the list of frames that it owns and does not show */
+    uint32_t copied;   /* entries of `physical` taken over from `shown` so far */
+    uint32_t used;     /* 0: `physical` is all zero */
+    thread_ix upcalls; /* first thread with its upcall area in here */
     uint64_t reserved2[7];
 };
 _Static_assert(sizeof(struct segment) == 2 * GRANULE_BYTES, "two granules");

@@ -4,6 +4,7 @@
 #include "kernel/entry.h"
 #include "kernel/object/cap.h"
 #include "kernel/object/object.h"
+#include "kernel/object/upcall.h"
 #include "kernel/sched.h"
 
 typedef status_t (*call_handler)(struct kernel *k, struct registers *r);
@@ -115,6 +116,16 @@ HANDLER(thread_suspend)
 HANDLER(thread_bind_notification)
 {
     return thread_bind_notification(k, r->arg0, r->arg1);
+}
+
+HANDLER(thread_set_upcall)
+{
+    return thread_set_upcall(k, r->arg0, r->arg1, r->word[0], r->word[1]);
+}
+
+HANDLER(upcall_quantum)
+{
+    return upcall_quantum(k, r->arg0);
 }
 
 /* ---- IPC
@@ -283,7 +294,12 @@ static const call_handler handlers[] = {HALLOWS_SYSCALL_TABLE(ENTRY)};
 
 void kernel_syscall_slow(struct kernel *k)
 {
-    struct registers *r = &thread_at(k, k->current)->registers;
+    struct thread *t = thread_at(k, k->current);
+    struct registers *r = &t->registers;
+
+    if ((t->upcall_events & UPCALL_SYSCALL) != 0 && upcall_syscall(k, t)) {
+        return;
+    }
     uint32_t number = (uint16_t)r->result;
     call_handler handler =
         number < sizeof(handlers) / sizeof(handlers[0]) ? handlers[number] : NULL;

@@ -270,6 +270,18 @@ static inline status_t thread_bind_notification(cap_slot_t thread, cap_slot_t no
     return call_2(CALL_thread_bind_notification, thread, notification);
 }
 
+static inline status_t thread_set_upcall(cap_slot_t thread, cap_slot_t segment, uint32_t page,
+                                         uint32_t events)
+{
+    return call_6(CALL_thread_set_upcall, thread, segment,
+                  (struct call_arguments){.rdx = page, .r10 = events});
+}
+
+static inline status_t upcall_quantum(uint64_t quantum_ns)
+{
+    return call_2(CALL_upcall_quantum, quantum_ns, 0);
+}
+
 /* ---- Messages -------------------------------------------------------------------------------- */
 
 static inline status_t ipc_call(cap_slot_t endpoint, struct message *m)

@@ -111,6 +111,10 @@ enum page_attribute {
     X(thread_suspend, 25, "slot thread", "", "stop a thread; cancels what it waits for")           \
     X(thread_bind_notification, 26, "slot thread, slot notification or 0", "",                     \
       "let ipc_recv of this thread also return on this notification")                              \
+    X(thread_set_upcall, 27, "slot thread, slot segment or 0, page, events", "",                   \
+      "use that page for upcalls (hallows/upcall.h); pins it")                                     \
+    X(upcall_quantum, 29, "quantum_ns, 0 or UPCALL_QUANTUM_KEEP", "",                              \
+      "when the caller's QUANTUM events come; deliver what is pending")                            \
     X(ipc_call, 30, "slot endpoint, info; words", "badge 0, info, words",                          \
       "send and wait for the reply")                                                               \
     X(ipc_send, 31, "slot endpoint, info; words", "", "send and wait until it is taken")           \

@@ -5,6 +5,7 @@
  */
 #include "kernel/object/cap.h"
 #include "kernel/object/object.h"
+#include "kernel/object/upcall.h"
 #include "kernel/sched.h"
 #include "kernel/timer.h"
 
@@ -32,7 +33,11 @@ void notification_raise(struct kernel *k, notification_ix i, uint64_t bits)
         waiter_wake(k, n);
         return;
     }
-    if (n->bound.n == NIL || thread_at(k, n->bound)->state != THREAD_RECEIVING) {
+    if (n->bound.n == NIL) {
+        return;
+    }
+    if (thread_at(k, n->bound)->state != THREAD_RECEIVING) {
+        n->word = upcall_notify(thread_at(k, n->bound), n->word) ? 0 : n->word;
         return;
     }
     struct registers *r = &thread_at(k, n->bound)->registers;

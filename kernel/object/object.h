@@ -77,6 +77,10 @@ status_t thread_resume(struct kernel *k, uint64_t thread);
 status_t thread_suspend(struct kernel *k, uint64_t thread);
 status_t thread_bind_notification(struct kernel *k, uint64_t thread, uint64_t notification);
 
+status_t thread_set_upcall(struct kernel *k, uint64_t thread, uint64_t segment, uint64_t page,
+                           uint64_t events);
+status_t upcall_quantum(struct kernel *k, uint64_t quantum_ns);
+
 /* Takes a waiting thread off whatever it waits for (queue, reply object, notification, timer). Its
  * state is then THREAD_INACTIVE and it is in no structure. */
 void thread_unwait(struct kernel *k, thread_ix i);

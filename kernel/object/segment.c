@@ -9,6 +9,7 @@
 #include "kernel/object/segment.h"
 #include "kernel/object/cap.h"
 #include "kernel/object/object.h"
+#include "kernel/object/upcall.h"
 
 /* ---- Attachments
  * ----------------------------------------------------------------------------------- */
@@ -185,13 +186,16 @@ status_t segment_destroy(struct kernel *k, segment_ix i)
     for (; step < TEARDOWN_STEP && segment->open.table.n != NIL; step++) {
         segment_undo(k, segment->open);
     }
+    for (; step < TEARDOWN_STEP && segment->upcalls.n != NIL; step++) {
+        upcall_forget(k, segment->upcalls);
+    }
     for (; step < TEARDOWN_STEP && segment->held.table.n != NIL; step++) {
         segment_undo(k, segment->held);
     }
     if (step != 0) {
         arch_tlb_flush(0);
     }
-    if (segment->open.table.n != NIL || segment->held.table.n != NIL ||
+    if (segment->open.table.n != NIL || segment->held.table.n != NIL || segment_pinned(segment) ||
         segment_leave_tree(k, i) != STATUS_OK) {
         return STATUS_AGAIN;
     }

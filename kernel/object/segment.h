@@ -13,6 +13,12 @@ static inline uint64_t *segment_leaf(const struct segment *segment, uint32_t pag
     return (uint64_t *)arch_memory(segment->physical) + page;
 }
 
+/* Threads have their upcall areas in it. */
+static inline bool segment_pinned(const struct segment *segment)
+{
+    return segment->upcalls.n != NIL;
+}
+
 /* The attachment goes first into a list, or out of whichever list of the segment it is in. The
  * table's entry stays as it is. */
 void segment_link(struct kernel *k, struct attachment *list, struct attachment at);

@@ -248,6 +248,9 @@ static status_t derive_check(struct kernel *k, const struct derive_request *requ
     if (to->object <= *above || from->object == to->object || parent->source.n != child->source.n) {
         return STATUS_INVALID_ARGUMENT;
     }
+    if (segment_pinned(parent)) {
+        return STATUS_BUSY;
+    }
     if (!segment_pristine(child)) {
         return STATUS_ALREADY_MAPPED;
     }
@@ -383,7 +386,7 @@ status_t segment_revert(struct kernel *k, uint64_t segment)
     if (s->parent.n == NIL) {
         return STATUS_NOT_FOUND;
     }
-    status = s->child.n != NIL ? STATUS_BUSY : attachment_only(k, s, &only);
+    status = s->child.n != NIL || segment_pinned(s) ? STATUS_BUSY : attachment_only(k, s, &only);
     if (status != STATUS_OK) {
         return status;
     }

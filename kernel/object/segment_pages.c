@@ -236,7 +236,7 @@ status_t segment_populate_device(struct kernel *k, const struct populate_request
 
 /*
  * Requires: segment held with MANAGE; 1..POPULATE_PAGES_MAX pages inside, all populated
- * (NOT_MAPPED); no copies of the segment (BUSY).
+ * (NOT_MAPPED); no copies of the segment, no upcall area in it (BUSY).
  * Changes:  OK: the pages are empty and no CPU uses them; frames of the segment's own are spare, to
  * back its pages again. AGAIN: a copied table was prepared.
  */
@@ -256,6 +256,9 @@ status_t segment_depopulate(struct kernel *k, uint64_t segment, uint64_t first, 
     }
     segment_ix i = {slot->object};
     const struct segment *s = segment_at(k, i);
+    if (segment_pinned(s)) {
+        return STATUS_BUSY;
+    }
     for (uint32_t n = 0; n < (uint32_t)count; n++) {
         if (arch_leaf_rights(*segment_leaf(s, (uint32_t)first + n)) == 0) {
             return STATUS_NOT_MAPPED;
@@ -305,6 +308,9 @@ status_t segment_protect(struct kernel *k, uint64_t segment, uint64_t first, uin
         return STATUS_INVALID_ARGUMENT;
     }
     const struct segment *s = segment_at(k, (segment_ix){slot->object});
+    if (segment_pinned(s)) {
+        return STATUS_BUSY;
+    }
     status = segment_make_open(k, (segment_ix){slot->object});
     if (status != STATUS_OK) {
         return status;

@@ -2,6 +2,7 @@
 #include "kernel/entry.h"
 #include "kernel/object/cap.h"
 #include "kernel/object/object.h"
+#include "kernel/object/upcall.h"
 #include "kernel/sched.h"
 #include "kernel/timer.h"
 
@@ -425,6 +426,7 @@ status_t thread_destroy(struct kernel *k, thread_ix i)
     thread_stop(k, i);
     thread_drop_spaces(k, i);
     thread_unbind(k, t);
+    upcall_forget(k, i);
     arch_thread_forget(t);
     t->original = (slot_ix){NIL};
     return STATUS_OK;

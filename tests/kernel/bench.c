@@ -6,6 +6,7 @@
  * clears memory a page at a time). What the measurement costs is taken off, and for call and reply
  * the server's user instructions too, so that those are the kernel's alone.
  */
+#include "runtime/upcall.h"
 #include "tests/kernel/harness.h"
 #include "tests/kernel/hpet.h"
 
@@ -16,11 +17,15 @@
 
 uint64_t bench_syscall(uint64_t rax, uint64_t rdi, uint64_t rsi, uint64_t rbx);
 uint64_t bench_nothing(void);
+uint64_t bench_resume(struct upcall_area *area);
 extern int64_t bench_status;
 int64_t bench_status;
 void bench_server(uint64_t argument);
 void bench_faulter(uint64_t address);
 void bench_spin(volatile uint32_t *last, volatile uint32_t *end);
+
+static volatile uint32_t last_ticks, interrupted; /* bench_spin's */
+static volatile uint32_t irq_ticks;
 
 static void report(const char *name, uint64_t instructions)
 {
@@ -253,6 +258,74 @@ static void bench_copy_on_write(void)
     MEASURE("segment-revert", false, done(segment_revert(children + i)));
 }
 
+/* ---- Upcalls -----------------------------------------------------------------------------------
+ */
+
+static uint8_t upcall_stack[4096] __attribute__((aligned(16)));
+extern uint64_t upcall_entered;
+uint64_t upcall_entered; /* ticks at the first instruction of the handler */
+
+/* Instead of the library's entry: the time first. */
+void bench_upcall_entry(void);
+__asm__(".text\nbench_upcall_entry:\n rdtsc\n shlq $32, %rdx\n orq %rdx, %rax\n"
+        " movq %rax, upcall_entered(%rip)\n jmp upcall_entry");
+
+static void upcall_quantum_over(struct upcall_area *area, uint64_t events)
+{
+    (void)area;
+    (void)events;
+    irq_ticks = (uint32_t)upcall_entered - last_ticks;
+    interrupted = 1;
+}
+
+static void upcall_skip(struct upcall_area *area, uint64_t events)
+{
+    (void)events;
+    area->frame.ip += 3;
+}
+
+static struct upcall_area *upcall_area_new(upcall_handler handler, uint32_t events)
+{
+    uint64_t address = test_address();
+    cap_slot_t segment = segment_new(1, RW);
+    (void)attach(segment, BOOT_SLOT_ASPACE, address, RW);
+    struct upcall_area *area = (struct upcall_area *)address;
+    upcall_open(area, handler, upcall_stack + sizeof upcall_stack);
+    done(thread_set_upcall(BOOT_SLOT_THREAD, segment, 0, events));
+    return area;
+}
+
+/* From the last instruction before the timer to the first of the handler; back from the handler's
+ * end to the interrupted code; and a fault handled by its own thread, there and back. */
+static void bench_upcalls(void)
+{
+    struct upcall_area *area = upcall_area_new(upcall_quantum_over, UPCALL_QUANTUM);
+    area->handler = (uint64_t)bench_upcall_entry;
+    uint64_t entry = UINT64_MAX, back = UINT64_MAX;
+    for (uint32_t i = 0; i < ROUNDS; i++) {
+        interrupted = 0;
+        done(upcall_quantum(20000));
+        bench_spin(&last_ticks, &interrupted);
+        entry = irq_ticks < entry ? irq_ticks : entry;
+        done(upcall_quantum(0));
+    }
+    report("upcall-quantum", entry);
+    /* An area that holds the end of this measurement as its frame. */
+    for (uint32_t i = 0; i < ROUNDS; i++) {
+        uint64_t ticks = bench_resume(area);
+        back = ticks < back ? ticks : back;
+    }
+    report("upcall-resume", without(back, bench_nothing()));
+    area = upcall_area_new(upcall_skip, UPCALL_FAULT);
+    uint64_t nothing = test_address();
+    MEASURE("upcall-fault", false,
+            __asm__ volatile("movq (%0), %%rax"
+                             :
+                             : "D"(nothing)
+                             : "rax", "memory"));
+    done(thread_set_upcall(BOOT_SLOT_THREAD, 0, 0, 0));
+}
+
 /* ---- Between address spaces ------------------------------------------------------------------ */
 
 /* flags: MESSAGE_DEADLINE sends call and answer the slow way. */
@@ -342,8 +415,6 @@ static void bench_signal_switch(cap_slot_t other)
 /* ---- Interrupts ------------------------------------------------------------------------------ */
 
 static cap_slot_t irq_notification;
-static volatile uint32_t last_ticks, interrupted;
-static volatile uint32_t irq_ticks;
 
 static void interrupt_handler(uint64_t unused)
 {
@@ -385,6 +456,7 @@ void benchmarks_run(void)
     bench_memory();
     bench_map();
     bench_copy_on_write();
+    bench_upcalls();
     cap_slot_t other = aspace_clone();
     bench_ipc(other);
     bench_fault(other);

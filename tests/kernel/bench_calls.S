@@ -60,6 +60,27 @@ bench_end:
     popq %rbx
     ret
 
+// uint64_t bench_resume(struct upcall_area *area): ticks from upcall_resume until the code that the
+// frame names.
+    .globl bench_resume
+bench_resume:
+    pushq %rbx
+    pushq %rbp
+    pushq %r12
+    pushq %r13
+    pushq %r14
+    pushq %r15
+    leaq 1f(%rip), %rax
+    movq %rax, 256(%rdi)
+    movq %rsp, 280(%rdi)
+    rdtsc
+    shlq $32, %rdx
+    orq %rdx, %rax
+    movq %rax, 224(%rdi)                   # the frame's rbp
+    jmp upcall_resume
+1:  rdtsc
+    jmp bench_end
+
 // void bench_server(uint64_t): bits 0..15 endpoint, 16..31 reply, 32..47 slot to accept in, 48..
 // flags of the receiving calls. Answers each message with as many words, the slow way (with a
 // deadline) if its label has that bit. No data, no stack.

@@ -8,6 +8,9 @@
 /* Physical address 0; switched by a test that drives several kernels. */
 extern uint8_t *host_memory;
 
+#define ARCH_USER_CODE 0x2bu
+#define ARCH_USER_DATA 0x23u
+
 static inline void *arch_memory(uint64_t physical)
 {
     return host_memory + physical;

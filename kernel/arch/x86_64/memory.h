@@ -8,6 +8,9 @@
 #include "kernel/arch/x86_64/entries.h"
 #include "kernel/arch/x86_64/layout.h"
 
+#define ARCH_USER_CODE SELECTOR_USER_CODE
+#define ARCH_USER_DATA SELECTOR_USER_DATA
+
 static inline void *arch_memory(uint64_t physical)
 {
     return (void *)(PHYSICAL_WINDOW + physical);

@@ -55,7 +55,8 @@ _Static_assert(offsetof(struct cpu, cr0_fpu_off) == CPU_CR0_FPU_OFF, "");
 _Static_assert(CALL_ipc_call == CALL_IPC_CALL, "");
 _Static_assert(CALL_ipc_reply_recv == CALL_IPC_REPLY_RECV, "");
 _Static_assert(GRANULE_SHIFT == 6, "traps.S shifts by it");
-_Static_assert(offsetof(struct thread, arch) % 16 == 0, "FXSAVE wants 16 bytes");
+_Static_assert(REGISTERS_FULL == ENTRY_FULL, "the core sets and clears it");
+_Static_assert(offsetof(struct thread, arch) % 64 == 0, "XSAVE wants 64 bytes");
 
 void syscall_entry(void);
 
