@@ -256,3 +256,47 @@ void media_forget_zones(struct media_fake *media)
         media->zones[i] = (struct media_zone){.capacity = media->zones[i].capacity};
     }
 }
+
+void media_put(struct media_fake *media, uint64_t block, uint32_t blocks, const void *data,
+               bool fua)
+{
+    if (!in_range(media, block, blocks)) {
+        return;
+    }
+    if (media->zones != NULL) {
+        struct media_zone *zone = zone_of(media, block);
+        uint64_t offset = block % media->zone_blocks;
+        if (offset >= zone->capacity) {
+            return;
+        }
+        blocks = blocks < zone->capacity - offset ? blocks : (uint32_t)(zone->capacity - offset);
+        uint64_t end = offset + blocks;
+        zone->written = zone->written < end ? end : zone->written;
+        zone->open = zone->written != zone->capacity;
+    }
+    store(media, block, blocks, data, fua);
+    if (media->zones != NULL && fua) {
+        struct media_zone *zone = zone_of(media, block);
+        uint64_t first = block - block % media->zone_blocks;
+        for (uint64_t i = zone->durable_written; i < zone->written; i++) {
+            settle(media, first + i);
+        }
+        zone->durable_written = zone->written;
+    }
+}
+
+void media_copy(struct media_fake *to, const struct media_fake *from)
+{
+    size_t bytes = (size_t)from->block_count * from->block_bytes;
+
+    VERIFY(to->block_count == from->block_count && to->block_bytes == from->block_bytes &&
+           to->zone_count == from->zone_count);
+    memcpy(to->current, from->current, bytes);
+    memcpy(to->durable, from->durable, bytes);
+    memcpy(to->dirty, from->dirty, from->block_count);
+    memcpy(to->dirty_list, from->dirty_list, from->dirty_count * sizeof *from->dirty_list);
+    to->dirty_count = from->dirty_count;
+    if (from->zones != NULL) {
+        memcpy(to->zones, from->zones, from->zone_count * sizeof *from->zones);
+    }
+}

@@ -59,6 +59,12 @@ void media_flush(struct media_fake *media);
 void media_cut(struct media_fake *media);
 /* A write that was under way when the power went: some of its blocks reach the media. */
 void media_tear(struct media_fake *media, uint64_t block, uint32_t blocks, const void *data);
+/* Content put where it went before, in any order: on a zoned drive, too, the write pointer then is
+ * behind all that was put. */
+void media_put(struct media_fake *media, uint64_t block, uint32_t blocks, const void *data,
+               bool fua);
+/* Makes `to`, of the same shape, equal to `from`. */
+void media_copy(struct media_fake *to, const struct media_fake *from);
 /* As QEMU does when it exits: data stays, every zone is empty. */
 void media_forget_zones(struct media_fake *media);
 

@@ -351,3 +351,46 @@ status_t loglet_open(struct loglet_device *device, const char *name, uint64_t ca
     }
     return status;
 }
+
+status_t loglet_delete(struct loglet *log)
+{
+    struct loglet_device *device = log->device;
+
+    if (log->state != STATUS_OK) {
+        return log->state;
+    }
+    if (log->first_frame != NONE || device->jobs != NULL || device->phase != PHASE_OPEN) {
+        return STATUS_BUSY;
+    }
+    log->deleting = true;
+    log->state = STATUS_CLOSED; /* takes nothing any more */
+    super_want(device);
+    return STATUS_OK;
+}
+
+status_t loglet_checkpoint(struct loglet *log)
+{
+    if (log->state == STATUS_OK) {
+        super_want(log->device);
+    }
+    return log->state;
+}
+
+bool loglet_enumerate(const struct loglet_device *device, uint32_t index, struct loglet_info *info)
+{
+    const struct loglet *log = &device->logs[index];
+
+    if (index >= LOGLET_LOGS_MAX || log->info.id == 0) {
+        return false;
+    }
+    *info = (struct loglet_info){
+        .name = log->info.name,
+        .state = log->state,
+        .tail = log->tail,
+        .durable = log->durable,
+        .capacity_bytes = loglet_capacity_bytes(log),
+        .used_bytes = loglet_used_bytes(log),
+        .free_bytes = loglet_free_bytes(log),
+    };
+    return true;
+}

@@ -34,6 +34,8 @@
 #define LOGLET_EXTENTS_MAX 4096u   /* zones beyond are not used */
 #define LOGLET_FRAMES_MAX 512u     /* frame buffers */
 #define LOGLET_FRAME_BYTES 131072u /* of a frame buffer, and the largest frame on a drive */
+/* Recovery reads no more of a log than this and what was under way, beside one block an extent. */
+#define LOGLET_CHECKPOINT_BYTES (16u << 20)
 #define LOGLET_READ_BYTES (2u * LOGLET_FRAME_BYTES) /* a reader's buffer */
 
 /* Smallest buffer memory: what recovery needs, and room for records up to 16 MiB is
@@ -163,6 +165,25 @@ uint64_t loglet_free_bytes(const struct loglet *log);
  * space is free once loglet_tail has reached it on the drive. Returns INVALID_ARGUMENT for a
  * position beyond loglet_durable; a position before the tail is no error and does nothing. */
 status_t loglet_trim(struct loglet *log, log_position_t position) HALLOWS_MUST_CHECK;
+
+/* Puts down where every log's durable end is, so that recovery begins there. Happens by itself
+ * after every LOGLET_CHECKPOINT_BYTES and whenever something is trimmed. Asynchronous. Returns the
+ * log's state. */
+status_t loglet_checkpoint(struct loglet *log) HALLOWS_MUST_CHECK;
+
+/* Deletes the log with all it holds: its name and its capacity are free for others once the
+ * deletion is on the drive, then loglet_state is CANCELLED. Nothing may be reading it or under way:
+ * BUSY otherwise. */
+status_t loglet_delete(struct loglet *log) HALLOWS_MUST_CHECK;
+
+/* What a log is, for lists. `index` goes from 0 to LOGLET_LOGS_MAX - 1; false: no log there. */
+struct loglet_info {
+    const char *name;
+    status_t state;
+    log_position_t tail, durable;
+    uint64_t capacity_bytes, used_bytes, free_bytes;
+};
+bool loglet_enumerate(const struct loglet_device *device, uint32_t index, struct loglet_info *info);
 
 const struct loglet_counters *loglet_counters(const struct loglet *log);
 

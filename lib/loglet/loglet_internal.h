@@ -92,6 +92,8 @@ struct loglet {
     log_position_t stable; /* frames before this position are durable */
     uint64_t stable_sequence;
     log_position_t tail;
+    uint64_t since_checkpoint; /* bytes made durable since the superblock was last written */
+    bool deleting;
     struct digest digest;  /* of the open frame's pages */
     uint32_t scan_epoch;   /* recovery: frames from `stable` on have at least this epoch */
     struct super_log info; /* as in the superblock; tail and stable are set when it is written */

@@ -129,6 +129,11 @@ static void retire_frames(struct loglet *log)
         log->durable = frame->durable_after;
         log->stable = frame->position + ((uint64_t)frame->blocks << device->block->block_shift);
         log->stable_sequence = frame->sequence + 1u;
+        log->since_checkpoint += (uint64_t)frame->blocks << device->block->block_shift;
+        if (unlikely(log->since_checkpoint >= LOGLET_CHECKPOINT_BYTES)) {
+            log->since_checkpoint = 0;
+            super_want(device);
+        }
         log->first_frame = frame->next;
         if (log->first_frame == NONE) {
             log->last_frame = NONE;

@@ -24,10 +24,11 @@ static void fill_super(struct loglet_device *device)
             log->info.tail = log->tail;
             log->info.stable = log->stable;
             log->info.stable_sequence = log->stable_sequence;
+            log->since_checkpoint = 0;
         }
-        super->logs[i] = log->info;
+        super->logs[i] = log->deleting ? (struct super_log){0} : log->info;
         device->super_tails[i] = log->tail;
-        device->super_ids[i] = log->info.id;
+        device->super_ids[i] = super->logs[i].id;
     }
     super_encode(super, device->super_buffer);
 }
@@ -69,6 +70,21 @@ void super_send(struct loglet_device *device, time_ns_t now_ns)
     device->super_wanted = false;
 }
 
+/* The log is gone from the drive: what it had is free, and its place. */
+static void forget_log(struct loglet_device *device, struct loglet *log)
+{
+    for (uint32_t i = 0; i < device->super.extent_count; i++) {
+        if (device->extents[i].state == EXTENT_USED && device->extents[i].log == log->index) {
+            extent_release(device, i);
+        }
+    }
+    device->promised_extents -= log->info.quota_extents;
+    memset(log, 0, sizeof *log);
+    log->device = device;
+    log->index = (uint32_t)(log - device->logs);
+    log->state = STATUS_CANCELLED;
+}
+
 /* What the copy now on the drive allows: extents before the tails are free, new logs exist. */
 static void apply(struct loglet_device *device)
 {
@@ -88,6 +104,10 @@ static void apply(struct loglet_device *device)
     for (uint32_t i = 0; i < LOGLET_LOGS_MAX; i++) {
         struct loglet *log = &device->logs[i];
         if (log->info.id == 0) {
+            continue;
+        }
+        if (log->deleting && device->super_ids[i] == 0) {
+            forget_log(device, log);
             continue;
         }
         log->counters.superblocks++;

@@ -209,3 +209,75 @@ TEST(large_records)
     free(record);
     rig_free(&rig);
 }
+
+/* Recovery reads what was written since the last checkpoint, however long the log is. */
+TEST(recovery_is_bounded_by_the_checkpoint)
+{
+    struct rig_shape shape = {600u << 20, 4096, 0, 0, 1u << 20};
+    struct rig rig;
+    log_position_t position;
+    uint8_t *record = calloc(1, 100000);
+    rig_init(&rig, &shape);
+    CHECK_EQ(rig_open(&rig, 0), STATUS_OK);
+    CHECK_EQ(rig_log(&rig, "main", 0), STATUS_OK);
+    for (uint32_t n = 0; n < 600; n++) {
+        CHECK_EQ(rig_append(&rig, record, 100000, &position), STATUS_OK);
+    }
+    CHECK(loglet_counters(rig.log)->superblocks >= 3); /* by itself, after every 16 MiB */
+    CHECK_EQ(loglet_checkpoint(rig.log), STATUS_OK);
+    rig_settle(&rig);
+    for (uint32_t n = 0; n < 5; n++) {
+        CHECK_EQ(rig_append(&rig, record, 100000, &position), STATUS_OK);
+    }
+    block_fake_power_cycle(&rig.fake);
+    CHECK_EQ(rig_open(&rig, 0), STATUS_OK);
+    CHECK_EQ(rig_log(&rig, "main", 0), STATUS_OK);
+    CHECK(position < loglet_durable(rig.log));
+    uint64_t read = loglet_counters(rig.log)->read_bytes;
+    printf("  60 MB of log, 0.5 MB since the checkpoint: recovery read %" PRIu64 " bytes\n", read);
+    CHECK(read < 1u << 20);
+    free(record);
+    rig_free(&rig);
+}
+
+TEST(deleted_logs_give_all_back)
+{
+    for (uint32_t s = 0; s < SHAPES; s++) {
+        struct rig rig;
+        log_position_t position;
+        struct loglet_info info;
+        rig_init(&rig, &shapes[s]);
+        CHECK_EQ(rig_open(&rig, 0), STATUS_OK);
+        CHECK_EQ(rig_log(&rig, "stays", 1u << 20), STATUS_OK);
+        CHECK_EQ(rig_append(&rig, "one", 3, &position), STATUS_OK);
+        for (uint32_t round = 0; round < 6; round++) {
+            CHECK_EQ(rig_log(&rig, "goes", 8u << 20), STATUS_OK);
+            CHECK_EQ(rig_append(&rig, "x", 1, &position), STATUS_OK);
+            CHECK_EQ(rig_log(&rig, "no room", 8u << 20), STATUS_FULL);
+            CHECK_EQ(rig_log(&rig, "goes", 0), STATUS_OK);
+            CHECK_EQ(loglet_append(rig.log, &(struct loglet_piece){"y", 1}, 1, &position),
+                     STATUS_OK);
+            CHECK_EQ(loglet_delete(rig.log), STATUS_BUSY); /* something is under way */
+            loglet_commit(rig.log, rig.now_ns);
+            rig_settle(&rig);
+            CHECK_EQ(loglet_delete(rig.log), STATUS_OK);
+            CHECK_EQ(loglet_append(rig.log, &(struct loglet_piece){"z", 1}, 1, &position),
+                     STATUS_CLOSED);
+            if (round % 2u == 0) {
+                rig_settle(&rig);
+                CHECK_EQ(loglet_state(rig.log), STATUS_CANCELLED);
+                CHECK(!loglet_enumerate(rig.device, 1, &info));
+            } else {
+                rig_settle(&rig);
+                block_fake_power_cycle(&rig.fake);
+                CHECK_EQ(rig_open(&rig, 0), STATUS_OK);
+            }
+            CHECK(loglet_enumerate(rig.device, 0, &info));
+            CHECK_TEXT(info.name, "stays");
+            CHECK(info.used_bytes != 0 && info.used_bytes <= info.capacity_bytes);
+        }
+        CHECK_EQ(rig_log(&rig, "stays", 0), STATUS_OK);
+        CHECK(loglet_durable(rig.log) > loglet_tail(rig.log));
+        rig_free(&rig);
+    }
+}

@@ -13,6 +13,7 @@ void rig_init(struct rig *rig, const struct rig_shape *shape)
     block_fake_init(&rig->fake, shape->drive_bytes / shape->block_bytes, shape->block_bytes,
                     shape->zone_bytes / shape->block_bytes,
                     shape->capacity_bytes / shape->block_bytes);
+    rig->drive = &rig->fake.block;
     rig->memory = calloc(1, loglet_device_bytes());
     rig->buffer_bytes = LOGLET_BUFFER_BYTES(shape->record_bytes);
     rig->buffers = aligned_alloc(PAGE_BYTES, rig->buffer_bytes);
@@ -37,7 +38,7 @@ void rig_turn(struct rig *rig, uint32_t most)
 
 status_t rig_open(struct rig *rig, uint32_t flags)
 {
-    struct loglet_config config = {.block = &rig->fake.block,
+    struct loglet_config config = {.block = rig->drive,
                                    .buffers = rig->buffers,
                                    .buffer_bytes = rig->buffer_bytes,
                                    .random = {media_random(&rig->fake.media), 42},

@@ -8,6 +8,7 @@
 
 struct rig {
     struct block_fake fake;
+    struct block_device *drive; /* the fake's, or what lies before it */
     void *memory;
     uint8_t *buffers;
     uint64_t buffer_bytes;
