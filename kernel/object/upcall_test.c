@@ -164,14 +164,15 @@ TEST(foreign_system_calls)
     r->ip = 0x700002;
     r->result = 39;
     r->entry = 0;
-    kernel_syscall(kernel_under_test);
+    kernel_syscall(kernel_under_test, harness_current());
     harness_check("foreign");
     CHECK(in_handler(UPCALL_SYSCALL));
     CHECK_EQ(area->frame.rax, 39);
     CHECK_EQ(area->frame.rcx, 0x700002);
     CHECK_EQ(area->frame.ip, 0x700002);
     r->ip = HANDLER + 0x100;
-    kernel_syscall(kernel_under_test); /* from the handler, which is not such code: masked */
+    kernel_syscall(kernel_under_test,
+                   harness_current()); /* from the handler, which is not such code: masked */
     harness_check("foreign");
     CHECK_EQ(kernel_under_test->current.n, NIL);
 }

@@ -98,7 +98,7 @@ KERNEL_TEST(what_comes_during_the_handler_is_handled_after_it)
     EXPECT_OK(upcall_quantum(10000));
     for (time_ns_t end = now_ns() + 1000000000; now_ns() < end && seen[0] < 20;)
         ;
-    EXPECT_EQ(seen[0], 20);
+    EXPECT(seen[0] == 20 || seen[0] == 21); /* one was pending when they ended */
     close_area();
 }
 
