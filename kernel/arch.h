@@ -48,6 +48,24 @@ struct arch_thread {
 
 struct kernel;
 struct thread;
+struct cpu;
+
+/* The machine's part of a CPU: what it holds of a thread, and the addresses that entry code needs.
+ * Offsets are part of the contract with assembly. */
+struct arch_cpu {
+    struct cpu *self;         /* [const] */
+    uint64_t stack_top;       /* [const] of its kernel stack */
+    uint64_t user_sp;         /* while the system-call entry has no stack */
+    struct thread *loaded;    /* whose state is in the CPU; NULL: nobody's */
+    struct thread *fpu_owner; /* whose FPU state is in the CPU; NULL: nobody's */
+    uint64_t root;            /* what CR3 holds */
+    uint64_t cr0_fpu_off;     /* CR0 with TS */
+    uint32_t live;            /* LIVE_FPU, LIVE_BASES */
+    uint32_t loaded_index;    /* of `loaded`; LOADED_NOBODY when that is NULL */
+};
+
+/* No thread's index, nor NIL, which a CPU's current thread may be. */
+#define LOADED_NOBODY UINT32_MAX
 
 /* Makes the machine's part and the registers of a fresh (all-zero) thread fit to run. */
 void arch_thread_init(struct thread *thread);
@@ -71,8 +89,10 @@ bool arch_user_address_ok(uint64_t address);
 #else
 #include "kernel/arch/x86_64/memory.h"
 #endif
-/* memory.h gives, inline: void *arch_memory(uint64_t physical): the kernel's view of RAM; and
- * ARCH_USER_CODE, ARCH_USER_DATA: the selectors of user mode, for a frame to return there. */
+/* memory.h gives, inline:
+ *   void *arch_memory(uint64_t physical): the kernel's view of RAM;
+ *   struct cpu *arch_cpu_self(void): the CPU that executes this;
+ * and ARCH_USER_CODE, ARCH_USER_DATA: the selectors of user mode, for a frame to return there. */
 
 /* First address past what an address space offers; segments attach below. The last window of the
  * CPU's user half is left out, so that no instruction ends where the half does: the address after a

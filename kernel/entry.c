@@ -9,7 +9,7 @@
 
 void kernel_fault(struct kernel *k, const struct fault *fault)
 {
-    thread_ix self = k->current;
+    thread_ix self = current_thread(k);
     struct thread *t = thread_at(k, self);
 
     if (fault->vector == FAULT_VECTOR_PAGE && fault->error == FAULT_ERROR_WRITE &&
@@ -30,17 +30,18 @@ void kernel_fault(struct kernel *k, const struct fault *fault)
 
 void kernel_timer(struct kernel *k)
 {
+    struct cpu *c = cpu_self(k);
     uint64_t now = arch_time_ns();
 
-    k->timer_armed = DEADLINE_NEVER; /* one shot: it is off now */
-    if (k->wheel.next <= now) {
+    c->timer_armed = DEADLINE_NEVER; /* one shot: it is off now */
+    if (c->wheel.next <= now) {
         timer_run(k, now);
     }
-    if (k->current.n != NIL && upcall_due(thread_at(k, k->current), now)) {
-        upcall_quantum_end(thread_at(k, k->current), now);
+    if (c->current.n != NIL && upcall_due(thread_at(k, c->current), now)) {
+        upcall_quantum_end(thread_at(k, c->current), now);
     }
-    if (k->current.n != NIL && k->quantum_end <= now &&
-        k->quantum_priority == thread_at(k, k->current)->priority) {
+    if (c->current.n != NIL && c->quantum_end <= now &&
+        c->quantum_priority == thread_at(k, c->current)->priority) {
         sched_rotate(k);
     }
     sched_finish(k);

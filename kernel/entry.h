@@ -3,9 +3,9 @@
  * How the machine enters the core of the kernel, and how boot code builds the initial cell.
  *
  * Each entry: interrupts off, the current thread's registers saved in its struct registers (if
- * k->current is not NIL; NIL means that the CPU was idle). On return k->current says what to run:
+ * cpu_self(k)->current is not NIL; NIL means that the CPU was idle). On return it says what to run:
  *   NIL       nothing: load no user state, wait with interrupts on;
- *   a thread  thread_at(k, k->current): make sure aspace_at(k, thread->aspace)->paging.physical is
+ *   a thread  thread_at(k, current): make sure aspace_at(k, thread->aspace)->paging.physical is
  *             the MMU's root (always set for a current thread), then restore its registers.
  * The hardware timer has been set by the core already. End-of-interrupt is the machine's business.
  */
@@ -45,12 +45,13 @@ void arch_report_fault(struct kernel *k, thread_ix thread, const struct fault *f
 /* ---- Boot ------------------------------------------------------------------------------------
  * Order: kernel_init; page kinds of the bundle by start_bundle; start_memory; start_cell;
  * start_root, start_untyped, start_device_memory...; start_page / start_bundle_page; start_thread.
- * After that k->current is the initial thread: enter user mode. All VERIFY that boot code keeps the
- * rules; statuses are for machines that are too small. */
+ * After that the first CPU's current thread is the initial thread: enter user mode. All VERIFY that
+ * boot code keeps the rules; statuses are for machines that are too small. */
 
-/* k all zero. pages: page_count zeroed entries (all PAGE_RESERVED), page_count * PAGE_BYTES at most
- * PHYSICAL_BYTES_MAX. */
-void kernel_init(struct kernel *k, struct page *pages, uint32_t page_count);
+/* k and cpus[0..cpu_count) all zero but for the machine's part. pages: page_count zeroed entries
+ * (all PAGE_RESERVED), page_count * PAGE_BYTES at most PHYSICAL_BYTES_MAX. */
+void kernel_init(struct kernel *k, struct cpu *cpus, uint32_t cpu_count, struct page *pages,
+                 uint32_t page_count);
 /* RAM for the initial cell's own objects and pages (4 MiB will do for a cell of 1 MiB).
  * Page-aligned; not to be handed to start_untyped too. Once. */
 void start_memory(struct kernel *k, uint64_t base, uint64_t bytes);

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 /*
  * The common call, answer and signal, straight through: a plain message (no capability, no
- * deadline) to a server that waits, and back to the caller that waits; a signal that nobody waits
- * for. Each function either does exactly what the slow path would do, or nothing (false). A test
- * compares the two on copies of the whole state.
+ * deadline) to a server that waits on the same CPU, and back to the caller that waits; a signal
+ * that nobody waits for. Each function either does exactly what the slow path would do, or nothing
+ * (false). A test compares the two on copies of the whole state.
  */
 #include "kernel/entry.h"
 #include "kernel/invariants.h"
@@ -93,14 +93,15 @@ static inline void message_give(const struct thread *from, struct thread *to, ui
 static __attribute__((noinline)) struct fast_switch finish_slowly(struct kernel *k)
 {
     sched_finish_slow(k);
-    return (struct fast_switch){thread_at(k, k->current), k->current.n};
+    return (struct fast_switch){thread_at(k, current_thread(k)), current_thread(k).n};
 }
 
-/* Requires: nothing. Changes: as ipc_call where the server waits and is not below the caller; else
- * nothing. */
+/* Requires: nothing. Changes: as ipc_call where the server waits on this CPU and is not below the
+ * caller; else nothing. */
 struct fast_switch kernel_call_fast(uint64_t arg0, uint64_t info, struct thread *t,
                                     struct kernel *k)
 {
+    struct cpu *c = cpu_self(k);
     const struct slot *slot = fast_find(k, t, arg0, OBJECT_ENDPOINT, RIGHT_SEND);
 
     if (slot == NULL || !plain(info)) {
@@ -113,7 +114,7 @@ struct fast_switch kernel_call_fast(uint64_t arg0, uint64_t info, struct thread 
     }
     struct thread *to = thread_at(k, server);
     /* Nobody ready is above the caller, so nobody is above a server that is not below it. */
-    if (to->state != THREAD_RECEIVING || (to->flags | t->flags) != 0 ||
+    if (to->state != THREAD_RECEIVING || (to->flags | t->flags) != 0 || to->cpu != t->cpu ||
         to->priority < t->priority) {
         return NOT_FAST;
     }
@@ -133,20 +134,21 @@ struct fast_switch kernel_call_fast(uint64_t arg0, uint64_t info, struct thread 
     to->state = THREAD_READY;
     t->state = THREAD_REPLY_WAITING;
     t->reply = reply;
-    reply_at(k, reply)->thread = k->current;
-    k->current = server;
+    reply_at(k, reply)->thread = c->current;
+    c->current = server;
     /* The quantum: whoever shares the server's priority shared the caller's, and it runs. */
-    if (k->wheel.next != k->timer_armed) {
+    if (c->wheel.next != c->timer_armed) {
         return finish_slowly(k);
     }
     return (struct fast_switch){to, server.n};
 }
 
-/* Requires: nothing. Changes: as ipc_reply_recv where the reply object holds a caller that waits,
- * nobody ready is above it and no message waits at the endpoint; else nothing. */
+/* Requires: nothing. Changes: as ipc_reply_recv where the reply object holds a caller of this CPU
+ * that waits, nobody ready is above it and no message waits at the endpoint; else nothing. */
 struct fast_switch kernel_reply_recv_fast(uint64_t arg0, uint64_t info, struct thread *t,
                                           struct kernel *k)
 {
+    struct cpu *c = cpu_self(k);
     const struct slot *slot = fast_find(k, t, arg0, OBJECT_ENDPOINT, RIGHT_RECEIVE);
 
     if (slot == NULL || !plain(info) || t->bound.n != NIL) {
@@ -162,13 +164,14 @@ struct fast_switch kernel_reply_recv_fast(uint64_t arg0, uint64_t info, struct t
         return NOT_FAST;
     }
     struct thread *to = thread_at(k, caller);
-    int32_t above = sched_top(k) - (int32_t)to->priority;
-    if (to->state != THREAD_REPLY_WAITING || (to->flags | t->flags) != 0 || above > 0) {
+    int32_t above = sched_top(c) - (int32_t)to->priority;
+    if (to->state != THREAD_REPLY_WAITING || (to->flags | t->flags) != 0 || to->cpu != t->cpu ||
+        above > 0) {
         return NOT_FAST;
     }
     struct endpoint *endpoint = endpoint_at(k, (endpoint_ix){slot->object});
     thread_ix tail = endpoint->tail;
-    thread_ix self = k->current;
+    thread_ix self = c->current;
     if (LIKELY(tail.n == NIL)) {
         endpoint->head = self;
     } else if (thread_at(k, tail)->state == THREAD_RECEIVING) {
@@ -186,8 +189,8 @@ struct fast_switch kernel_reply_recv_fast(uint64_t arg0, uint64_t info, struct t
     t->state = THREAD_RECEIVING;
     t->reply = (reply_ix){with->object};
     reply->thread = self;
-    k->current = caller;
-    if (k->wheel.next != k->timer_armed || above == 0) {
+    c->current = caller;
+    if (c->wheel.next != c->timer_armed || above == 0) {
         return finish_slowly(k);
     }
     return (struct fast_switch){to, caller.n};
@@ -211,10 +214,12 @@ static inline bool fastpath_signal(struct kernel *k, struct thread *t)
 
 static inline bool fastpath_yield(struct kernel *k, struct thread *t)
 {
-    if (sched_shared(k, t) || t->flags != 0) {
+    struct cpu *c = cpu_self(k);
+
+    if (sched_shared(c, t) || t->flags != 0) {
         return false;
     }
-    k->quantum_end = DEADLINE_NEVER; /* as sched_rotate does; nobody shares the priority */
+    c->quantum_end = DEADLINE_NEVER; /* as sched_rotate does; nobody shares the priority */
     t->registers.result = STATUS_OK;
     return true;
 }

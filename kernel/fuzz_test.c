@@ -301,7 +301,7 @@ static void random_event(struct kernel *k)
 {
     switch (random_below(4)) {
     case 3:
-        if (k->current.n == NIL) {
+        if (current_thread(k).n == NIL) {
             revive(k);
         }
         break;
@@ -354,7 +354,7 @@ static void step(struct kernel *k, uint64_t n)
 {
     char what[64];
 
-    if (k->current.n == NIL || random_below(8) == 0) {
+    if (current_thread(k).n == NIL || random_below(8) == 0) {
         random_event(k);
         harness_check("event");
         return;
@@ -379,7 +379,7 @@ static void step(struct kernel *k, uint64_t n)
     if (ipc && !foreign && n % 4 == 0) {
         harness_compare_paths();
     } else {
-        kernel_syscall(k, thread_at(k, k->current));
+        kernel_syscall(k, thread_at(k, current_thread(k)));
     }
     snprintf(what, sizeof(what), "call %u, step %llu", number, (unsigned long long)n);
     harness_check(what);

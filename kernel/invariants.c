@@ -398,11 +398,11 @@ static uint32_t thread_state_check(struct kernel *k, thread_ix i, const struct t
     switch ((enum thread_state)t->state) {
     case THREAD_READY:
         FAIL_UNLESS(14, t->blocked_on == NIL)
-        if (k->current.n == i.n) {
+        if (cpu_of(k, t)->current.n == i.n) {
             return t->next.n == NIL && t->previous.n == NIL ? 0 : 14;
         }
-        FAIL_UNLESS(14, bit_get(k->ready_used, t->priority))
-        return thread_links(k, i, t, &k->ready[t->priority]);
+        FAIL_UNLESS(14, bit_get(cpu_of(k, t)->ready_used, t->priority))
+        return thread_links(k, i, t, &cpu_of(k, t)->ready[t->priority]);
     case THREAD_SENDING:
     case THREAD_CALLING:
     case THREAD_RECEIVING: {
@@ -424,7 +424,7 @@ static uint32_t thread_state_check(struct kernel *k, thread_ix i, const struct t
 
 static uint32_t thread_timer(struct kernel *k, thread_ix i, const struct thread *t)
 {
-    const struct timer_wheel *w = &k->wheel;
+    const struct timer_wheel *w = &cpu_of(k, t)->wheel;
     bool waits = t->state != THREAD_INACTIVE && t->state != THREAD_READY;
 
     if ((t->flags & THREAD_TIMED) == 0) {
@@ -473,7 +473,7 @@ uint32_t inv_thread_check(struct kernel *k, thread_ix i)
 {
     const struct thread *t = thread_at(k, i);
 
-    FAIL_UNLESS(12, t->state < THREAD_STATE_COUNT)
+    FAIL_UNLESS(12, t->state < THREAD_STATE_COUNT && t->cpu < k->cpu_count)
     FAIL_UNLESS(12, t->state == THREAD_INACTIVE || (t->table.n != NIL && t->aspace.n != NIL))
     FAIL_UNLESS(13, t->table.n == (t->table_slot.type == OBJECT_TABLE ? t->table_slot.object : NIL))
     FAIL_UNLESS(13,

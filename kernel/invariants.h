@@ -22,9 +22,9 @@
     X(9, untyped_shape, "base <= watermark <= prepared <= end; prepared memory is zero")           \
     X(10, untyped_free, "pages past the watermark are free, pages below are not")                  \
     X(11, untyped_inside, "what is made of untyped memory lies below its watermark")               \
-    X(12, thread_shape, "a thread that runs or waits has a table and an address space")            \
+    X(12, thread_shape, "a thread has a CPU; if it runs or waits, a table and an address space")   \
     X(13, thread_spaces, "table and aspace are the objects of the embedded capabilities")          \
-    X(14, thread_ready, "a ready thread is current or queued at its priority")                     \
+    X(14, thread_ready, "a ready thread is current or queued at its priority, on its CPU")         \
     X(15, thread_queued, "a waiting sender or receiver is in its endpoint's queue")                \
     X(16, thread_reply, "a thread and the reply object it waits with name each other")             \
     X(17, thread_waiting, "a waiter and its notification name each other; its word is 0")          \
@@ -37,7 +37,7 @@
     X(24, attachment, "a used entry of level 1 shows the segment of its record, linked to it")     \
     X(25, segment_leaf, "a leaf shows a frame of its segment's untyped memory or a page of none")  \
     X(26, leaf_rights, "no page is writable and executable")                                       \
-    X(27, current, "the current thread is ready and none is better")                               \
+    X(27, current, "a current thread is ready, of that CPU, and none is better")                   \
     X(60, copy_tree, "a copy and its parent name each other and are of one untyped memory")        \
     X(61, copy_held, "writes go through to a segment without copies that shows its own table")     \
     X(62, frame_shared,                                                                            \
@@ -45,7 +45,7 @@
     X(63, spare_frames, "a spare frame is of its segment's memory, and so is the next")            \
     X(64, upcall_area,                                                                             \
       "an upcall area is a frame of a segment without copies that lists its thread")               \
-    X(28, timer_armed, "the timer is armed no later than the earliest deadline")
+    X(28, timer_armed, "a CPU's timer is armed no later than its earliest deadline")
 
 /* The first broken invariant's number and where, or 0. */
 struct invariant_failure {

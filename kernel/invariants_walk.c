@@ -140,12 +140,17 @@ static uint32_t irq_check(struct kernel *k, irq_ix i)
     return 0;
 }
 
-static uint32_t queue_check(struct kernel *k, uint32_t priority)
+#define FAIL_UNLESS_AT(number, index, condition)                                                   \
+    if (!(condition)) {                                                                            \
+        return (struct invariant_failure){number, index};                                          \
+    }
+
+static uint32_t queue_check(struct kernel *k, const struct cpu *c, uint32_t priority)
 {
-    const struct thread_queue *q = &k->ready[priority];
+    const struct thread_queue *q = &c->ready[priority];
 
     FAIL_UNLESS(14, (q->head.n == NIL) == (q->tail.n == NIL))
-    FAIL_UNLESS(14, (q->head.n != NIL) == bit_get(k->ready_used, priority))
+    FAIL_UNLESS(14, (q->head.n != NIL) == bit_get(c->ready_used, priority))
     if (q->head.n == NIL) {
         return 0;
     }
@@ -153,43 +158,43 @@ static uint32_t queue_check(struct kernel *k, uint32_t priority)
                 inv_alive(k, OBJECT_THREAD, q->head.n) && inv_alive(k, OBJECT_THREAD, q->tail.n))
     FAIL_UNLESS(14, thread_at(k, q->head)->priority == priority)
     FAIL_UNLESS(14, thread_at(k, q->head)->state == THREAD_READY)
-    FAIL_UNLESS(27, k->current.n != NIL && thread_at(k, k->current)->priority >= priority)
+    FAIL_UNLESS(14, thread_at(k, q->head)->cpu == c->index)
+    FAIL_UNLESS(27, c->current.n != NIL && thread_at(k, c->current)->priority >= priority)
     return 0;
+}
+
+static struct invariant_failure cpu_check(struct kernel *k, const struct cpu *c)
+{
+    if (c->current.n != NIL) {
+        FAIL_UNLESS_AT(27, c->current.n, inv_alive(k, OBJECT_THREAD, c->current.n))
+        const struct thread *t = thread_at(k, c->current);
+        FAIL_UNLESS_AT(27, c->current.n, t->state == THREAD_READY && t->cpu == c->index)
+    }
+    FAIL_UNLESS_AT(14, NIL, c->ready_top == bits_last(c->ready_used, PRIORITY_COUNT / 64u))
+    FAIL_UNLESS_AT(28, c->index, c->timer_armed <= c->wheel.next)
+    for (uint32_t priority = 0; priority < PRIORITY_COUNT; priority++) {
+        uint32_t failed = queue_check(k, c, priority);
+        FAIL_UNLESS_AT(failed, priority, failed == 0)
+    }
+    for (uint32_t bucket = 0; bucket < TIMER_LEVELS * TIMER_BUCKETS; bucket++) {
+        bool filled = c->wheel.bucket[bucket].n != NIL;
+        FAIL_UNLESS_AT(18, bucket, filled == bit_get(c->wheel.used, bucket))
+    }
+    return (struct invariant_failure){0, 0};
 }
 
 struct invariant_failure invariants_check_global(struct kernel *k)
 {
-    uint32_t failed;
+    struct invariant_failure failure = {0, 0};
 
-    if (k->current.n != NIL && (!inv_alive(k, OBJECT_THREAD, k->current.n) ||
-                                thread_at(k, k->current)->state != THREAD_READY)) {
-        return (struct invariant_failure){27, k->current.n};
-    }
-    if (k->ready_top != bits_last(k->ready_used, PRIORITY_COUNT / 64u)) {
-        return (struct invariant_failure){14, NIL};
-    }
-    if (k->timer_armed > k->wheel.next) {
-        return (struct invariant_failure){28, 0};
-    }
     for (uint32_t v = IRQ_VECTOR_FIRST; v <= IRQ_VECTOR_LAST; v++) {
-        failed = irq_check(k, (irq_ix){v});
-        if (failed != 0) {
-            return (struct invariant_failure){failed, v};
-        }
+        uint32_t failed = irq_check(k, (irq_ix){v});
+        FAIL_UNLESS_AT(failed, v, failed == 0)
     }
-    for (uint32_t priority = 0; priority < PRIORITY_COUNT; priority++) {
-        failed = queue_check(k, priority);
-        if (failed != 0) {
-            return (struct invariant_failure){failed, priority};
-        }
+    for (uint32_t i = 0; i < k->cpu_count && failure.number == 0; i++) {
+        failure = cpu_check(k, &k->cpus[i]);
     }
-    for (uint32_t bucket = 0; bucket < TIMER_LEVELS * TIMER_BUCKETS; bucket++) {
-        bool filled = k->wheel.bucket[bucket].n != NIL;
-        if (filled != bit_get(k->wheel.used, bucket)) {
-            return (struct invariant_failure){18, bucket};
-        }
-    }
-    return (struct invariant_failure){0, 0};
+    return failure;
 }
 
 struct invariant_failure invariants_check(struct kernel *k)
@@ -210,8 +215,8 @@ void invariants_check_some(struct kernel *k)
         k->check_next = k->check_next + 1 < k->page_count ? k->check_next + 1 : 0;
         failure = invariants_check_page(k, k->check_next);
     }
-    if (failure.number == 0 && k->current.n != NIL) {
-        failure = invariants_check_page(k, k->current.n / GRANULES_PER_PAGE);
+    if (failure.number == 0 && current_thread(k).n != NIL) {
+        failure = invariants_check_page(k, current_thread(k).n / GRANULES_PER_PAGE);
     }
     if (failure.number == 0 && k->check_next % CHECK_GLOBAL_EVERY == 0) {
         failure = invariants_check_global(k);

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 /*
- * Which thread runs: 256 fixed priorities, round robin within one. Each priority has a queue; the
- * current thread is in none. After every entry the current thread is one of the highest priority
- * that is ready, or NIL if nothing is. Tickless: the timer is armed for the end of the quantum only
- * while somebody shares the current thread's priority.
+ * Which thread runs: 256 fixed priorities, round robin within one. Each CPU has a queue for
+ * each priority; its current thread is in none. After every entry the current thread is one of the
+ * highest priority that is ready, or NIL if nothing is. Tickless: the timer is armed for the end of
+ * the quantum only while somebody shares the current thread's priority.
  */
 #ifndef KERNEL_SCHED_H
 #define KERNEL_SCHED_H
@@ -12,7 +12,7 @@
 
 #define QUANTUM_NS 5000000u
 
-/* Makes an inactive (unlinked) thread ready. It runs next if the CPU has no current thread and no
+/* Makes an inactive (unlinked) thread ready. It runs next if its CPU has no current thread and no
  * better one is ready (a direct hand-over), or if it is of higher priority than the current one. */
 void sched_wake(struct kernel *k, thread_ix i);
 /* Takes a ready thread off the CPU or its queue; its state becomes INACTIVE. */
@@ -23,25 +23,27 @@ void sched_block(struct kernel *k, enum thread_state state);
 void sched_rotate(struct kernel *k);
 /* A ready thread gets another priority. */
 void sched_set_priority(struct kernel *k, thread_ix i, uint8_t priority);
-/* The highest priority with a queued thread, or -1. */
-static inline int32_t sched_top(const struct kernel *k)
+/* The highest priority with a thread in a queue of that CPU, or -1. */
+static inline int32_t sched_top(const struct cpu *c)
 {
-    return k->ready_top;
+    return c->ready_top;
 }
 
 /* Somebody is queued at the priority of `t`, which is current: so nobody is above. */
-static inline bool sched_shared(const struct kernel *k, const struct thread *t)
+static inline bool sched_shared(const struct cpu *c, const struct thread *t)
 {
-    return sched_top(k) == (int32_t)t->priority;
+    return sched_top(c) == (int32_t)t->priority;
 }
 
 void sched_finish_slow(struct kernel *k);
 /* Ends every entry: there is a current thread if any is ready, and the timer is set. */
 static inline void sched_finish(struct kernel *k)
 {
-    if (k->current.n != NIL && k->wheel.next == k->timer_armed &&
-        !sched_shared(k, thread_at(k, k->current)) &&
-        (thread_at(k, k->current)->flags & THREAD_UPCALLS) == 0) {
+    const struct cpu *c = cpu_self(k);
+
+    if (c->current.n != NIL && c->wheel.next == c->timer_armed &&
+        !sched_shared(c, thread_at(k, c->current)) &&
+        (thread_at(k, c->current)->flags & THREAD_UPCALLS) == 0) {
         return; /* alone at its priority, and the timer is right */
     }
     sched_finish_slow(k);

@@ -56,7 +56,7 @@ TEST(priorities)
     CHECK_EQ(CALL(thread_suspend, BOOT_SLOT_THREAD), STATUS_OK);
     CHECK(harness_current() == harness_thread(T0));
     CHECK_EQ(CALL(thread_suspend, T0), STATUS_OK);
-    CHECK_EQ(kernel_under_test->current.n, NIL);
+    CHECK_EQ(current_thread(kernel_under_test).n, NIL);
     CHECK_EQ(host_machine.timer_ns, DEADLINE_NEVER);
 }
 
@@ -134,16 +134,16 @@ TEST(timers_fire_in_order_and_on_time)
                 fired++;
             }
         }
-        while (kernel_under_test->current.n != NIL) {
+        while (current_thread(kernel_under_test).n != NIL) {
             for (uint32_t n = 0; n < COUNT; n++) {
-                if (kernel_under_test->current.n == harness_thread_ix(T0 + n).n) {
+                if (current_thread(kernel_under_test).n == harness_thread_ix(T0 + n).n) {
                     CHECK_EQ(CALL(thread_suspend, T0 + n), STATUS_OK);
                     break;
                 }
             }
         }
     }
-    CHECK_EQ(kernel_under_test->wheel.next, DEADLINE_NEVER);
+    CHECK_EQ(cpu_self(kernel_under_test)->wheel.next, DEADLINE_NEVER);
 }
 
 /* Many deadlines at once: a bounded number a timer interrupt, none lost. */
@@ -163,7 +163,7 @@ TEST(many_timers_at_once)
         CHECK_EQ(CALL(notification_wait, 120 + n, deadline), BLOCKED);
     }
     host_machine.now_ns = deadline;
-    while (kernel_under_test->wheel.next != DEADLINE_NEVER && interrupts < 100) {
+    while (cpu_self(kernel_under_test)->wheel.next != DEADLINE_NEVER && interrupts < 100) {
         CHECK(host_machine.timer_ns <= host_machine.now_ns || interrupts == 0);
         harness_time(deadline);
         interrupts++;

@@ -18,15 +18,22 @@
 #define INITIAL_LEVEL 2u /* of the initial cell's table */
 #define ROOT_LEVEL 3u    /* of the untyped memory handed to it */
 
-void kernel_init(struct kernel *k, struct page *pages, uint32_t page_count)
+void kernel_init(struct kernel *k, struct cpu *cpus, uint32_t cpu_count, struct page *pages,
+                 uint32_t page_count)
 {
+    VERIFY(cpu_count >= 1 && cpu_count <= CPU_COUNT_MAX);
     VERIFY((uint64_t)page_count * PAGE_BYTES <= PHYSICAL_BYTES_MAX);
     k->pages = pages;
     k->page_count = page_count;
-    k->ready_top = -1;
-    k->quantum_end = DEADLINE_NEVER;
-    k->timer_armed = DEADLINE_NEVER;
-    k->wheel.next = DEADLINE_NEVER;
+    k->cpus = cpus;
+    k->cpu_count = cpu_count;
+    for (uint32_t i = 0; i < cpu_count; i++) {
+        cpus[i].index = i;
+        cpus[i].ready_top = -1;
+        cpus[i].quantum_end = DEADLINE_NEVER;
+        cpus[i].timer_armed = DEADLINE_NEVER;
+        cpus[i].wheel.next = DEADLINE_NEVER;
+    }
     for (uint32_t v = 0; v < IRQ_VECTOR_COUNT; v++) {
         if (v < IRQ_VECTOR_FIRST || v > IRQ_VECTOR_LAST) {
             bit_set(k->irq_used, v); /* never a device's */

@@ -8,7 +8,7 @@
  * build checks it there, a proof assumes the invariants there. What a page is stands apart from
  * the page, in struct kernel's `pages`, so that retyped memory can never forge it.
  *
- * Context: every function of the core runs with interrupts off, one call at a time, on one CPU.
+ * Context: every function of the core runs with interrupts off, one call at a time.
  * Invariants: kernel/invariants.h.
  */
 #ifndef KERNEL_STATE_H
@@ -162,7 +162,7 @@ struct thread {
     uint8_t state; /* enum thread_state */
     uint8_t flags; /* enum thread_flags; beside state: the fast path asks for both at once */
     uint8_t priority;
-    uint8_t unused;
+    uint8_t cpu;         /* where it runs, and whose queues and timer wheel it is in */
     uint32_t blocked_on; /* endpoint or notification */
     thread_ix next;      /* ready queue or endpoint queue */
     thread_ix previous;
@@ -335,18 +335,27 @@ struct timer_wheel {
     thread_ix bucket[TIMER_LEVELS * TIMER_BUCKETS];
 };
 
-struct kernel {
-    struct page *pages; /* [const] one for each page of physical memory below page_count */
-    uint32_t page_count;
-    thread_ix current;                         /* what runs after the kernel returns; NIL: idle */
-    int32_t ready_top;                         /* highest bit of ready_used, or -1 */
-    uint64_t ready_used[PRIORITY_COUNT / 64u]; /* bit p: ready[p] holds threads */
-    struct thread_queue ready[PRIORITY_COUNT]; /* all READY threads but the current one */
+/* What one CPU runs. */
+struct cpu {
+    struct arch_cpu arch;
+    thread_ix current;    /* what runs after the kernel returns; NIL: idle */
+    uint32_t index;       /* [const] in struct kernel's cpus */
     uint64_t quantum_end; /* of the threads of priority quantum_priority; NEVER: to be set */
     uint32_t quantum_priority;
-    uint32_t reserved;
-    uint64_t timer_armed; /* what the hardware timer is set to, DEADLINE_NEVER: off */
+    int32_t ready_top;    /* highest bit of ready_used, or -1 */
+    uint64_t timer_armed; /* what its hardware timer is set to, DEADLINE_NEVER: off */
+    uint64_t ready_used[PRIORITY_COUNT / 64u]; /* bit p: ready[p] holds threads */
     struct timer_wheel wheel;
+    struct thread_queue ready[PRIORITY_COUNT]; /* all READY threads of it but the current one */
+};
+
+#define CPU_COUNT_MAX 64u /* a thread's `cpu` and a set of CPUs in one word */
+
+struct kernel {
+    struct page *pages; /* [const] one for each page of physical memory below page_count */
+    struct cpu *cpus;   /* [const] cpu_count of them */
+    uint32_t page_count;
+    uint32_t cpu_count; /* [const] 1..CPU_COUNT_MAX */
     struct irq irqs[IRQ_VECTOR_COUNT];
     uint64_t irq_used[IRQ_VECTOR_COUNT / 64u]; /* bit v: irqs[v].kind is not IRQ_NONE */
     table_ix boot_table;   /* originals of the initial cell's objects, out of any user's reach */
@@ -375,6 +384,32 @@ static inline struct page *page_at(struct kernel *k, uint64_t physical)
 {
     ASSERT((physical >> PAGE_SHIFT) < k->page_count);
     return &k->pages[physical >> PAGE_SHIFT];
+}
+
+/* The CPU that executes the core. */
+static inline struct cpu *cpu_self(struct kernel *k)
+{
+    ASSERT(arch_cpu_self() == &k->cpus[arch_cpu_self()->index]);
+    (void)k;
+    return arch_cpu_self();
+}
+
+/* The thread that entered the kernel, or what runs after it; NIL: none. */
+static inline thread_ix current_thread(struct kernel *k)
+{
+    return cpu_self(k)->current;
+}
+
+static inline struct cpu *cpu_at(struct kernel *k, uint32_t cpu)
+{
+    ASSERT(cpu < k->cpu_count);
+    return &k->cpus[cpu];
+}
+
+/* The CPU that a thread belongs to. */
+static inline struct cpu *cpu_of(struct kernel *k, const struct thread *t)
+{
+    return cpu_at(k, t->cpu);
 }
 
 static inline bool object_index_ok(const struct kernel *k, uint32_t n, uint32_t type,

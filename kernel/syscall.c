@@ -294,7 +294,7 @@ static const call_handler handlers[] = {HALLOWS_SYSCALL_TABLE(ENTRY)};
 
 void kernel_syscall_slow(struct kernel *k)
 {
-    struct thread *t = thread_at(k, k->current);
+    struct thread *t = thread_at(k, current_thread(k));
     struct registers *r = &t->registers;
 
     if ((t->upcall_events & UPCALL_SYSCALL) != 0 && upcall_syscall(k, t)) {

@@ -5,8 +5,8 @@
 
 static void wheel_link(struct kernel *k, thread_ix i, uint64_t deadline)
 {
-    struct timer_wheel *w = &k->wheel;
     struct thread *t = thread_at(k, i);
+    struct timer_wheel *w = &cpu_of(k, t)->wheel;
     uint32_t bucket = timer_bucket_of(w->base, deadline);
 
     t->timer_bucket = (uint16_t)bucket;
@@ -21,8 +21,8 @@ static void wheel_link(struct kernel *k, thread_ix i, uint64_t deadline)
 
 static void wheel_unlink(struct kernel *k, thread_ix i)
 {
-    struct timer_wheel *w = &k->wheel;
     struct thread *t = thread_at(k, i);
+    struct timer_wheel *w = &cpu_of(k, t)->wheel;
 
     if (t->timer_previous.n != NIL) {
         thread_at(k, t->timer_previous)->timer_next = t->timer_next;
@@ -42,14 +42,15 @@ static void wheel_unlink(struct kernel *k, thread_ix i)
 void timer_insert(struct kernel *k, thread_ix i, uint64_t deadline_ns)
 {
     struct thread *t = thread_at(k, i);
+    struct timer_wheel *w = &cpu_of(k, t)->wheel;
 
-    if (deadline_ns < k->wheel.base) {
-        deadline_ns = k->wheel.base;
+    if (deadline_ns < w->base) {
+        deadline_ns = w->base;
     }
     t->deadline = deadline_ns;
     t->flags |= THREAD_TIMED;
-    if (deadline_ns < k->wheel.next) {
-        k->wheel.next = deadline_ns;
+    if (deadline_ns < w->next) {
+        w->next = deadline_ns;
     }
     wheel_link(k, i, deadline_ns);
 }
@@ -87,7 +88,7 @@ static uint32_t wheel_first(const struct timer_wheel *w)
 /* A lower bound of all deadlines; exact if the first bucket holds one thread. */
 static uint64_t wheel_bound(struct kernel *k)
 {
-    struct timer_wheel *w = &k->wheel;
+    struct timer_wheel *w = &cpu_self(k)->wheel;
     uint32_t bucket = wheel_first(w);
 
     if (bucket == TIMER_LEVELS * TIMER_BUCKETS) {
@@ -100,7 +101,7 @@ static uint64_t wheel_bound(struct kernel *k)
 
 void timer_run(struct kernel *k, uint64_t now_ns)
 {
-    struct timer_wheel *w = &k->wheel;
+    struct timer_wheel *w = &cpu_self(k)->wheel;
 
     for (uint32_t step = 0; step < TIMER_STEPS; step++) {
         uint32_t bucket = wheel_first(w);

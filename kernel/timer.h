@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 /*
- * Deadlines of waiting threads: a hierarchical wheel with exact deadlines in ns.
+ * Deadlines of waiting threads: on each CPU a hierarchical wheel with exact deadlines in ns.
  *
  * A deadline is a number of 11 digits of 6 bits. `base` is a time up to which everything has been
  * handled. A thread lies at the level of the highest digit in which its deadline differs from
@@ -29,8 +29,9 @@ static inline void timer_remove(struct kernel *k, thread_ix i)
         timer_take_out(k, i);
     }
 }
-/* Wakes threads whose deadline is at or before `now` with TIMED_OUT, at most TIMER_STEPS moves;
- * what is left makes `next` a time in the past, so that the hardware fires again at once. */
+/* Wakes threads of this CPU whose deadline is at or before `now` with TIMED_OUT, at most
+ * TIMER_STEPS moves; what is left makes `next` a time in the past, so that the hardware fires again
+ * at once. */
 void timer_run(struct kernel *k, uint64_t now_ns);
 
 /* The bucket for a deadline, as level * TIMER_BUCKETS + digit. */

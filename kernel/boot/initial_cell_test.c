@@ -19,6 +19,7 @@
 #define FREE_AT 0xa00000u
 #define FREE_BYTES 0x400000u
 
+static struct cpu cpus[1];
 static struct page page_table[MEMORY_BYTES / PAGE_BYTES];
 static struct boot_parameters parameters;
 static struct acpi_facts facts = {.cpu_count = 3, .ecam_base = 0xb0000000u, .s5_sleep_type = 5};
@@ -69,8 +70,10 @@ static void prepare(void)
         kernel_under_test = malloc(sizeof *kernel_under_test);
     memset(kernel_under_test, 0, sizeof *kernel_under_test);
     memset(page_table, 0, sizeof page_table);
+    memset(cpus, 0, sizeof cpus);
+    host_cpu = cpus;
     host_machine_start(MEMORY_BYTES);
-    kernel_init(kernel_under_test, page_table, MEMORY_BYTES / PAGE_BYTES);
+    kernel_init(kernel_under_test, cpus, 1, page_table, MEMORY_BYTES / PAGE_BYTES);
 
     struct bundle_header *header = (struct bundle_header *)(host_memory + BUNDLE_AT);
     *header = (struct bundle_header){BUNDLE_MAGIC, BUNDLE_VERSION, 1, BUNDLE_SIZE, 0, 0};
@@ -101,7 +104,7 @@ static status_t start(void)
 static const void *seen(uint64_t address)
 {
     struct kernel *k = kernel_under_test;
-    uint64_t table = aspace_at(k, thread_at(k, k->current)->aspace)->paging.physical;
+    uint64_t table = aspace_at(k, thread_at(k, current_thread(k))->aspace)->paging.physical;
     for (uint32_t level = PAGING_LEVEL_TOP; level > 0; level--) {
         uint64_t entry = ((const uint64_t *)arch_memory(table))[paging_index(address, level)];
         if (entry == 0)
@@ -120,7 +123,7 @@ TEST(the_cell_gets_its_program_stack_bundle_and_page)
     CHECK_EQ(start(), STATUS_OK);
     harness_check("initial cell");
     const struct registers *r =
-        &thread_at(kernel_under_test, kernel_under_test->current)->registers;
+        &thread_at(kernel_under_test, current_thread(kernel_under_test))->registers;
     CHECK_EQ(r->ip, CELL_PROGRAM_ADDRESS + 0x20);
     CHECK_EQ(r->sp, CELL_STACK_TOP);
     CHECK_EQ(r->arg0, CELL_INFO_ADDRESS);

@@ -30,7 +30,7 @@
 /* Slot n of the current thread's table, which may be empty. INVALID_SLOT: n is 0 or too large. */
 static inline HALLOWS_MUST_CHECK status_t cap_slot(struct kernel *k, uint64_t n, slot_ix *out)
 {
-    table_ix table = thread_at(k, k->current)->table;
+    table_ix table = thread_at(k, current_thread(k))->table;
 
     if (n == 0 || n >= table_at(k, table)->slots) {
         return STATUS_INVALID_SLOT;
@@ -68,7 +68,7 @@ static inline HALLOWS_MUST_CHECK status_t cap_ref_slot(struct kernel *k, cap_ref
 {
     uint32_t n = (uint32_t)ref;
     uint32_t table_slot = (uint32_t)(ref >> 32);
-    table_ix in = thread_at(k, k->current)->table;
+    table_ix in = thread_at(k, current_thread(k))->table;
 
     if (table_slot != 0) {
         struct slot *slot;
@@ -89,7 +89,7 @@ static inline HALLOWS_MUST_CHECK status_t cap_ref_slot(struct kernel *k, cap_ref
 /* Index of slot n of the caller's table. Precondition: cap_slot or cap_find accepted n. */
 static inline slot_ix cap_own(struct kernel *k, uint64_t n)
 {
-    return (slot_ix){thread_at(k, k->current)->table.n + (uint32_t)n};
+    return (slot_ix){thread_at(k, current_thread(k))->table.n + (uint32_t)n};
 }
 /* The table that a slot lies in. Precondition: not an embedded slot. */
 table_ix cap_table_of(struct kernel *k, slot_ix i);

@@ -215,7 +215,7 @@ static void hold_caller(struct kernel *k, reply_ix reply, thread_ix caller)
 
 static status_t send_decode(struct kernel *k, struct slot **slot)
 {
-    const struct registers *r = &thread_at(k, k->current)->registers;
+    const struct registers *r = &thread_at(k, current_thread(k))->registers;
     status_t status = cap_find(k, r->arg0, OBJECT_ENDPOINT, RIGHT_SEND, slot);
 
     if (status != STATUS_OK) {
@@ -228,7 +228,7 @@ static status_t send_decode(struct kernel *k, struct slot **slot)
 static status_t send_wait(struct kernel *k, const struct slot *slot, enum thread_state state,
                           uint64_t deadline)
 {
-    thread_ix self = k->current;
+    thread_ix self = current_thread(k);
     struct thread *t = thread_at(k, self);
 
     t->badge = slot->badge;
@@ -251,7 +251,7 @@ static status_t send_wait(struct kernel *k, const struct slot *slot, enum thread
 status_t ipc_send(struct kernel *k)
 {
     struct slot *slot;
-    struct thread *t = thread_at(k, k->current);
+    struct thread *t = thread_at(k, current_thread(k));
     status_t status = send_decode(k, &slot);
 
     if (status != STATUS_OK) {
@@ -280,7 +280,7 @@ status_t ipc_send(struct kernel *k)
 status_t ipc_call(struct kernel *k)
 {
     struct slot *slot;
-    thread_ix self = k->current;
+    thread_ix self = current_thread(k);
     struct thread *t = thread_at(k, self);
     status_t status = send_decode(k, &slot);
 
@@ -343,7 +343,7 @@ struct receive {
 static status_t receive_decode(struct kernel *k, uint32_t reply_slot, bool answered,
                                struct receive *out)
 {
-    const struct registers *r = &thread_at(k, k->current)->registers;
+    const struct registers *r = &thread_at(k, current_thread(k))->registers;
     struct slot *slot;
     status_t status = cap_find(k, r->arg0, OBJECT_ENDPOINT, RIGHT_RECEIVE, &slot);
 
@@ -390,7 +390,7 @@ static void notification_message(struct thread *t, struct notification *n)
 /* The receiving half, all checked: take what is there, or wait. */
 static status_t receive_commit(struct kernel *k, const struct receive *what)
 {
-    thread_ix self = k->current;
+    thread_ix self = current_thread(k);
     struct thread *t = thread_at(k, self);
     struct endpoint *endpoint = endpoint_at(k, what->endpoint);
 
@@ -425,7 +425,7 @@ static status_t receive_commit(struct kernel *k, const struct receive *what)
  */
 status_t ipc_recv(struct kernel *k, uint32_t reply_slot)
 {
-    const struct registers *r = &thread_at(k, k->current)->registers;
+    const struct registers *r = &thread_at(k, current_thread(k))->registers;
     struct receive what;
 
     if ((r->arg1 & ~(uint64_t)(MESSAGE_ACCEPT | MESSAGE_DEADLINE)) != 0) {
@@ -470,7 +470,7 @@ static void answer(struct kernel *k, struct thread *from, thread_ix caller, bool
 status_t ipc_reply(struct kernel *k)
 {
     struct slot *slot;
-    struct thread *t = thread_at(k, k->current);
+    struct thread *t = thread_at(k, current_thread(k));
     status_t status = cap_find(k, t->registers.arg0, OBJECT_REPLY, RIGHT_SEND, &slot);
 
     if (status == STATUS_OK) {
@@ -497,7 +497,7 @@ status_t ipc_reply_recv(struct kernel *k, uint32_t reply_slot)
 {
     struct slot *slot;
     struct receive what;
-    struct thread *t = thread_at(k, k->current);
+    struct thread *t = thread_at(k, current_thread(k));
     status_t status = receive_decode(k, reply_slot, true, &what);
 
     if (status == STATUS_OK) {

@@ -76,7 +76,7 @@ status_t notification_signal(struct kernel *k, uint64_t slot_number)
 status_t notification_wait(struct kernel *k, uint64_t slot_number, uint64_t deadline_ns)
 {
     struct slot *slot;
-    thread_ix self = k->current;
+    thread_ix self = current_thread(k);
     struct thread *t = thread_at(k, self);
     status_t status = cap_find(k, slot_number, OBJECT_NOTIFICATION, RIGHT_RECEIVE, &slot);
 

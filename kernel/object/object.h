@@ -2,7 +2,7 @@
 /*
  * What every object type offers to kernel/object/cap.c, and the calls on objects that
  * kernel/syscall.c dispatches. Each call: a status; other than OK, AGAIN, TIMED_OUT and CANCELLED
- * it changed nothing. The caller is k->current.
+ * it changed nothing. The caller is current_thread(k).
  */
 #ifndef KERNEL_OBJECT_OBJECT_H
 #define KERNEL_OBJECT_OBJECT_H

@@ -118,7 +118,7 @@ static bool leaf_copyable(struct kernel *k, uint64_t leaf)
  */
 bool segment_write_fault(struct kernel *k, uint64_t address)
 {
-    aspace_ix space = thread_at(k, k->current)->aspace;
+    aspace_ix space = thread_at(k, current_thread(k))->aspace;
 
     if (address >= USER_ADDRESS_END) {
         return false;

@@ -231,7 +231,7 @@ status_t thread_set_upcall(struct kernel *k, uint64_t thread, uint64_t segment, 
  */
 status_t upcall_quantum(struct kernel *k, uint64_t quantum_ns)
 {
-    struct thread *t = thread_at(k, k->current);
+    struct thread *t = thread_at(k, current_thread(k));
 
     if (t->upcall_area == 0) {
         return STATUS_NOT_FOUND;

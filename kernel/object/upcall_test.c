@@ -84,7 +84,7 @@ TEST(a_fault_is_handled_or_delivered)
     CHECK_EQ(area->frame.sp, 0x5fff00);
     uint64_t reported = host_machine.faults_reported;
     page_fault(0xbeef000); /* masked: it stops */
-    CHECK_EQ(kernel_under_test->current.n, NIL);
+    CHECK_EQ(current_thread(kernel_under_test).n, NIL);
     CHECK_EQ(host_machine.faults_reported, reported + 1);
     CHECK_EQ(area->fault_address, 0xdead000);
 }
@@ -94,7 +94,7 @@ TEST(a_bad_handler_is_a_plain_fault)
     start(UPCALL_FAULT);
     area->handler = USER_ADDRESS_END;
     page_fault(0xdead000);
-    CHECK_EQ(kernel_under_test->current.n, NIL);
+    CHECK_EQ(current_thread(kernel_under_test).n, NIL);
 }
 
 TEST(quantum_ends_and_waits_while_masked)
@@ -129,7 +129,7 @@ TEST(a_fault_in_the_resume_code_is_a_plain_fault)
     start(UPCALL_FAULT);
     harness_current()->registers.ip = RESUME + 2;
     page_fault(0xdead000);
-    CHECK_EQ(kernel_under_test->current.n, NIL);
+    CHECK_EQ(current_thread(kernel_under_test).n, NIL);
 }
 
 TEST(a_notification_arrives)
@@ -174,7 +174,7 @@ TEST(foreign_system_calls)
     kernel_syscall(kernel_under_test,
                    harness_current()); /* from the handler, which is not such code: masked */
     harness_check("foreign");
-    CHECK_EQ(kernel_under_test->current.n, NIL);
+    CHECK_EQ(current_thread(kernel_under_test).n, NIL);
 }
 
 TEST(areas_go_with_segment_and_thread)
@@ -189,5 +189,5 @@ TEST(areas_go_with_segment_and_thread)
     CHECK_EQ(CALL(cap_delete, SEGMENT), STATUS_OK);
     CHECK_EQ(harness_current()->upcall_area, 0);
     page_fault(0xdead000);
-    CHECK_EQ(kernel_under_test->current.n, NIL);
+    CHECK_EQ(current_thread(kernel_under_test).n, NIL);
 }

@@ -18,6 +18,7 @@ enum harness_slot {
     SLOT_DEVICE = 18, /* device memory */
     SLOT_FREE = 20
 };
+#define HARNESS_CPUS 2u
 #define HARNESS_BYTES 0x400000u
 #define HARNESS_UNTYPED_BASE 0x100000u
 #define HARNESS_UNTYPED_BYTES 0x200000u

@@ -11,6 +11,8 @@
 struct kernel *kernel_under_test;
 static struct kernel kernel_before;
 static uint8_t *memory_before;
+static struct cpu cpus[HARNESS_CPUS];
+static struct cpu cpus_before[HARNESS_CPUS];
 static struct page pages[HARNESS_BYTES / PAGE_BYTES];
 static struct page pages_before[HARNESS_BYTES / PAGE_BYTES];
 
@@ -38,9 +40,11 @@ void harness_start(void)
     }
     struct kernel *k = kernel_under_test;
     *k = (struct kernel){0};
+    memset(cpus, 0, sizeof(cpus));
     memset(pages, 0, sizeof(pages));
+    host_cpu = &cpus[0];
     host_machine_start(HARNESS_BYTES);
-    kernel_init(k, pages, HARNESS_BYTES / PAGE_BYTES);
+    kernel_init(k, cpus, HARNESS_CPUS, pages, HARNESS_BYTES / PAGE_BYTES);
     start_memory(k, 0x10000, 0xf0000);
     VERIFY(start_cell(k, HARNESS_TABLE_SLOTS, HARNESS_PRIORITY) == STATUS_OK);
     start_roots(k);
@@ -57,8 +61,8 @@ void harness_start(void)
 
 struct thread *harness_current(void)
 {
-    VERIFY(kernel_under_test->current.n != NIL);
-    return thread_at(kernel_under_test, kernel_under_test->current);
+    VERIFY(current_thread(kernel_under_test).n != NIL);
+    return thread_at(kernel_under_test, current_thread(kernel_under_test));
 }
 
 struct slot *harness_slot(uint32_t slot)
@@ -100,7 +104,7 @@ static bool refused(int64_t status)
 int64_t harness_call(const struct call *call)
 {
     struct kernel *k = kernel_under_test;
-    thread_ix self = k->current;
+    thread_ix self = current_thread(k);
     struct thread *t = harness_current();
     struct registers *r = &t->registers;
 
@@ -114,7 +118,8 @@ int64_t harness_call(const struct call *call)
     kernel_before = *k;
     memcpy(memory_before, host_memory, HARNESS_BYTES);
     memcpy(pages_before, pages, sizeof(pages));
-    kernel_syscall(k, thread_at(k, k->current));
+    memcpy(cpus_before, cpus, sizeof(cpus));
+    kernel_syscall(k, thread_at(k, current_thread(k)));
     harness_check("call");
     if (t->state != THREAD_READY && t->state != THREAD_INACTIVE) {
         return BLOCKED;
@@ -126,6 +131,7 @@ int64_t harness_call(const struct call *call)
         CHECK(memcmp(&kernel_before, k, sizeof(*k)) == 0);
         CHECK(memcmp(memory_before, host_memory, HARNESS_BYTES) == 0);
         CHECK(memcmp(pages_before, pages, sizeof(pages)) == 0);
+        CHECK(memcmp(cpus_before, cpus, sizeof(cpus)) == 0);
     }
     return status;
 }
@@ -133,6 +139,7 @@ int64_t harness_call(const struct call *call)
 void harness_compare_paths(void)
 {
     static struct kernel kernel_fast;
+    static struct cpu cpus_fast[HARNESS_CPUS];
     static struct host_machine machine_before;
     static uint8_t *memory_fast;
     struct kernel *k = kernel_under_test;
@@ -143,16 +150,20 @@ void harness_compare_paths(void)
     }
     kernel_before = *k;
     machine_before = host_machine;
+    memcpy(cpus_before, cpus, sizeof(cpus));
     memcpy(memory_before, host_memory, HARNESS_BYTES);
-    kernel_syscall(k, thread_at(k, k->current));
+    kernel_syscall(k, thread_at(k, current_thread(k)));
     kernel_fast = *k;
+    memcpy(cpus_fast, cpus, sizeof(cpus));
     uint64_t timer_fast = host_machine.timer_ns;
     memcpy(memory_fast, host_memory, HARNESS_BYTES);
     *k = kernel_before;
+    memcpy(cpus, cpus_before, sizeof(cpus));
     host_machine = machine_before;
     memcpy(host_memory, memory_before, HARNESS_BYTES);
     kernel_syscall_slow(k);
     CHECK(memcmp(&kernel_fast, k, sizeof(*k)) == 0);
+    CHECK(memcmp(cpus_fast, cpus, sizeof(cpus)) == 0);
     CHECK(memcmp(memory_fast, host_memory, HARNESS_BYTES) == 0);
     CHECK_EQ(timer_fast, host_machine.timer_ns);
 }

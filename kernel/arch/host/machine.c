@@ -18,6 +18,7 @@
 
 uint8_t *host_memory;
 struct host_machine host_machine;
+struct cpu *host_cpu;
 
 void host_machine_start(uint64_t bytes)
 {

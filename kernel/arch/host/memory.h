@@ -11,6 +11,13 @@ extern uint8_t *host_memory;
 #define ARCH_USER_CODE 0x2bu
 #define ARCH_USER_DATA 0x23u
 
+extern struct cpu *host_cpu;
+
+static inline struct cpu *arch_cpu_self(void)
+{
+    return host_cpu;
+}
+
 static inline void *arch_memory(uint64_t physical)
 {
     return host_memory + physical;

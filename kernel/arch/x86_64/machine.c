@@ -23,8 +23,9 @@ _Static_assert(IRQ_VECTOR_LAST == VECTOR_DEVICE_LAST, "the core hands out these 
 
 void arch_tlb_flush(uint64_t root)
 {
-    if (root == 0 || root == boot_cpu.root)
-        write_cr3(boot_cpu.root);
+    uint64_t loaded = arch_cpu_self()->arch.root;
+    if (root == 0 || root == loaded)
+        write_cr3(loaded);
 }
 
 void arch_aspace_init(uint64_t root)
@@ -37,13 +38,14 @@ void arch_aspace_init(uint64_t root)
 
 void arch_aspace_forget(uint64_t root)
 {
-    if (boot_cpu.root != root)
+    struct arch_cpu *cpu = &arch_cpu_self()->arch;
+    if (cpu->root != root)
         return;
-    boot_cpu.root = paging_kernel_root();
-    write_cr3(boot_cpu.root);
+    cpu->root = paging_kernel_root();
+    write_cr3(cpu->root);
     /* Whoever runs next loads its own root. */
-    if (boot_cpu.loaded != NULL)
-        arch_thread_forget(boot_cpu.loaded);
+    if (cpu->loaded != NULL)
+        arch_thread_forget(cpu->loaded);
 }
 
 /* ---- Time ------------------------------------------------------------------------------------ */

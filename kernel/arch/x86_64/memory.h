@@ -7,6 +7,15 @@
 
 #include "kernel/arch/x86_64/entries.h"
 #include "kernel/arch/x86_64/layout.h"
+#include "kernel/arch/x86_64/offsets.h"
+
+/* Constant on a CPU, so the compiler may keep what it read. */
+static inline struct cpu *arch_cpu_self(void)
+{
+    struct cpu *self;
+    __asm__("movq %%gs:%c1, %0" : "=r"(self) : "i"(CPU_SELF));
+    return self;
+}
 
 #define ARCH_USER_CODE SELECTOR_USER_CODE
 #define ARCH_USER_DATA SELECTOR_USER_DATA

@@ -32,21 +32,23 @@
 #define ENTRY_BASES 2 /* it uses FS or GS base */
 #define ENTRY_FPU 4   /* its FPU state is in a CPU's registers */
 
-/* struct thread, struct kernel */
+/* struct thread */
 #define THREAD_ROOT 96
-#define KERNEL_CURRENT 12
 
 /* struct cpu, at the kernel's GS base */
-#define CPU_USER_SP 0
-#define CPU_LOADED 8
-#define CPU_FPU_OWNER 16
-#define CPU_ROOT 24
-#define CPU_LIVE 32
-#define CPU_LOADED_INDEX 36
-#define CPU_CR0_FPU_OFF 40
+#define CPU_SELF 0
+#define CPU_STACK_TOP 8
+#define CPU_USER_SP 16
+#define CPU_LOADED 24
+#define CPU_FPU_OWNER 32
+#define CPU_ROOT 40
+#define CPU_CR0_FPU_OFF 48
+#define CPU_LIVE 56
+#define CPU_LOADED_INDEX 60
+#define CPU_CURRENT 64
 
-/* struct cpu's `live`, one bit each, none of the above: what the CPU holds that the next thread
- * must not see */
+/* struct arch_cpu's `live`, one bit each, none of the above: what the CPU holds that the next
+ * thread must not see */
 #define LIVE_FPU 8    /* CR0.TS is clear */
 #define LIVE_BASES 16 /* FS and GS base are the loaded thread's, and it may change them */
 

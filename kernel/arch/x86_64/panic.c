@@ -141,7 +141,7 @@ static const struct symbols *initial_symbols;
 
 void report_symbols_set(const struct symbols *symbols)
 {
-    initial_thread = kernel_state.current;
+    initial_thread = current_thread(&kernel_state);
     initial_symbols = symbols;
 }
 

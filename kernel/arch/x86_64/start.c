@@ -19,7 +19,7 @@
 #define EARLY_BYTES 0x100000000ull   /* what the early tables map */
 #define PAGE_POOL_PAGES 64u
 
-extern const char image_physical_start[], image_physical_end[], data_end[];
+extern const char image_physical_start[], image_physical_end[], data_end[], kernel_stack_top[];
 
 _Noreturn void x86_64_start(uint32_t loader, uint32_t information);
 
@@ -172,10 +172,16 @@ static void start_core(void)
     uint64_t page_count = end / PAGE_BYTES;
     uint64_t bytes = (page_count * sizeof(struct page) + PAGE_BYTES - 1) & ~(PAGE_BYTES - 1ull);
     uint64_t pages = take_memory(bytes, UINT64_MAX);
-    if (pages == 0)
+    uint64_t cpus_bytes = (sizeof(struct cpu) + PAGE_BYTES - 1) & ~(PAGE_BYTES - 1ull);
+    uint64_t cpus = take_memory(cpus_bytes, UINT64_MAX);
+    if (pages == 0 || cpus == 0)
         refuse("memory", "there is too little for the table of pages");
     memset(physical_pointer(pages), 0, bytes);
-    kernel_init(&kernel_state, physical_pointer(pages), (uint32_t)page_count);
+    memset(physical_pointer(cpus), 0, cpus_bytes);
+    struct cpu *cpu = physical_pointer(cpus);
+    cpu->arch.stack_top = (uint64_t)kernel_stack_top;
+    syscall_init(cpu);
+    kernel_init(&kernel_state, cpu, 1, physical_pointer(pages), (uint32_t)page_count);
     request.start_memory_bytes = initial_cell_memory(&parameters);
     request.start_memory_base = take_memory(request.start_memory_bytes, UINT64_MAX);
     if (request.start_memory_base == 0)
@@ -205,7 +211,6 @@ static void start_machine(void)
     ioapic_init(&facts);
     if (clock_init(facts.pm_timer_port) != STATUS_OK)
         refuse("clock", "neither the PM timer nor the PIT runs");
-    syscall_init();
 }
 
 void x86_64_start(uint32_t loader, uint32_t information)

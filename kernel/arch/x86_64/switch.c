@@ -27,7 +27,6 @@
 #define MXCSR_DEFAULT 0x1f80u
 #define MXCSR_OFFSET 24u
 
-struct cpu boot_cpu = {.loaded_index = LOADED_NOBODY};
 struct kernel kernel_state;
 
 _Static_assert(offsetof(struct thread, registers.word) == T_RDX, "");
@@ -44,14 +43,16 @@ _Static_assert(offsetof(struct thread, registers.flags) == T_FLAGS, "");
 _Static_assert(offsetof(struct thread, registers.sp) == T_SP, "");
 _Static_assert(offsetof(struct thread, registers.entry) == T_ENTRY, "");
 _Static_assert(offsetof(struct thread, root) == THREAD_ROOT, "");
-_Static_assert(offsetof(struct kernel, current) == KERNEL_CURRENT, "");
-_Static_assert(offsetof(struct cpu, user_sp) == CPU_USER_SP, "");
-_Static_assert(offsetof(struct cpu, loaded) == CPU_LOADED, "");
-_Static_assert(offsetof(struct cpu, fpu_owner) == CPU_FPU_OWNER, "");
-_Static_assert(offsetof(struct cpu, root) == CPU_ROOT, "");
-_Static_assert(offsetof(struct cpu, live) == CPU_LIVE, "");
-_Static_assert(offsetof(struct cpu, loaded_index) == CPU_LOADED_INDEX, "");
-_Static_assert(offsetof(struct cpu, cr0_fpu_off) == CPU_CR0_FPU_OFF, "");
+_Static_assert(offsetof(struct cpu, current) == CPU_CURRENT, "");
+_Static_assert(offsetof(struct cpu, arch.self) == CPU_SELF, "");
+_Static_assert(offsetof(struct cpu, arch.stack_top) == CPU_STACK_TOP, "");
+_Static_assert(offsetof(struct cpu, arch.user_sp) == CPU_USER_SP, "");
+_Static_assert(offsetof(struct cpu, arch.loaded) == CPU_LOADED, "");
+_Static_assert(offsetof(struct cpu, arch.fpu_owner) == CPU_FPU_OWNER, "");
+_Static_assert(offsetof(struct cpu, arch.root) == CPU_ROOT, "");
+_Static_assert(offsetof(struct cpu, arch.live) == CPU_LIVE, "");
+_Static_assert(offsetof(struct cpu, arch.loaded_index) == CPU_LOADED_INDEX, "");
+_Static_assert(offsetof(struct cpu, arch.cr0_fpu_off) == CPU_CR0_FPU_OFF, "");
 _Static_assert(CALL_ipc_call == CALL_IPC_CALL, "");
 _Static_assert(CALL_ipc_reply_recv == CALL_IPC_REPLY_RECV, "");
 _Static_assert(GRANULE_SHIFT == 6, "traps.S shifts by it");
@@ -60,43 +61,51 @@ _Static_assert(offsetof(struct thread, arch) % 64 == 0, "XSAVE wants 64 bytes");
 
 void syscall_entry(void);
 
-void syscall_init(void)
+/* This CPU's part of what the machine keeps. */
+static struct arch_cpu *self(void)
+{
+    return &arch_cpu_self()->arch;
+}
+
+void syscall_init(struct cpu *cpu)
 {
     wrmsr(MSR_STAR, (uint64_t)SELECTOR_USER_BASE << 48 | (uint64_t)SELECTOR_KERNEL_CODE << 32);
     wrmsr(MSR_LSTAR, (uint64_t)syscall_entry);
     wrmsr(MSR_FMASK, FLAGS_SYSCALL_CLEARS);
     wrmsr(MSR_EFER, rdmsr(MSR_EFER) | EFER_SYSCALL);
-    wrmsr(MSR_GS_BASE, (uint64_t)&boot_cpu);
+    wrmsr(MSR_GS_BASE, (uint64_t)cpu);
     wrmsr(MSR_KERNEL_GS_BASE, 0);
     wrmsr(MSR_FS_BASE, 0);
-    boot_cpu.root = paging_kernel_root();
-    boot_cpu.live = 0; /* cpu_features_enable set CR0.TS */
-    boot_cpu.cr0_fpu_off = read_cr0();
+    cpu->arch.self = cpu;
+    cpu->arch.root = paging_kernel_root();
+    cpu->arch.live = 0; /* cpu_features_enable set CR0.TS */
+    cpu->arch.cr0_fpu_off = read_cr0();
+    cpu->arch.loaded_index = LOADED_NOBODY;
 }
 
 /* ---- FPU ------------------------------------------------------------------------------------- */
 
-static void fpu_switch_on(struct cpu *cpu)
+static void fpu_switch_on(struct arch_cpu *cpu)
 {
     __asm__ volatile("clts" : : : "memory");
     cpu->live |= LIVE_FPU;
 }
 
-static void fpu_switch_off(struct cpu *cpu)
+static void fpu_switch_off(struct arch_cpu *cpu)
 {
     write_cr0(cpu->cr0_fpu_off);
     cpu->live &= ~(uint32_t)LIVE_FPU;
 }
 
 /* Writes back what the FPU holds. Context: it is on. */
-static void fpu_save(struct cpu *cpu)
+static void fpu_save(struct arch_cpu *cpu)
 {
     __asm__ volatile("fxsave64 %0" : "=m"(cpu->fpu_owner->arch.fpu));
     cpu->fpu_owner->registers.entry &= ~(uint64_t)ENTRY_FPU;
     cpu->fpu_owner = NULL;
 }
 
-static void fpu_take(struct cpu *cpu, struct thread *thread)
+static void fpu_take(struct arch_cpu *cpu, struct thread *thread)
 {
     fpu_switch_on(cpu);
     if (cpu->fpu_owner == thread)
@@ -123,7 +132,7 @@ static void bases_write(uint64_t fs, uint64_t gs)
     }
 }
 
-static void bases_save(struct cpu *cpu)
+static void bases_save(struct arch_cpu *cpu)
 {
     struct registers *r = &cpu->loaded->registers;
     if ((cpu->live & LIVE_BASES) == 0 || !cpu_features.fsgsbase)
@@ -132,7 +141,7 @@ static void bases_save(struct cpu *cpu)
     __asm__ volatile("swapgs\n\trdgsbase %0\n\tswapgs" : "=r"(r->gs_base));
 }
 
-static void bases_on(struct cpu *cpu, struct registers *r)
+static void bases_on(struct arch_cpu *cpu, struct registers *r)
 {
     if ((cpu->live & LIVE_BASES) == 0 && cpu_features.fsgsbase)
         write_cr4(read_cr4() | CR4_FSGSBASE);
@@ -141,7 +150,7 @@ static void bases_on(struct cpu *cpu, struct registers *r)
     bases_write(r->fs_base, r->gs_base);
 }
 
-static void bases_off(struct cpu *cpu)
+static void bases_off(struct arch_cpu *cpu)
 {
     if ((cpu->live & LIVE_BASES) == 0)
         return;
@@ -156,7 +165,7 @@ static void bases_off(struct cpu *cpu)
 /* `next` is the current thread. */
 void thread_switch(struct thread *next)
 {
-    struct cpu *cpu = &boot_cpu;
+    struct arch_cpu *cpu = self();
     struct registers *r = &next->registers;
     if (cpu->loaded != NULL)
         bases_save(cpu);
@@ -175,7 +184,7 @@ void thread_switch(struct thread *next)
         fpu_switch_off(cpu);
     }
     cpu->loaded = next;
-    cpu->loaded_index = kernel_state.current.n;
+    cpu->loaded_index = arch_cpu_self()->current.n;
 }
 
 void arch_thread_init(struct thread *thread)
@@ -191,7 +200,7 @@ void arch_thread_init(struct thread *thread)
 
 void arch_thread_forget(struct thread *thread)
 {
-    struct cpu *cpu = &boot_cpu;
+    struct arch_cpu *cpu = self();
     if (cpu->loaded == thread) {
         bases_save(cpu);
         cpu->loaded = NULL;
@@ -219,7 +228,7 @@ bool arch_user_address_ok(uint64_t address)
 
 /* An invalid opcode while the FSGSBASE instructions are off may be one of them: the thread tries
  * again with them on, once in its life. */
-static bool first_use_of_bases(struct cpu *cpu)
+static bool first_use_of_bases(struct arch_cpu *cpu)
 {
     if (!cpu_features.fsgsbase || (cpu->live & LIVE_BASES) != 0)
         return false;
@@ -230,10 +239,10 @@ static bool first_use_of_bases(struct cpu *cpu)
 void trap_exception(uint64_t vector, uint64_t error)
 {
     if (vector == VECTOR_NO_FPU) {
-        fpu_take(&boot_cpu, boot_cpu.loaded);
+        fpu_take(self(), self()->loaded);
         return;
     }
-    if (vector == VECTOR_INVALID_OPCODE && first_use_of_bases(&boot_cpu))
+    if (vector == VECTOR_INVALID_OPCODE && first_use_of_bases(self()))
         return;
     struct fault fault = {.vector = vector, .error = error};
     if (vector == VECTOR_PAGE_FAULT)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 /*
- * Every way into the kernel and the one way out. The kernel runs on one stack, from its top, with
- * interrupts off; it keeps nothing on it between entries (event kernel). A user thread's registers
+ * Every way into the kernel and the one way out. The kernel runs on a stack of the CPU, from its top,
+ * with interrupts off; it keeps nothing on it between entries (event kernel). A user thread's registers
  * are saved in its struct registers, through the pointer in struct cpu.
  *
  * Kernel-mode traps: interrupts come only while idle, whose state is worth nothing; an exception is
@@ -44,7 +44,7 @@ syscall_entry:
     je reply_recv_fast
 #endif
     movq %rsp, %rsi
-    movq $kernel_stack_top, %rsp
+    movq %gs:CPU_STACK_TOP, %rsp
     movq $kernel_state, %rdi
     xorl %ebp, %ebp
     call kernel_syscall
@@ -53,7 +53,7 @@ syscall_entry:
  * Context: kernel stack at or below its top, kernel GS, interrupts off. */
     .global user_return
 user_return:
-    movl kernel_state + KERNEL_CURRENT(%rip), %edx
+    movl %gs:CPU_CURRENT, %edx
     movq %gs:CPU_LOADED, %rax
     cmpl %gs:CPU_LOADED_INDEX, %edx
     jne other_thread
@@ -97,7 +97,7 @@ return_by_sysret:
 call_fast:
     movq %rsp, %rdx
     movq $kernel_state, %rcx
-    movq $kernel_stack_top, %rsp
+    movq %gs:CPU_STACK_TOP, %rsp
     call kernel_call_fast
     testq %rax, %rax
     jnz switch_to
@@ -133,7 +133,7 @@ switch_live:
 reply_recv_fast:
     movq %rsp, %rdx
     movq $kernel_state, %rcx
-    movq $kernel_stack_top, %rsp
+    movq %gs:CPU_STACK_TOP, %rsp
     call kernel_reply_recv_fast
     testq %rax, %rax
     jnz switch_to
@@ -145,7 +145,7 @@ return_full:
     shrq $47, %rdx                         # IRETQ would fault in here, in ring 0
     jnz bad_return_address
     andl $~ENTRY_FULL, T_ENTRY(%rax)
-    movq $kernel_stack_top, %rsp
+    movq %gs:CPU_STACK_TOP, %rsp
     pushq $SELECTOR_USER_DATA
     pushq T_SP(%rax)
     pushq T_FLAGS(%rax)
@@ -170,20 +170,20 @@ return_full:
     iretq
 
 switch_slowly:
-    movq $kernel_stack_top, %rsp
+    movq %gs:CPU_STACK_TOP, %rsp
     movq %rax, %rdi
     call thread_switch
     jmp user_return
 
 bad_return_address:
-    movq $kernel_stack_top, %rsp
+    movq %gs:CPU_STACK_TOP, %rsp
     call return_address_fault
     jmp user_return
 
 /* The state of the CPU while idle is nothing but this loop: an interrupt starts afresh. `sti` lets
  * no interrupt in before `hlt` has begun (SDM vol. 2, STI). */
 idle:
-    movq $kernel_stack_top, %rsp
+    movq %gs:CPU_STACK_TOP, %rsp
 1:  sti
     hlt
     jmp 1b
@@ -239,7 +239,7 @@ trap_common:
     popq T_FLAGS(%rax)
     popq T_SP(%rax)
     orl $ENTRY_FULL, T_ENTRY(%rax)
-    movq $kernel_stack_top, %rsp
+    movq %gs:CPU_STACK_TOP, %rsp
     pushq $2                               # AC, DF, NT off: a trap keeps the user's
     popfq
     xorl %ebp, %ebp
@@ -254,7 +254,7 @@ trap_in_kernel:
     cmpq $32, (%rsp)
     jb trap_panic
     movq (%rsp), %rdi
-    movq $kernel_stack_top, %rsp
+    movq %gs:CPU_STACK_TOP, %rsp
     xorl %ebp, %ebp
     call trap_interrupt
     jmp user_return

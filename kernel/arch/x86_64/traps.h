@@ -1,27 +1,12 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 /*
- * Descriptor tables, the CPU's own data and the C side of traps.S.
+ * Descriptor tables and the C side of traps.S.
  */
 #ifndef KERNEL_ARCH_X86_64_TRAPS_H
 #define KERNEL_ARCH_X86_64_TRAPS_H
 
 #include "kernel/entry.h"
 
-/* At the kernel's GS base; offsets in offsets.h. */
-struct cpu {
-    uint64_t user_sp;         /* while the system-call entry has no stack */
-    struct thread *loaded;    /* whose state is in the CPU; NULL: nobody's */
-    struct thread *fpu_owner; /* whose FPU state is in the CPU; NULL: nobody's */
-    uint64_t root;            /* what CR3 holds */
-    uint32_t live;            /* LIVE_FPU, LIVE_BASES */
-    uint32_t loaded_index;    /* of `loaded`; LOADED_NOBODY when that is NULL */
-    uint64_t cr0_fpu_off;     /* CR0 with TS */
-};
-
-/* No thread's index, nor NIL, which k->current may be. */
-#define LOADED_NOBODY UINT32_MAX
-
-extern struct cpu boot_cpu;
 extern struct kernel kernel_state;
 
 /* What traps.S pushes for a panic. */
@@ -32,8 +17,9 @@ struct trap_frame {
 
 /* Loads GDT, TSS and IDT. Context: start only. */
 void descriptors_init(void);
-/* Sets the SYSCALL registers and the kernel's GS. Context: start only. */
-void syscall_init(void);
+/* Sets the SYSCALL registers and the kernel's GS of this CPU, which is `cpu` from now on. Context:
+ * start only. */
+void syscall_init(struct cpu *cpu);
 
 /* From traps.S. */
 void trap_exception(uint64_t vector, uint64_t error);
