@@ -3,6 +3,7 @@
 #define AREA_MASKED 56
 #define AREA_PENDING 64
 #define AREA_HANDLER 104
+#define AREA_XSAVE 112
 #define AREA_FRAME 128
 #define AREA_FPU 320
 
@@ -27,15 +28,20 @@
 // From the kernel: rdi area, rsi events, masked, on the area's stack.
     .globl upcall_entry
 upcall_entry:
+    cmpl $0, AREA_XSAVE(%rdi)
+    jne 3f
     fxsave64 AREA_FPU(%rdi)
+1:
     movq %rdi, %rbx                        # saved in the frame, as everything is
-    cld
     xorl %ebp, %ebp
     call *AREA_HANDLER(%rdi)
     movq %rbx, %rdi
 // void upcall_resume(area), masked
     .globl upcall_resume
 upcall_resume:
+    movl AREA_XSAVE(%rdi), %eax
+    testl %eax, %eax
+    jne 4f
     fxrstor64 AREA_FPU(%rdi)
 // An event from here on finds what is to be resumed in the frame still, and starts the handler anew:
 // nothing in here may write to the frame.
@@ -68,5 +74,12 @@ upcall_resume_end:
     xchgq %rsi, AREA_PENDING(%rdi)
     movq 8(%rdi), %rsp                     # the stack, from its end
     jmp upcall_entry
+3:  movl AREA_XSAVE(%rdi), %eax            # the components
+    xorl %edx, %edx
+    xsave64 AREA_FPU(%rdi)
+    jmp 1b
+4:  xorl %edx, %edx
+    xrstor64 AREA_FPU(%rdi)
+    jmp upcall_resume_first
 
     .section .note.GNU-stack, "", @progbits

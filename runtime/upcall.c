@@ -13,8 +13,23 @@ _Static_assert(offsetof(struct upcall_area, reserved) == 104, "upcall.S keeps th
 _Static_assert(offsetof(struct upcall_area, frame) == 128, "upcall.S");
 _Static_assert(offsetof(struct upcall_area, fpu) == 320, "upcall.S");
 
+#define CPUID_OSXSAVE (1u << 27)
+#define XSTATE_AVX (1u << 2)
+#define XSTATE_AREA 7u             /* x87, SSE, AVX: what UPCALL_FPU_BYTES holds */
 #define FPU_CONTROL_DEFAULT 0x37fu /* as the kernel starts threads */
 #define MXCSR_DEFAULT 0x1f80u
+
+/* The state components that FXSAVE does not know, if the kernel has switched AVX on; else 0 (Intel
+ * SDM vol. 1, 13.3). */
+static uint32_t xsave_components(void)
+{
+    uint32_t eax = 1, ecx = 0, edx;
+    __asm__ volatile("cpuid" : "+a"(eax), "+c"(ecx) : : "ebx", "edx");
+    if ((ecx & CPUID_OSXSAVE) == 0)
+        return 0;
+    __asm__ volatile("xgetbv" : "=a"(eax), "=d"(edx) : "c"(0));
+    return (eax & XSTATE_AVX) != 0 ? XSTATE_AREA : 0;
+}
 
 void upcall_open(struct upcall_area *area, upcall_handler handler, void *stack_end)
 {
@@ -29,6 +44,7 @@ void upcall_open(struct upcall_area *area, upcall_handler handler, void *stack_e
     area->pending = 0;
     area->notification = 0;
     area->reserved[0] = (uint64_t)handler;
+    area->reserved[1] = xsave_components();
     memset(area->fpu, 0, sizeof area->fpu);
     area->fpu[0] = FPU_CONTROL_DEFAULT & 0xff;
     area->fpu[1] = FPU_CONTROL_DEFAULT >> 8;

@@ -3,7 +3,41 @@
  * not work on every CPU or emulator. */
 #include "kernel/arch/x86_64/cpu.h"
 
+#include "kernel/arch.h"
+
 struct cpu_features cpu_features;
+
+/* State components that XCR0 switches on (SDM vol. 1, 13.1). */
+#define XSTATE_X87 (1u << 0)
+#define XSTATE_SSE (1u << 1)
+#define XSTATE_AVX (1u << 2)
+#define XSTATE_AVX512 (7u << 5) /* opmask, upper halves, registers 16 to 31: all or none */
+#define XSTATE_COMPONENTS 8u
+
+/* Of `components`, the ones above the first two that the CPU has and whose state fits a thread
+ * (CPUID.0DH: eax size, ebx offset). */
+static uint32_t xstate_fitting(uint32_t supported, uint32_t components)
+{
+    if ((supported & components) != components)
+        return 0;
+    for (uint32_t i = 2; i < XSTATE_COMPONENTS; i++) {
+        struct cpuid_result r = cpuid(0xd, i);
+        if ((components >> i & 1) != 0 && r.eax + r.ebx > ARCH_FPU_BYTES)
+            return 0;
+    }
+    return components;
+}
+
+static void xstate_detect(struct cpu_features *f)
+{
+    uint32_t supported = cpuid(0xd, 0).eax;
+    f->xsaveopt = cpuid(0xd, 1).eax & 1;
+    f->xcr0 = XSTATE_X87 | XSTATE_SSE;
+    if (f->avx)
+        f->xcr0 |= xstate_fitting(supported, XSTATE_AVX);
+    if ((f->xcr0 & XSTATE_AVX) != 0)
+        f->xcr0 |= xstate_fitting(supported, XSTATE_AVX512);
+}
 
 void cpu_features_detect(void)
 {
@@ -25,8 +59,9 @@ void cpu_features_detect(void)
         f->smap = r.ebx >> 20 & 1;
         f->umip = r.ecx >> 2 & 1;
     }
-    if (f->xsave && basic_max >= 0xd)
-        f->xsaveopt = cpuid(0xd, 1).eax & 1;
+    f->xsave = f->xsave && basic_max >= 0xd;
+    if (f->xsave)
+        xstate_detect(f);
     if (basic_max >= 0x15) {
         r = cpuid(0x15, 0);
         f->tsc_denominator = r.eax;
@@ -54,6 +89,10 @@ void cpu_features_enable(void)
     if (cpu_features.umip)
         cr4 |= CR4_UMIP;
     /* CR4_FSGSBASE is set while a thread runs that uses it: switch.c. */
+    if (cpu_features.xsave)
+        cr4 |= CR4_OSXSAVE;
     write_cr4(cr4);
+    if (cpu_features.xsave)
+        write_xcr0(cpu_features.xcr0);
     write_cr0((read_cr0() | CR0_WP | CR0_MP | CR0_TS) & ~CR0_EM);
 }

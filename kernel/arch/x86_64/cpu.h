@@ -117,6 +117,11 @@ static inline void write_cr4(uint64_t value)
     __asm__ volatile("mov %0, %%cr4" : : "r"(value) : "memory");
 }
 
+static inline void write_xcr0(uint32_t components)
+{
+    __asm__ volatile("xsetbv" : : "c"(0), "a"(components), "d"(0) : "memory");
+}
+
 static inline void invlpg(uint64_t address)
 {
     __asm__ volatile("invlpg (%0)" : : "r"(address) : "memory");
@@ -174,6 +179,7 @@ struct cpu_features {
     bool sse42; /* needed: lib/base and every cell use it */
     bool smep, smap, umip, fsgsbase, x2apic, tsc_deadline, page_1g, xsave, xsaveopt, avx;
     bool hypervisor, invariant_tsc;
+    uint32_t xcr0; /* state components that threads have, if there is XSAVE */
     uint32_t physical_bits;
     uint32_t crystal_hz;                     /* CPUID.15H, 0 if not told */
     uint32_t tsc_numerator, tsc_denominator; /* CPUID.15H: TSC = crystal * n / d */

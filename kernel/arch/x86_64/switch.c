@@ -97,10 +97,32 @@ static void fpu_switch_off(struct arch_cpu *cpu)
     cpu->live &= ~(uint32_t)LIVE_FPU;
 }
 
+/* SDM vol. 1, 13.7 to 13.9. A header of zeros gives every component its initial state; MXCSR is
+ * taken from the area in any case. XSAVEOPT writes only what changed since that area was restored.
+ */
+static void state_save(struct arch_thread *area)
+{
+    uint32_t components = cpu_features.xcr0;
+    if (cpu_features.xsaveopt)
+        __asm__ volatile("xsaveopt64 %0" : "+m"(area->fpu) : "a"(components), "d"(0));
+    else if (cpu_features.xsave)
+        __asm__ volatile("xsave64 %0" : "+m"(area->fpu) : "a"(components), "d"(0));
+    else
+        __asm__ volatile("fxsave64 %0" : "=m"(area->fpu));
+}
+
+static void state_restore(const struct arch_thread *area)
+{
+    if (cpu_features.xsave)
+        __asm__ volatile("xrstor64 %0" : : "m"(area->fpu), "a"(cpu_features.xcr0), "d"(0));
+    else
+        __asm__ volatile("fxrstor64 %0" : : "m"(area->fpu));
+}
+
 /* Writes back what the FPU holds. Context: it is on. */
 static void fpu_save(struct arch_cpu *cpu)
 {
-    __asm__ volatile("fxsave64 %0" : "=m"(cpu->fpu_owner->arch.fpu));
+    state_save(&cpu->fpu_owner->arch);
     cpu->fpu_owner->registers.entry &= ~(uint64_t)ENTRY_FPU;
     cpu->fpu_owner = NULL;
 }
@@ -112,7 +134,7 @@ static void fpu_take(struct arch_cpu *cpu, struct thread *thread)
         return;
     if (cpu->fpu_owner != NULL)
         fpu_save(cpu);
-    __asm__ volatile("fxrstor64 %0" : : "m"(thread->arch.fpu));
+    state_restore(&thread->arch);
     thread->registers.entry |= ENTRY_FPU;
     cpu->fpu_owner = thread;
 }
