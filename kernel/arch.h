@@ -137,6 +137,44 @@ void arch_aspace_init(uint64_t root);
 /* The address space dies: no CPU may keep using this root as its own. */
 void arch_aspace_forget(uint64_t root);
 
+/* ---- I/O memory management -------------------------------------------------------------------
+ * Functions are named by requester id (bus << 8 | device << 3 | function), I/O spaces by domain
+ * number. A function without a domain reaches no memory. An I/O space's tables have the shape of an
+ * address space's and share the leaf tables of segments (docs/decisions/025). */
+
+/* I/O spaces at most: each has one bit, looked for in a loop of IO_DOMAINS_MAX / 64. */
+#define IO_DOMAINS_MAX 1024u
+#define IO_SPACE_PAGES 3u /* the top table and two for the machine's own use */
+
+struct io_limits {
+    uint32_t domains;     /* numbers 1..domains-1 may be used; 0: there is no IOMMU */
+    uint64_t address_end; /* first address that devices cannot use */
+};
+struct io_limits arch_io_limits(void);
+/* Prepares the zeroed pages of a new space. */
+void arch_io_space_init(uint64_t pages, uint32_t domain);
+/* As arch_table_encode and arch_attach_encode, for an I/O space's tables. */
+uint64_t arch_io_table_encode(uint64_t physical);
+uint64_t arch_io_attach_encode(uint64_t physical, uint32_t rights);
+/* RIGHT_READ and WRITE of such an entry. */
+uint32_t arch_io_attach_rights(uint64_t entry);
+/* Entries of a table that an IOMMU may walk were stored: after it returns it sees the new ones; of
+ * those that took rights away only after arch_io_flush. */
+void arch_io_stored(const void *entries, uint32_t bytes);
+/* After it returns no device uses a translation of the domain that is no longer in its tables, and
+ * what it had begun is done; domain 0: of any domain. */
+void arch_io_flush(uint32_t domain);
+/* Whether the machine can have such a function. */
+bool arch_io_function_ok(uint32_t function);
+/* The function's domain; 0: none. */
+uint32_t arch_io_domain(uint32_t function);
+/* Precondition: arch_io_function_ok, no domain. */
+void arch_io_assign(uint32_t function, uint64_t pages, uint32_t domain);
+void arch_io_unassign(uint32_t function);
+/* Reports faults of a function with a domain, or holds them back: what makes a stream of faults
+ * cost nothing. */
+void arch_io_report(uint32_t function, bool on);
+
 /* ---- Time ------------------------------------------------------------------------------------ */
 
 /* Now, in ns since the kernel started counting; never goes back. */
@@ -153,6 +191,10 @@ status_t arch_irq_msi(uint32_t vector, uint64_t *address, uint64_t *data);
 /* Routes a pin to a vector, masked. irq_flags. NOT_FOUND: no such pin; IN_USE: the kernel's own. */
 status_t arch_irq_pin(uint32_t gsi, uint32_t vector, uint32_t flags);
 void arch_irq_pin_mask(uint32_t gsi, bool masked);
+/* Only this function's message may raise the vector. UNSUPPORTED without interrupt remapping. */
+status_t arch_irq_source(uint32_t vector, uint32_t function);
+/* The vector's handler died: no message raises it any more, where the machine can. */
+void arch_irq_forget(uint32_t vector);
 
 /* width 1, 2 or 4 */
 uint32_t arch_port_in(uint16_t port, uint32_t width);

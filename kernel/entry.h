@@ -35,6 +35,9 @@ void kernel_syscall_slow(struct kernel *k);
 void kernel_fault(struct kernel *k, const struct fault *fault);
 /* A device interrupt on `vector`; vectors without a handler are ignored. */
 void kernel_interrupt(struct kernel *k, uint32_t vector);
+/* The IOMMU stopped an access of a function. flags: IO_FAULT_WRITE and the reason. False: the
+ * function has no I/O space, so nobody was told. */
+bool kernel_io_fault(struct kernel *k, uint32_t function, uint64_t address, uint32_t flags);
 /* The hardware timer fired (or may have; early and spurious calls do no harm). */
 void kernel_timer(struct kernel *k);
 

@@ -22,6 +22,7 @@
 #define CALLS_DEFAULT 100000u
 #define CALLS_A_ROUND 1000u
 #define SLOTS_TRIED 48u
+#define IO_FUNCTIONS 6u /* that devices in this machine have */
 
 static uint64_t random_state;
 
@@ -153,6 +154,14 @@ static const struct {
     {CALL_irq_create_ioapic, 2, "c0NN"},
     {CALL_irq_bind, 3, "qn"},
     {CALL_irq_ack, 1, "q"},
+    {CALL_irq_source, 1, "qfW"},
+    {CALL_iospace_map_table, 4, "ipA"},
+    {CALL_iospace_attach, 5, "giAR"},
+    {CALL_iospace_detach, 2, "giA"},
+    {CALL_iospace_assign, 3, "ifW"},
+    {CALL_iospace_unassign, 1, "iW"},
+    {CALL_iospace_bind, 2, "in"},
+    {CALL_iospace_fault, 2, "i"},
     {CALL_port_in, 1, "oNN"},
     {CALL_port_out, 1, "oNN"},
     {CALL_console_write, 1, "wN"},
@@ -173,7 +182,7 @@ static uint64_t random_number(void)
 static uint64_t random_argument(char kind)
 {
     static const char types[] = "-ubterna" /* NONE .. ASPACE */
-                                "pgcqodsiw";
+                                "pgcqodsiwxyzf";
     const char *type = strchr(types, kind);
 
     if (type != NULL) {
@@ -186,8 +195,10 @@ static uint64_t random_argument(char kind)
         return random_ref(1u + (uint32_t)random_below(16));
     case 'R':
         return random_below(3) == 0 ? random_below(1024) : 3u + 4u * random_below(2);
+    case 'W':
+        return random_below(8) == 0 ? random_number() : random_below(IO_FUNCTIONS);
     case 'T':
-        return random_below(12);
+        return random_below(12) == 0 ? OBJECT_IOSPACE : random_below(12);
     case 'S':
         return random_below(2) == 0 ? 0
                                     : (random_below(2) == 0 ? 16 : PAGE_BYTES * random_below(40));
@@ -296,10 +307,35 @@ static void scribble(struct thread *t)
     t->registers.ip = random_address();
 }
 
+/* A device reads or writes: it reaches frames and device memory that it was shown, or faults. */
+static void random_dma(struct kernel *k)
+{
+    uint32_t function = (uint32_t)random_below(IO_FUNCTIONS);
+    uint64_t address = random_address() + random_below(40) * PAGE_BYTES;
+    bool write = random_below(2) == 0;
+
+    if (arch_io_domain(function) == 0) {
+        CHECK(!kernel_io_fault(k, function, address, 5u << IO_FAULT_REASON_SHIFT));
+        return;
+    }
+    uint64_t physical = host_io_access(function, address, write);
+    if (physical == 0) {
+        if (!host_machine.io_quiet[function]) {
+            CHECK(kernel_io_fault(k, function, address, 5u << IO_FAULT_REASON_SHIFT));
+        }
+    } else if ((physical >> PAGE_SHIFT) < k->page_count) {
+        CHECK_EQ(page_at(k, physical)->kind, PAGE_FRAME);
+    }
+}
+
 /* Something from outside. */
 static void random_event(struct kernel *k)
 {
-    switch (random_below(4)) {
+    switch (random_below(6)) {
+    case 4:
+    case 5:
+        random_dma(k);
+        break;
     case 3:
         if (current_thread(k).n == NIL) {
             revive(k);
@@ -331,7 +367,7 @@ static void populate(void)
         uint32_t count;
     } made[] = {{OBJECT_THREAD, 4},       {OBJECT_ENDPOINT, 2}, {OBJECT_REPLY, 3},
                 {OBJECT_NOTIFICATION, 2}, {OBJECT_SEGMENT, 4},  {OBJECT_PAGE_TABLE, 2},
-                {OBJECT_ASPACE, 1}};
+                {OBJECT_ASPACE, 1},       {OBJECT_IOSPACE, 1}};
     uint64_t slot = 19;
 
     (void)CALL(untyped_retype, SLOT_UNTYPED, OBJECT_UNTYPED, 0x80000, slot++, 1);

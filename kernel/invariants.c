@@ -30,6 +30,9 @@ uint32_t inv_object_granules(enum object_type type)
     if (type == OBJECT_THREAD) {
         return THREAD_BYTES / GRANULE_BYTES;
     }
+    if (type == OBJECT_IOSPACE) {
+        return sizeof(struct iospace) / GRANULE_BYTES;
+    }
     bool two = type == OBJECT_ASPACE || type == OBJECT_PAGE_TABLE || type == OBJECT_SEGMENT;
     return two ? 2 : 1;
 }
@@ -52,9 +55,11 @@ bool inv_alive(struct kernel *k, enum object_type type, uint32_t n)
     return object_original(k, type, n)->n != NIL || n == k->boot_table.n;
 }
 
-static bool has_object(enum object_type type)
+/* The identity I/O space of a machine without an IOMMU has none. */
+static bool has_object(const struct slot *s)
 {
-    return (type >= OBJECT_UNTYPED && type <= OBJECT_SEGMENT) || type == OBJECT_IRQ;
+    return (s->type >= OBJECT_UNTYPED && s->type <= OBJECT_SEGMENT) || s->type == OBJECT_IRQ ||
+           (s->type == OBJECT_IOSPACE && s->object != NIL);
 }
 
 /* ---- Slots
@@ -119,7 +124,7 @@ uint32_t inv_slot_check(struct kernel *k, slot_ix i)
     if (failed != 0) {
         return failed;
     }
-    if (has_object(type)) {
+    if (has_object(s)) {
         FAIL_UNLESS(5, inv_alive(k, type, s->object))
         bool names = object_original(k, type, s->object)->n == i.n;
         FAIL_UNLESS(5, names == (s->original == 1))
@@ -198,16 +203,19 @@ uint32_t inv_page_table_check(struct kernel *k, page_table_ix i)
     if (t->level == 0) {
         return bit_first(t->paging.used, 8) == PAGING_ENTRIES ? 0 : 23;
     }
-    FAIL_UNLESS(23, t->level <= 2 && t->entry < PAGING_ENTRIES &&
-                        inv_alive(k, OBJECT_ASPACE, t->aspace.n))
+    bool io = t->iospace.n != NIL;
+    FAIL_UNLESS(23, t->level <= 2 && t->entry < PAGING_ENTRIES && io == (t->aspace.n == NIL))
+    FAIL_UNLESS(23, io ? inv_alive(k, OBJECT_IOSPACE, t->iospace.n)
+                       : inv_alive(k, OBJECT_ASPACE, t->aspace.n))
     const struct paging *in;
     if (t->level == 2) {
-        FAIL_UNLESS(23, t->parent == t->aspace.n)
-        in = &aspace_at(k, t->aspace)->paging;
+        FAIL_UNLESS(23, t->parent == (io ? t->iospace.n : t->aspace.n))
+        in = io ? &iospace_at(k, t->iospace)->paging : &aspace_at(k, t->aspace)->paging;
     } else {
         FAIL_UNLESS(23, inv_alive(k, OBJECT_PAGE_TABLE, t->parent))
         const struct page_table *parent = page_table_at(k, (page_table_ix){t->parent});
-        FAIL_UNLESS(23, parent->level == 2 && parent->aspace.n == t->aspace.n)
+        FAIL_UNLESS(23, parent->level == 2 && parent->aspace.n == t->aspace.n &&
+                            parent->iospace.n == t->iospace.n)
         in = &parent->paging;
     }
     const uint64_t *entries = arch_memory(in->physical);
@@ -241,14 +249,19 @@ uint32_t inv_entry_check(struct kernel *k, page_table_ix i, uint32_t n)
     FAIL_UNLESS(24,
                 shown->kind == PAGE_PAGING && object_index_ok(k, shown->owner, OBJECT_SEGMENT, 2))
     FAIL_UNLESS(60, segment_at(k, (segment_ix){shown->owner})->source.n == s->source.n)
-    if (arch_entry_writable(entry)) {
+    if (t->iospace.n == NIL && arch_entry_writable(entry)) {
         FAIL_UNLESS(61, s->child.n == NIL && s->shown == s->physical)
         FAIL_UNLESS(61, arch_leaf_physical(entry) == s->physical)
     }
-    if (r->previous_table.n == NIL) {
+    bool io = t->iospace.n != NIL;
+    FAIL_UNLESS(61, !io || (s->child.n == NIL && s->shown == s->physical))
+    if (r->previous_table.n == NIL && io) {
+        FAIL_UNLESS(24, s->io.table.n == i.n && s->io.entry == n)
+    } else if (r->previous_table.n == NIL) {
         FAIL_UNLESS(24, (s->open.table.n == i.n && s->open.entry == n) ||
                             (s->held.table.n == i.n && s->held.entry == n))
     } else {
+        FAIL_UNLESS(24, (page_table_at(k, r->previous_table)->iospace.n != NIL) == io)
         const struct attachment_record *before =
             segment_record(k, (struct attachment){r->previous_table, r->previous_entry});
         FAIL_UNLESS(24, before->next_table.n == i.n && before->next_entry == n)
@@ -269,6 +282,30 @@ static uint32_t list_check(struct kernel *k, segment_ix i, struct attachment fir
         FAIL_UNLESS(24, segment_record(k, first)->segment.n == i.n)
         FAIL_UNLESS(24, segment_record(k, first)->previous_table.n == NIL)
     }
+    return 0;
+}
+
+/* An I/O space: its number, its functions and where its faults go. */
+uint32_t inv_iospace_check(struct kernel *k, iospace_ix i)
+{
+    const struct iospace *s = iospace_at(k, i);
+
+    FAIL_UNLESS(29, s->domain != 0 && s->domain < IO_DOMAINS_MAX)
+    FAIL_UNLESS(29, k->io_domains[s->domain].n == i.n && bit_get(k->io_domain_used, s->domain))
+    for (uint32_t n = 0; n < IOSPACE_FUNCTIONS_MAX; n++) {
+        bool used = (s->functions_used >> n & 1u) != 0;
+        FAIL_UNLESS(30, used ? arch_io_domain(s->functions[n]) == s->domain : s->functions[n] == 0)
+    }
+    if (s->notification.n == NIL) {
+        return s->next.n == NIL && s->previous.n == NIL && s->badge == 0 ? 0 : 31;
+    }
+    FAIL_UNLESS(31, inv_alive(k, OBJECT_NOTIFICATION, s->notification.n) && s->badge != 0)
+    if (s->previous.n == NIL) {
+        FAIL_UNLESS(31, notification_at(k, s->notification)->iospaces.n == i.n)
+    } else {
+        FAIL_UNLESS(31, iospace_at(k, s->previous)->next.n == i.n)
+    }
+    FAIL_UNLESS(31, s->next.n == NIL || iospace_at(k, s->next)->previous.n == i.n)
     return 0;
 }
 
@@ -301,7 +338,9 @@ uint32_t inv_segment_check(struct kernel *k, segment_ix i)
         const struct page *page = &k->pages[s->spare];
         FAIL_UNLESS(63, s->spare < k->page_count && page->kind == PAGE_SPARE && page->owner == i.n)
     }
+    FAIL_UNLESS(61, s->io.table.n == NIL || (s->child.n == NIL && s->shown == s->physical))
     uint32_t failed = list_check(k, i, s->open);
+    failed = failed == 0 ? list_check(k, i, s->io) : failed;
     return failed == 0 ? list_check(k, i, s->held) : failed;
 }
 
@@ -547,6 +586,11 @@ uint32_t inv_notification_check(struct kernel *k, notification_ix i)
         FAIL_UNLESS(21, inv_alive(k, OBJECT_IRQ, n->irqs.n))
         FAIL_UNLESS(21, irq_at(k, n->irqs)->notification.n == i.n)
         FAIL_UNLESS(21, irq_at(k, n->irqs)->previous.n == NIL)
+    }
+    if (n->iospaces.n != NIL) {
+        FAIL_UNLESS(31, inv_alive(k, OBJECT_IOSPACE, n->iospaces.n))
+        FAIL_UNLESS(31, iospace_at(k, n->iospaces)->notification.n == i.n)
+        FAIL_UNLESS(31, iospace_at(k, n->iospaces)->previous.n == NIL)
     }
     return 0;
 }

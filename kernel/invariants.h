@@ -45,7 +45,10 @@
     X(63, spare_frames, "a spare frame is of its segment's memory, and so is the next")            \
     X(64, upcall_area,                                                                             \
       "an upcall area is a frame of a segment without copies that lists its thread")               \
-    X(28, timer_armed, "a CPU's timer is armed no later than its earliest deadline")
+    X(28, timer_armed, "a CPU's timer is armed no later than its earliest deadline")               \
+    X(29, iospace_domain, "an I/O space and its domain number name each other")                    \
+    X(30, iospace_function, "a function of an I/O space is in its domain")                         \
+    X(31, iospace_bound, "an I/O space is on its notification's list")
 
 /* The first broken invariant's number and where, or 0. */
 struct invariant_failure {

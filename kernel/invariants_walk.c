@@ -67,6 +67,8 @@ static uint32_t object_check(struct kernel *k, enum object_type type, uint32_t n
     case OBJECT_SEGMENT:
         failed = inv_segment_check(k, (segment_ix){n});
         return failed == 0 ? leaves_check(k, (segment_ix){n}) : failed;
+    case OBJECT_IOSPACE:
+        return inv_iospace_check(k, (iospace_ix){n});
     default:
         return 0;
     }

@@ -60,6 +60,9 @@ typedef struct {
 } segment_ix;
 typedef struct {
     uint32_t n;
+} iospace_ix;
+typedef struct {
+    uint32_t n;
 } irq_ix; /* interrupt vector; NIL = 0, which is never a device's */
 
 /* ---- Pages -------------------------------------------------------------------------------- */
@@ -224,7 +227,9 @@ struct notification {
     thread_ix bound; /* the thread whose `bound` this is */
     irq_ix irqs;     /* first irq that signals this */
     slot_ix original;
-    uint64_t reserved[5];
+    iospace_ix iospaces; /* first I/O space whose faults signal this */
+    uint32_t reserved;
+    uint64_t reserved2[4];
 };
 _Static_assert(sizeof(struct notification) == GRANULE_BYTES, "one granule");
 
@@ -264,10 +269,10 @@ struct page_table {
     struct paging paging;
     slot_ix original;
     uint32_t level;   /* 2: of tables, 1: of segments; 0: not mapped */
-    uint32_t parent;  /* level 2: aspace; level 1: page table */
+    uint32_t parent;  /* level 2: aspace or iospace; level 1: page table */
     uint32_t entry;   /* in the parent */
-    aspace_ix aspace; /* it is mapped in */
-    uint32_t reserved;
+    aspace_ix aspace; /* it is mapped in; or NIL and */
+    iospace_ix iospace;
     uint64_t address; /* first user address it covers */
     uint64_t records; /* physical address of its attachment records */
     uint64_t reserved2[2];
@@ -290,19 +295,37 @@ struct segment {
     segment_ix child;  /* first copy of it */
     segment_ix next;   /* siblings */
     segment_ix previous;
-    uint32_t spare;    /* first page of the list of frames that it owns and does not show */
-    uint32_t copied;   /* entries of `physical` taken over from `shown` so far */
-    uint32_t used;     /* 0: `physical` is all zero */
-    thread_ix upcalls; /* first thread with its upcall area in here */
-    uint64_t reserved2[7];
+    uint32_t spare;       /* first page of the list of frames that it owns and does not show */
+    uint32_t copied;      /* entries of `physical` taken over from `shown` so far */
+    uint32_t used;        /* 0: `physical` is all zero */
+    thread_ix upcalls;    /* first thread with its upcall area in here */
+    struct attachment io; /* first of those in I/O spaces: then it has no copies */
+    uint64_t reserved2[6];
 };
 _Static_assert(sizeof(struct segment) == 2 * GRANULE_BYTES, "two granules");
+
+/* What the devices assigned to it see: kernel/object/iospace.c. */
+struct iospace {
+    struct paging paging; /* top level */
+    slot_ix original;
+    uint32_t domain; /* its number for the IOMMU; k->io_domains[domain] is this space */
+    notification_ix notification;
+    iospace_ix next; /* others of the same notification */
+    iospace_ix previous;
+    uint32_t functions_used; /* bit i: functions[i] is assigned to this space */
+    uint64_t badge;
+    uint64_t fault_address;
+    uint64_t fault; /* enum io_fault_bits; 0: none to be taken */
+    uint16_t functions[IOSPACE_FUNCTIONS_MAX];
+    uint64_t reserved[13];
+};
+_Static_assert(sizeof(struct iospace) == 4 * GRANULE_BYTES, "four granules");
 
 /* ---- Static tables --------------------------------------------------------------------------- */
 
 #define IRQ_VECTOR_COUNT 256u /* vectors are eight bits wide (Intel SDM vol. 3, 6.2) */
 #define IRQ_VECTOR_FIRST 48u  /* device interrupts take vectors FIRST..LAST */
-#define IRQ_VECTOR_LAST 239u
+#define IRQ_VECTOR_LAST 238u
 
 enum irq_kind { IRQ_NONE = 0, IRQ_MSI = 1, IRQ_PIN = 2 };
 
@@ -358,6 +381,8 @@ struct kernel {
     uint32_t cpu_count; /* [const] 1..CPU_COUNT_MAX */
     struct irq irqs[IRQ_VECTOR_COUNT];
     uint64_t irq_used[IRQ_VECTOR_COUNT / 64u]; /* bit v: irqs[v].kind is not IRQ_NONE */
+    iospace_ix io_domains[IO_DOMAINS_MAX];     /* whose number it is */
+    uint64_t io_domain_used[IO_DOMAINS_MAX / 64u];
     table_ix boot_table;   /* originals of the initial cell's objects, out of any user's reach */
     uint32_t boot_next;    /* next empty slot in it */
     uint32_t untyped_next; /* next granule for the header of untyped memory made at boot */
@@ -465,6 +490,7 @@ DEFINE_ACCESSOR(notification, OBJECT_NOTIFICATION)
 DEFINE_ACCESSOR(aspace, OBJECT_ASPACE)
 DEFINE_ACCESSOR(page_table, OBJECT_PAGE_TABLE)
 DEFINE_ACCESSOR(segment, OBJECT_SEGMENT)
+DEFINE_ACCESSOR(iospace, OBJECT_IOSPACE)
 #undef DEFINE_ACCESSOR
 
 /* Bitmaps. */

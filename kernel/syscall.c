@@ -285,6 +285,46 @@ HANDLER(console_write)
     return console_write(k, r->arg0, r->arg1, r->word);
 }
 
+HANDLER(irq_source)
+{
+    return irq_source(k, r->arg0, r->arg1, r->word[0]);
+}
+
+HANDLER(iospace_map_table)
+{
+    return iospace_map_table(k, r->arg0, r->arg1, r->word[0]);
+}
+
+HANDLER(iospace_attach)
+{
+    return iospace_attach(k, r->arg0, r->arg1, r->word[0], r->word[1]);
+}
+
+HANDLER(iospace_detach)
+{
+    return iospace_detach(k, r->arg0, r->arg1, r->word[0]);
+}
+
+HANDLER(iospace_assign)
+{
+    return iospace_assign(k, r->arg0, r->arg1, r->word[0]);
+}
+
+HANDLER(iospace_unassign)
+{
+    return iospace_unassign(k, r->arg0, r->arg1);
+}
+
+HANDLER(iospace_bind)
+{
+    return iospace_bind(k, r->arg0, r->arg1);
+}
+
+HANDLER(iospace_fault)
+{
+    return iospace_fault(k, r->arg0, r->word);
+}
+
 /* ---- Dispatch
  * ----------------------------------------------------------------------------------------- */
 

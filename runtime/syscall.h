@@ -448,6 +448,52 @@ static inline status_t irq_create_ioapic(cap_slot_t irq_control, cap_ref_t to, u
                   (struct call_arguments){.rdx = gsi, .r10 = flags});
 }
 
+static inline status_t irq_source(cap_slot_t irq, cap_slot_t functions, uint32_t function)
+{
+    return call_6(CALL_irq_source, irq, functions, (struct call_arguments){.rdx = function});
+}
+
+static inline status_t iospace_map_table(cap_slot_t iospace, cap_slot_t page_table,
+                                         uint64_t address)
+{
+    return call_6(CALL_iospace_map_table, iospace, page_table,
+                  (struct call_arguments){.rdx = address});
+}
+
+static inline status_t iospace_attach(cap_slot_t segment, cap_slot_t iospace, uint64_t address,
+                                      uint32_t rights)
+{
+    return call_6(CALL_iospace_attach, segment, iospace,
+                  (struct call_arguments){.rdx = address, .r10 = rights});
+}
+
+static inline status_t iospace_detach(cap_slot_t segment, cap_slot_t iospace, uint64_t address)
+{
+    return call_6(CALL_iospace_detach, segment, iospace, (struct call_arguments){.rdx = address});
+}
+
+static inline status_t iospace_assign(cap_slot_t iospace, cap_slot_t functions, uint32_t function)
+{
+    return call_6(CALL_iospace_assign, iospace, functions,
+                  (struct call_arguments){.rdx = function});
+}
+
+static inline status_t iospace_unassign(cap_slot_t iospace, uint32_t function)
+{
+    return call_2(CALL_iospace_unassign, iospace, function);
+}
+
+static inline status_t iospace_bind(cap_slot_t iospace, cap_slot_t notification)
+{
+    return call_2(CALL_iospace_bind, iospace, notification);
+}
+
+/* values: address, enum io_fault_bits. */
+static inline status_t iospace_fault(cap_slot_t iospace, uint64_t values[2])
+{
+    return call_values(CALL_iospace_fault, iospace, 0, (struct call_arguments){0}, values);
+}
+
 static inline status_t irq_bind(cap_slot_t irq, cap_slot_t notification)
 {
     return call_2(CALL_irq_bind, irq, notification);

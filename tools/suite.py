@@ -85,16 +85,24 @@ def kernel_tests(results, wanted):
         return
     results.section("kernel tests inside QEMU")
     for path in images:
-        bundle_path = path.with_suffix(".bundle")
+        kernel_machines(results, path, _within("kernel/", wanted))
+
+
+def kernel_machines(results, path, wanted):
+    """Runs one test kernel on every machine that makes a difference to it."""
+    bundle_path = path.with_suffix(".bundle")
+    for iommu in (None, *vm.IOMMUS):
         machine = vm.Machine(
             kernel=build.KERNEL if bundle_path.exists() else path,
             bundle=bundle_path if bundle_path.exists() else None,
             nic=None,
+            iommu=iommu,
             memory_mib=256,
             exit_on_reset=True,
-            extra=["-global", "hpet.msi=on"],
+            extra=["-global", "hpet.msi=on", "-device", "edu"],
         )
-        kernel_test(results, f"kernel/{path.stem}", machine, _within("kernel/", wanted))
+        suffix = f"-vtd-{iommu}" if iommu else ""
+        kernel_test(results, f"kernel/{path.stem}{suffix}", machine, wanted)
 
 
 def kernel_test(results, group, machine, wanted):

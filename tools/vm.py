@@ -34,6 +34,14 @@ NOT_WHOLE = r"^supervisor: the system is not whole.*$"
 DISK_BYTES = 1 << 30
 ZONE_BYTES = 8 << 20
 
+# VT-d as QEMU emulates it, by mode of its tables.
+_VTD = "intel-iommu,intremap=on,eim=on,aw-bits=48"
+IOMMUS = {
+    "legacy": _VTD,
+    "scalable": f"{_VTD},x-scalable-mode=on",
+    "first-level": f"{_VTD},x-scalable-mode=on,x-flts=on",
+}
+
 NICS = {
     "virtio": "virtio-net-pci,disable-legacy=on,romfile=",
     "igb": "igb,romfile=",
@@ -91,6 +99,7 @@ class Machine:
     port: int = 0
     http_port: int = 0
     netdev: str | None = None  # replaces user networking
+    iommu: str | None = None  # a key of IOMMUS
     kvm: bool = False
     icount: bool = False
     icount_sleep: bool = False  # idle time passes in real time instead of being skipped
@@ -100,7 +109,10 @@ class Machine:
     def arguments(self):
         """QEMU's command line without the consoles."""
         args = [QEMU, "-nodefaults", "-no-user-config", "-display", "none"]
-        args += ["-machine", "q35", "-smp", str(self.cpus), "-m", str(self.memory_mib)]
+        # Interrupt remapping wants the I/O APIC in QEMU, not in KVM.
+        machine = "q35,kernel-irqchip=split" if self.iommu else "q35"
+        args += ["-machine", machine, "-smp", str(self.cpus), "-m", str(self.memory_mib)]
+        args += ["-device", IOMMUS[self.iommu]] if self.iommu else []
         # Nothing draws on it; without one SeaBIOS 1.16 hangs in its console after a system_reset.
         args += ["-device", "VGA"]
         if self.kvm:

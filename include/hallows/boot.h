@@ -72,9 +72,11 @@ enum boot_slot {
     BOOT_SLOT_IRQ_CONTROL = 4,
     BOOT_SLOT_IO_PORTS = 5, /* ports 0x400..0xffff; below are the kernel's and old devices' */
     BOOT_SLOT_SCHED_CONTROL = 6,
-    BOOT_SLOT_IOSPACE = 7,
+    BOOT_SLOT_IOSPACE = 7, /* device addresses are physical; empty with an IOMMU */
     BOOT_SLOT_CONSOLE = 8,
-    BOOT_SLOT_RTC_PORTS = 9,     /* the PC's real-time clock: ports 0x70 and 0x71 */
+    BOOT_SLOT_RTC_PORTS = 9,      /* the PC's real-time clock: ports 0x70 and 0x71 */
+    BOOT_SLOT_PCI_FUNCTIONS = 10, /* all functions; empty without an IOMMU */
+    BOOT_SLOT_TRACE = 11,
     BOOT_SLOT_FIRST_DYNAMIC = 16 /* untyped memory, then device memory, then free slots */
 };
 

@@ -43,11 +43,13 @@ enum object_type {
     OBJECT_IO_PORTS = 12,    /* a range of x86 I/O ports; from boot and range_derive */
     OBJECT_DEVICE_MEMORY = 13, /* a range of physical pages that are not RAM; as IO_PORTS */
     OBJECT_SCHED_CONTROL = 14, /* authority over priorities; boot only; badge = highest priority */
-    OBJECT_IOSPACE = 15,       /* what a device sees; without an IOMMU the one identity space */
+    OBJECT_IOSPACE = 15,       /* what a device sees; without an IOMMU the boot's identity space */
     OBJECT_CONSOLE = 16,       /* the kernel's debug console */
     OBJECT_SCHED_CONTEXT = 17, /* budget and period; retype answers UNSUPPORTED until it exists */
     OBJECT_PARTITION_SCHEDULE = 18, /* as SCHED_CONTEXT */
-    OBJECT_TYPE_COUNT = 19
+    OBJECT_TRACE = 19,              /* the kernel's trace ring; boot only */
+    OBJECT_PCI_FUNCTIONS = 20,      /* a range of PCI functions (requester ids); as IO_PORTS */
+    OBJECT_TYPE_COUNT = 21
 };
 
 #define CAP_TABLE_SLOTS_MAX 65536u
@@ -155,6 +157,19 @@ enum page_attribute {
     X(irq_ack, 63, "slot irq", "", "unmask a level-triggered pin again")                           \
     X(port_in, 70, "slot ports, port, width 1|2|4", "value", "read an I/O port")                   \
     X(port_out, 71, "slot ports, port, width 1|2|4, value", "", "write an I/O port")               \
+    X(iospace_map_table, 100, "slot iospace, slot page_table, address", "",                        \
+      "as aspace_map_table, for a device's addresses")                                             \
+    X(iospace_attach, 101, "slot segment, slot iospace, address, rights", "",                      \
+      "show the window to the space's devices at a 2 MiB-aligned address")                         \
+    X(iospace_detach, 102, "slot segment, slot iospace, address", "", "undo iospace_attach")       \
+    X(iospace_assign, 103, "slot iospace, slot pci_functions, function", "",                       \
+      "what that function reads and writes is this space, and nothing else")                       \
+    X(iospace_unassign, 104, "slot iospace, function", "", "the function reaches no memory")       \
+    X(iospace_bind, 105, "slot iospace, slot notification or 0", "", "signal this on a fault")     \
+    X(iospace_fault, 106, "slot iospace", "address, enum io_fault_bits",                           \
+      "take the record of the first fault since the last one taken")                               \
+    X(irq_source, 107, "slot irq, slot pci_functions, function", "",                               \
+      "only this function may raise the message-signalled interrupt")                              \
     X(console_write, 80, "slot console, bytes 0..64; words 0..7", "", "print on the debug console")
 
 #define HALLOWS_SYSCALL_ENUM(name, number, arguments, values, summary) CALL_##name = (number),
@@ -163,6 +178,15 @@ enum syscall_number { HALLOWS_SYSCALL_TABLE(HALLOWS_SYSCALL_ENUM) };
 
 /* segment_derive flags. TAKE: the copy takes the place of its parent where that is attached. */
 enum derive_flags { DERIVE_TAKE = 1u << 0 };
+/* iospace_fault's second value. */
+enum io_fault_bits {
+    IO_FAULT_FUNCTION = 0xffff, /* requester id: bus << 8 | device << 3 | function */
+    IO_FAULT_REASON_SHIFT = 16, /* 8 bits: Intel VT-d 7.1.3, "fault reason encodings" */
+    IO_FAULT_WRITE = 1u << 24,  /* the device wanted to write, else to read */
+    IO_FAULT_COUNT_SHIFT = 32   /* reports since the last record taken, this one included */
+};
+/* Functions that one I/O space serves at most: a driver cell's devices, aliases included. */
+#define IOSPACE_FUNCTIONS_MAX 16u
 
 /* irq_create_ioapic flags */
 enum irq_flags { IRQ_LEVEL = 1u << 0, IRQ_ACTIVE_LOW = 1u << 1 };

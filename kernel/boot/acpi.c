@@ -53,7 +53,7 @@ static void read_madt_entry(const uint8_t *entry, uint32_t bytes, struct acpi_fa
     case 1: /* I/O APIC (5.2.12.3) */
         if (bytes >= 12 && out->ioapic_count < ACPI_IOAPICS_MAX)
             out->ioapics[out->ioapic_count++] = (struct acpi_ioapic){
-                .address = load_le32(entry + 4), .gsi_base = load_le32(entry + 8)};
+                .id = entry[2], .address = load_le32(entry + 4), .gsi_base = load_le32(entry + 8)};
         break;
     case 2: /* interrupt source override (5.2.12.5): polarity bits 0..1, trigger bits 2..3 */
         if (bytes >= 10 && out->override_count < ACPI_OVERRIDES_MAX) {
@@ -111,6 +111,43 @@ static void read_mcfg(const uint8_t *table, uint32_t bytes, struct acpi_facts *o
         out->ecam_first_bus = first;
         out->ecam_last_bus = last;
         return;
+    }
+}
+
+/* The I/O APICs among the devices of a unit (VT-d 5.0, 8.3.1): start bus, then device and function.
+ * One behind a bridge has a longer path and is left out: its interrupts are not checked by source.
+ */
+static void read_dmar_scopes(const uint8_t *scope, uint32_t bytes, struct acpi_facts *out)
+{
+    while (bytes >= 8 && scope[1] >= 8 && scope[1] <= bytes) {
+        if (scope[0] == 3 && scope[1] == 8 && out->iommu_ioapic_count < ACPI_IOAPICS_MAX)
+            out->iommu_ioapics[out->iommu_ioapic_count++] = (struct acpi_iommu_ioapic){
+                .id = scope[4],
+                .function = (uint16_t)(scope[5] << 8 | (scope[6] & 0x1f) << 3 | (scope[7] & 7))};
+        bytes -= scope[1];
+        scope += scope[1];
+    }
+}
+
+/* VT-d 5.0, 8.1 to 8.3. */
+static void read_dmar(const uint8_t *table, uint32_t bytes, struct acpi_facts *out)
+{
+    if (bytes < 48)
+        return;
+    out->iommu_remaps_interrupts = (table[37] & 1) != 0;
+    uint32_t at = 48;
+    while (bytes - at >= 4) {
+        uint32_t length = load_le16(table + at + 2);
+        if (length < 4 || length > bytes - at) {
+            out->problem = "the DMAR table has an entry that reaches beyond it";
+            return;
+        }
+        bool unit = load_le16(table + at) == 0 && length >= 16 && load_le16(table + at + 6) == 0;
+        if (unit && out->iommu_count < ACPI_IOMMUS_MAX) {
+            out->iommus[out->iommu_count++] = load_le64(table + at + 8);
+            read_dmar_scopes(table + at + 16, length - 16, out);
+        }
+        at += length;
     }
 }
 
@@ -186,7 +223,12 @@ static void read_table(uint64_t address, physical_view view, struct acpi_facts *
     bool madt = memcmp(head, "APIC", 4) == 0;
     bool mcfg = memcmp(head, "MCFG", 4) == 0;
     bool fadt = memcmp(head, "FACP", 4) == 0;
-    if (!madt && !mcfg && !fadt)
+    bool dmar = memcmp(head, "DMAR", 4) == 0;
+    if (memcmp(head, "IVRS", 4) == 0)
+        out->iommu_unsupported = "AMD-Vi";
+    if (memcmp(head, "VIOT", 4) == 0)
+        out->iommu_unsupported = "virtio-iommu";
+    if (!madt && !mcfg && !fadt && !dmar)
         return;
     uint32_t bytes;
     const uint8_t *table = table_at(address, view, &bytes, out);
@@ -196,6 +238,8 @@ static void read_table(uint64_t address, physical_view view, struct acpi_facts *
         read_madt(table, bytes, out);
     else if (mcfg)
         read_mcfg(table, bytes, out);
+    else if (dmar)
+        read_dmar(table, bytes, out);
     else
         read_fadt(table, bytes, view, out);
 }

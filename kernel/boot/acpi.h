@@ -12,7 +12,10 @@
 #define ACPI_IOAPICS_MAX 16u
 #define ACPI_OVERRIDES_MAX 16u
 
+#define ACPI_IOMMUS_MAX 8u
+
 struct acpi_ioapic {
+    uint8_t id;
     uint64_t address;
     uint32_t gsi_base;
 };
@@ -23,6 +26,12 @@ struct acpi_override {
     bool level;
     bool active_low;
     uint32_t gsi;
+};
+
+/* Which requester id an I/O APIC has for the IOMMU. */
+struct acpi_iommu_ioapic {
+    uint8_t id;
+    uint16_t function;
 };
 
 struct acpi_facts {
@@ -41,7 +50,13 @@ struct acpi_facts {
     uint32_t pm_timer_port; /* 0: none in I/O space */
     uint32_t sci_gsi;
     uint32_t s5_sleep_type; /* 0xffffffff: not found */
-    const char *problem;    /* the last table that was left out and why, or NULL */
+    uint32_t iommu_count;   /* VT-d units; 0: none */
+    uint64_t iommus[ACPI_IOMMUS_MAX];
+    bool iommu_remaps_interrupts;
+    uint32_t iommu_ioapic_count;
+    struct acpi_iommu_ioapic iommu_ioapics[ACPI_IOAPICS_MAX];
+    const char *iommu_unsupported; /* an IOMMU of a kind that the kernel does not drive, or NULL */
+    const char *problem;           /* the last table that was left out and why, or NULL */
 };
 
 /* Fills *out from the tables that the RSDP of `parameters` leads to. Returns NOT_FOUND when there

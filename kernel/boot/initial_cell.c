@@ -8,6 +8,7 @@
 #include "lib/elf/elf.h"
 
 #define PAGE_MASK ((uint64_t)PAGE_BYTES - 1)
+#define PCI_FUNCTIONS 0x10000u          /* requester ids have 16 bits */
 #define OBJECT_MEMORY_BYTES 0x200000ull /* tables, thread, page tables with room to spare */
 
 uint64_t initial_cell_memory(const struct boot_parameters *parameters)
@@ -121,6 +122,7 @@ static status_t show_bundle(struct kernel *k, const struct boot_parameters *p)
 
 static status_t give_roots(struct kernel *k)
 {
+    bool iommu = arch_io_limits().domains != 0;
     const struct start_capability roots[] = {
         {.slot = BOOT_SLOT_IRQ_CONTROL, .type = OBJECT_IRQ_CONTROL},
         {.slot = BOOT_SLOT_IO_PORTS,
@@ -131,8 +133,11 @@ static status_t give_roots(struct kernel *k)
         {.slot = BOOT_SLOT_SCHED_CONTROL,
          .type = OBJECT_SCHED_CONTROL,
          .badge = PRIORITY_COUNT - 1},
-        {.slot = BOOT_SLOT_IOSPACE, .type = OBJECT_IOSPACE},
         {.slot = BOOT_SLOT_CONSOLE, .type = OBJECT_CONSOLE},
+        iommu ? (struct start_capability){.slot = BOOT_SLOT_PCI_FUNCTIONS,
+                                          .type = OBJECT_PCI_FUNCTIONS,
+                                          .length = PCI_FUNCTIONS}
+              : (struct start_capability){.slot = BOOT_SLOT_IOSPACE, .type = OBJECT_IOSPACE},
     };
     for (uint32_t i = 0; i < sizeof roots / sizeof roots[0]; i++) {
         status_t status = start_root(k, &roots[i]);

@@ -34,9 +34,8 @@ static page_table_ix paging_child(struct kernel *k, const struct paging *p, uint
     return (page_table_ix){page_at(k, physical)->owner};
 }
 
-page_table_ix aspace_directory(struct kernel *k, aspace_ix i, uint64_t address)
+page_table_ix paging_directory(struct kernel *k, const struct paging *top, uint64_t address)
 {
-    const struct paging *top = &aspace_at(k, i)->paging;
     uint32_t entry = paging_index(address, 3);
 
     if (!bit_get(top->used, entry)) {
@@ -47,13 +46,19 @@ page_table_ix aspace_directory(struct kernel *k, aspace_ix i, uint64_t address)
     return bit_get(middle->used, entry) ? paging_child(k, middle, entry) : (page_table_ix){NIL};
 }
 
-status_t aspace_enter_table(struct kernel *k, aspace_ix i, page_table_ix table, uint64_t address)
+page_table_ix aspace_directory(struct kernel *k, aspace_ix i, uint64_t address)
 {
-    struct page_table *t = page_table_at(k, table);
-    struct paging *in = &aspace_at(k, i)->paging;
+    return paging_directory(k, &aspace_at(k, i)->paging, address);
+}
+
+/* Enters a table whose `aspace` or `iospace` names the space. ALREADY_MAPPED: no level misses one.
+ */
+static status_t table_enter(struct kernel *k, struct page_table *t, struct paging *in,
+                            uint64_t address)
+{
     uint32_t entry = paging_index(address, 3);
     uint32_t level = 2;
-    uint32_t parent = i.n;
+    uint32_t parent = t->iospace.n != NIL ? t->iospace.n : t->aspace.n;
 
     if (bit_get(in->used, entry)) {
         parent = paging_child(k, in, entry).n;
@@ -61,6 +66,8 @@ status_t aspace_enter_table(struct kernel *k, aspace_ix i, page_table_ix table, 
         entry = paging_index(address, 2);
         level = 1;
         if (bit_get(in->used, entry)) {
+            t->aspace = (aspace_ix){NIL};
+            t->iospace = (iospace_ix){NIL};
             return STATUS_ALREADY_MAPPED;
         }
     }
@@ -68,10 +75,31 @@ status_t aspace_enter_table(struct kernel *k, aspace_ix i, page_table_ix table, 
     t->level = level;
     t->parent = parent;
     t->entry = entry;
-    t->aspace = i;
     t->address = address & ~(covers - 1u);
-    paging_set(in, entry, arch_table_encode(t->paging.physical));
+    if (t->iospace.n != NIL) {
+        arch_io_stored(arch_memory(t->paging.physical), PAGE_BYTES);
+        paging_set(in, entry, arch_io_table_encode(t->paging.physical));
+        arch_io_stored(paging_entry(in, entry), sizeof(uint64_t));
+    } else {
+        paging_set(in, entry, arch_table_encode(t->paging.physical));
+    }
     return STATUS_OK;
+}
+
+status_t aspace_enter_table(struct kernel *k, aspace_ix i, page_table_ix table, uint64_t address)
+{
+    struct page_table *t = page_table_at(k, table);
+
+    t->aspace = i;
+    return table_enter(k, t, &aspace_at(k, i)->paging, address);
+}
+
+status_t iospace_enter_table(struct kernel *k, iospace_ix i, page_table_ix table, uint64_t address)
+{
+    struct page_table *t = page_table_at(k, table);
+
+    t->iospace = i;
+    return table_enter(k, t, &iospace_at(k, i)->paging, address);
 }
 
 /*
@@ -106,18 +134,39 @@ static bool paging_empty(const struct paging *p)
     return bit_first(p->used, USED_WORDS) == PAGING_ENTRIES;
 }
 
+/* The top-level table of the space that a mapped table is in. */
+static struct paging *table_space(struct kernel *k, const struct page_table *t)
+{
+    return t->iospace.n != NIL ? &iospace_at(k, t->iospace)->paging
+                               : &aspace_at(k, t->aspace)->paging;
+}
+
+/* After entries of it, or of its parent, were cleared. */
+static void table_flush(struct kernel *k, const struct page_table *t)
+{
+    if (t->iospace.n != NIL) {
+        arch_io_flush(iospace_at(k, t->iospace)->domain);
+    } else {
+        arch_tlb_flush(aspace_at(k, t->aspace)->paging.physical);
+    }
+}
+
 /* Precondition: mapped and empty. */
 static void table_leave(struct kernel *k, struct page_table *t)
 {
-    struct paging *in = t->level == 2 ? &aspace_at(k, (aspace_ix){t->parent})->paging
-                                      : &page_table_at(k, (page_table_ix){t->parent})->paging;
+    struct paging *in =
+        t->level == 2 ? table_space(k, t) : &page_table_at(k, (page_table_ix){t->parent})->paging;
 
     paging_clear(in, t->entry);
-    arch_tlb_flush(aspace_at(k, t->aspace)->paging.physical);
+    if (t->iospace.n != NIL) {
+        arch_io_stored(paging_entry(in, t->entry), sizeof(uint64_t));
+    }
+    table_flush(k, t);
     t->level = 0;
     t->parent = NIL;
     t->entry = 0;
     t->aspace = (aspace_ix){NIL};
+    t->iospace = (iospace_ix){NIL};
     t->address = 0;
 }
 
@@ -160,7 +209,7 @@ static bool directory_step(struct kernel *k, page_table_ix i)
         }
         segment_undo(k, (struct attachment){i, entry});
     }
-    arch_tlb_flush(aspace_at(k, t->aspace)->paging.physical);
+    table_flush(k, t);
     return false;
 }
 
@@ -176,6 +225,11 @@ static bool middle_step(struct kernel *k, page_table_ix i)
     }
     (void)directory_step(k, paging_child(k, &t->paging, entry));
     return false;
+}
+
+void paging_step(struct kernel *k, const struct paging *top, uint32_t entry)
+{
+    (void)middle_step(k, paging_child(k, top, entry));
 }
 
 status_t page_table_destroy(struct kernel *k, page_table_ix i)

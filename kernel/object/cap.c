@@ -136,6 +136,8 @@ static status_t object_destroy(struct kernel *k, const struct slot *slot)
         return segment_destroy(k, (segment_ix){slot->object});
     case OBJECT_IRQ:
         return irq_destroy(k, (irq_ix){slot->object});
+    case OBJECT_IOSPACE:
+        return slot->object == NIL ? STATUS_OK : iospace_destroy(k, (iospace_ix){slot->object});
     default:
         return STATUS_OK; /* types without an object */
     }

@@ -61,6 +61,16 @@ static inline HALLOWS_MUST_CHECK status_t cap_find(struct kernel *k, uint64_t n,
     return STATUS_OK;
 }
 
+/* As cap_find, for types that boot also hands out without an object: UNSUPPORTED for that one. */
+static inline HALLOWS_MUST_CHECK status_t cap_find_object(struct kernel *k, uint64_t n,
+                                                          enum object_type type, uint32_t rights,
+                                                          struct slot **out)
+{
+    status_t status = cap_find(k, n, type, rights, out);
+
+    return status == STATUS_OK && (*out)->object == NIL ? STATUS_UNSUPPORTED : status;
+}
+
 /* The slot that `ref` names, which may be empty; *table is the one it lies in. INVALID_SLOT;
  * EMPTY_SLOT, WRONG_TYPE, NO_RIGHTS (MANAGE) for the table's capability. */
 static inline HALLOWS_MUST_CHECK status_t cap_ref_slot(struct kernel *k, cap_ref_t ref,

@@ -195,9 +195,29 @@ status_t irq_ack(struct kernel *k, uint64_t irq_slot)
     return STATUS_OK;
 }
 
+/*
+ * Requires: a message-signalled irq held with MANAGE (INVALID_ARGUMENT for a pin); functions held
+ *           with MANAGE that cover this one; interrupt remapping (UNSUPPORTED).
+ * Changes:  that function's messages raise the interrupt and nobody else's.
+ */
+status_t irq_source(struct kernel *k, uint64_t irq_slot, uint64_t functions, uint64_t function)
+{
+    struct slot *slot;
+    status_t status = cap_find(k, irq_slot, OBJECT_IRQ, RIGHT_MANAGE, &slot);
+
+    if (status == STATUS_OK) {
+        status = functions_decode(k, functions, function);
+    }
+    if (status == STATUS_OK && irq_at(k, (irq_ix){slot->object})->kind != IRQ_MSI) {
+        status = STATUS_INVALID_ARGUMENT;
+    }
+    return status == STATUS_OK ? arch_irq_source(slot->object, (uint32_t)function) : status;
+}
+
 status_t irq_destroy(struct kernel *k, irq_ix i)
 {
     irq_unbind(k, i);
+    arch_irq_forget(i.n);
     *irq_at(k, i) = (struct irq){.kind = IRQ_NONE};
     bit_clear(k->irq_used, i.n);
     return STATUS_OK;

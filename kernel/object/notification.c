@@ -118,7 +118,10 @@ status_t notification_destroy(struct kernel *k, notification_ix i)
     for (uint32_t step = 0; step < TEARDOWN_STEP && n->irqs.n != NIL; step++) {
         irq_unbind(k, n->irqs);
     }
-    if (n->irqs.n != NIL) {
+    for (uint32_t step = 0; step < TEARDOWN_STEP && n->iospaces.n != NIL; step++) {
+        iospace_unbind(k, n->iospaces);
+    }
+    if (n->irqs.n != NIL || n->iospaces.n != NIL) {
         return STATUS_AGAIN;
     }
     n->original = (slot_ix){NIL};

@@ -27,6 +27,7 @@ status_t aspace_destroy(struct kernel *k, aspace_ix i);
 status_t page_table_destroy(struct kernel *k, page_table_ix i);
 status_t segment_destroy(struct kernel *k, segment_ix i);
 status_t irq_destroy(struct kernel *k, irq_ix i);
+status_t iospace_destroy(struct kernel *k, iospace_ix i);
 
 /* Where the object keeps the index of its original capability; NULL for types without object. */
 slot_ix *object_original(struct kernel *k, enum object_type type, uint32_t object);
@@ -116,6 +117,12 @@ status_t aspace_map_table(struct kernel *k, uint64_t aspace, uint64_t page_table
 status_t aspace_unmap_table(struct kernel *k, uint64_t page_table);
 /* The level-1 table that covers an address, or NIL. Precondition: address < USER_ADDRESS_END. */
 page_table_ix aspace_directory(struct kernel *k, aspace_ix i, uint64_t address);
+/* As aspace_directory, below any top-level table. */
+page_table_ix paging_directory(struct kernel *k, const struct paging *top, uint64_t address);
+/* As aspace_enter_table, in an I/O space. */
+status_t iospace_enter_table(struct kernel *k, iospace_ix i, page_table_ix table, uint64_t address);
+/* One bounded step of taking out what entry `entry` of a top-level table points to. */
+void paging_step(struct kernel *k, const struct paging *top, uint32_t entry);
 /* The map behind the call: enters `table`, unmapped, or ALREADY_MAPPED. */
 status_t aspace_enter_table(struct kernel *k, aspace_ix i, page_table_ix table, uint64_t address);
 
@@ -137,12 +144,29 @@ status_t segment_attach(struct kernel *k, uint64_t segment, uint64_t aspace, uin
 status_t segment_detach(struct kernel *k, uint64_t segment, uint64_t aspace, uint64_t address);
 status_t segment_device_address(struct kernel *k, uint64_t segment, uint64_t page, uint64_t iospace,
                                 uint64_t *value);
+
+/* ---- I/O spaces */
+status_t iospace_map_table(struct kernel *k, uint64_t iospace, uint64_t page_table,
+                           uint64_t address);
+status_t iospace_attach(struct kernel *k, uint64_t segment, uint64_t iospace, uint64_t address,
+                        uint64_t rights);
+status_t iospace_detach(struct kernel *k, uint64_t segment, uint64_t iospace, uint64_t address);
+status_t iospace_assign(struct kernel *k, uint64_t iospace, uint64_t functions, uint64_t function);
+status_t iospace_unassign(struct kernel *k, uint64_t iospace, uint64_t function);
+status_t iospace_bind(struct kernel *k, uint64_t iospace, uint64_t notification);
+status_t iospace_fault(struct kernel *k, uint64_t iospace, uint64_t values[2]);
+void iospace_unbind(struct kernel *k, iospace_ix i);
+/* A free domain number, or 0. */
+uint32_t iospace_domain_free(const struct kernel *k);
+
 /* Removes one attachment. Precondition: there is one. Does not flush. */
 void segment_undo(struct kernel *k, struct attachment at);
 /* Backs an empty page with the next frame of `source`, prepared; returns its physical address. */
 uint64_t segment_add_frame(struct kernel *k, segment_ix i, uint32_t page, uint32_t rights);
 /* Enters an attachment. Precondition: the entry is unused. */
 void segment_enter(struct kernel *k, segment_ix i, struct attachment at, uint32_t rights);
+/* As segment_enter, in an I/O space. Precondition: segment_make_open said OK. */
+void segment_enter_io(struct kernel *k, segment_ix i, struct attachment at, uint32_t rights);
 struct attachment_record *segment_record(struct kernel *k, struct attachment at);
 /* No CPU uses a translation of the segment that it no longer has. */
 void segment_flush(struct kernel *k, const struct segment *segment);
@@ -179,6 +203,9 @@ status_t irq_create_ioapic(struct kernel *k, uint64_t control, cap_ref_t to, uin
                            uint64_t flags);
 status_t irq_bind(struct kernel *k, uint64_t irq, uint64_t notification);
 status_t irq_ack(struct kernel *k, uint64_t irq);
+status_t irq_source(struct kernel *k, uint64_t irq, uint64_t functions, uint64_t function);
+/* Held with MANAGE, and covers the function: OK; else as cap_find or INVALID_ARGUMENT. */
+status_t functions_decode(struct kernel *k, uint64_t functions, uint64_t function);
 void irq_unbind(struct kernel *k, irq_ix i);
 
 struct range_request {

@@ -4,7 +4,7 @@
 #include "kernel/object/object.h"
 
 /*
- * Requires: dst empty; src a range of ports or device memory (WRONG_TYPE); a sub-range that is not
+ * Requires: dst empty; src a range (WRONG_TYPE); a sub-range that is not
  *           empty and, in device memory, page-aligned; depth below the limit.
  * Changes:  dst is a child of src for that sub-range, with rights & src's.
  */
@@ -25,7 +25,8 @@ status_t range_derive(struct kernel *k, const struct range_request *request)
     if (slot_at(k, dst)->type != OBJECT_NONE) {
         return STATUS_OCCUPIED_SLOT;
     }
-    if (source->type != OBJECT_IO_PORTS && source->type != OBJECT_DEVICE_MEMORY) {
+    if (source->type != OBJECT_IO_PORTS && source->type != OBJECT_DEVICE_MEMORY &&
+        source->type != OBJECT_PCI_FUNCTIONS) {
         return source->type == OBJECT_NONE ? STATUS_EMPTY_SLOT : STATUS_WRONG_TYPE;
     }
     if (source->type == OBJECT_DEVICE_MEMORY &&

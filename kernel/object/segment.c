@@ -51,6 +51,8 @@ void segment_unlink(struct kernel *k, struct segment *segment, struct attachment
         before->next_entry = (uint16_t)next.entry;
     } else if (segment->open.table.n == at.table.n && segment->open.entry == at.entry) {
         segment->open = next;
+    } else if (segment->io.table.n == at.table.n && segment->io.entry == at.entry) {
+        segment->io = next;
     } else {
         segment->held = next;
     }
@@ -82,12 +84,32 @@ void segment_enter(struct kernel *k, segment_ix i, struct attachment at, uint32_
     bit_set(paging->used, at.entry);
 }
 
+/* Precondition: it is open, in the sense of segment_make_open. */
+void segment_enter_io(struct kernel *k, segment_ix i, struct attachment at, uint32_t rights)
+{
+    struct segment *segment = segment_at(k, i);
+    struct paging *paging = &page_table_at(k, at.table)->paging;
+    uint64_t *entry = (uint64_t *)arch_memory(paging->physical) + at.entry;
+
+    segment_record(k, at)->segment = i;
+    segment_link(k, &segment->io, at);
+    arch_io_stored(arch_memory(segment->physical), PAGE_BYTES);
+    arch_entry_store(entry, arch_io_attach_encode(segment->physical, rights));
+    arch_io_stored(entry, sizeof(*entry));
+    bit_set(paging->used, at.entry);
+}
+
 void segment_undo(struct kernel *k, struct attachment at)
 {
     struct paging *paging = &page_table_at(k, at.table)->paging;
     struct attachment_record *record = segment_record(k, at);
 
-    arch_entry_store((uint64_t *)arch_memory(paging->physical) + at.entry, 0);
+    uint64_t *entry = (uint64_t *)arch_memory(paging->physical) + at.entry;
+
+    arch_entry_store(entry, 0);
+    if (page_table_at(k, at.table)->iospace.n != NIL) {
+        arch_io_stored(entry, sizeof(*entry));
+    }
     bit_clear(paging->used, at.entry);
     segment_unlink(k, segment_at(k, record->segment), at);
     *record = (struct attachment_record){0};
@@ -97,6 +119,10 @@ void segment_flush(struct kernel *k, const struct segment *segment)
 {
     struct attachment only = segment->open.table.n != NIL ? segment->open : segment->held;
 
+    if (segment->io.table.n != NIL) {
+        arch_io_stored(arch_memory(segment->physical), PAGE_BYTES);
+        arch_io_flush(0);
+    }
     if (only.table.n == NIL) {
         return; /* it shows nowhere */
     }
@@ -195,7 +221,13 @@ status_t segment_destroy(struct kernel *k, segment_ix i)
     if (step != 0) {
         arch_tlb_flush(0);
     }
-    if (segment->open.table.n != NIL || segment->held.table.n != NIL || segment_pinned(segment) ||
+    for (; step < TEARDOWN_STEP && segment->io.table.n != NIL; step++) {
+        iospace_ix space = page_table_at(k, segment->io.table)->iospace;
+        segment_undo(k, segment->io);
+        arch_io_flush(iospace_at(k, space)->domain);
+    }
+    if (segment->open.table.n != NIL || segment->held.table.n != NIL ||
+        segment->io.table.n != NIL || segment_pinned(segment) ||
         segment_leave_tree(k, i) != STATUS_OK) {
         return STATUS_AGAIN;
     }

@@ -224,7 +224,7 @@ static bool segment_pristine(const struct segment *segment)
 {
     return segment->used == 0 && segment->shown == segment->physical &&
            segment->open.table.n == NIL && segment->held.table.n == NIL &&
-           segment->parent.n == NIL && segment->child.n == NIL;
+           segment->io.table.n == NIL && segment->parent.n == NIL && segment->child.n == NIL;
 }
 
 /* One pair of the request. *above: the child before, so that none comes twice. */
@@ -253,6 +253,9 @@ static status_t derive_check(struct kernel *k, const struct derive_request *requ
     }
     if (!segment_pristine(child)) {
         return STATUS_ALREADY_MAPPED;
+    }
+    if (parent->io.table.n != NIL) {
+        return STATUS_BUSY; /* a device would go on writing to what is frozen */
     }
     *above = to->object;
     return (request->flags & DERIVE_TAKE) != 0 ? attachment_only(k, parent, &only) : STATUS_OK;
@@ -329,9 +332,10 @@ static void derive_one(struct kernel *k, segment_ix from, segment_ix to, bool ta
  * as many new ones (ALREADY_MAPPED) in a row, held with READ and MANAGE, in the order of their
  * creation and from the same untyped memory (INVALID_ARGUMENT); aspace 0, or held with MANAGE, and
  * its entries from the address on unused and in one table. With DERIVE_TAKE: at most one attachment
- * of each parent (BUSY), aspace 0. Changes:  OK: each new segment is a copy of its parent and
- * attached with all rights of its capability, or has taken over its parent's attachment; the
- * parents are frozen. AGAIN: some of the parents' attachments are held.
+ * of each parent (BUSY), aspace 0. No parent is attached to an I/O space (BUSY). Changes:  OK: each
+ * new segment is a copy of its parent and attached with all rights of its capability, or has taken
+ * over its parent's attachment; the parents are frozen. AGAIN: some of the parents' attachments are
+ * held.
  */
 status_t segment_derive(struct kernel *k, const struct derive_request *request)
 {
@@ -370,8 +374,8 @@ status_t segment_derive(struct kernel *k, const struct derive_request *request)
 
 /*
  * Requires: segment held with MANAGE, a copy (NOT_FOUND), without copies of its own and with at
- * most one attachment (BUSY). Changes:  it shows what its parent shows; its own frames become spare
- * when it is next written to.
+ * most one attachment, none of them in an I/O space (BUSY). Changes:  it shows what its parent
+ * shows; its own frames become spare when it is next written to.
  */
 status_t segment_revert(struct kernel *k, uint64_t segment)
 {
@@ -386,7 +390,8 @@ status_t segment_revert(struct kernel *k, uint64_t segment)
     if (s->parent.n == NIL) {
         return STATUS_NOT_FOUND;
     }
-    status = s->child.n != NIL || segment_pinned(s) ? STATUS_BUSY : attachment_only(k, s, &only);
+    bool busy = s->child.n != NIL || s->io.table.n != NIL || segment_pinned(s);
+    status = busy ? STATUS_BUSY : attachment_only(k, s, &only);
     if (status != STATUS_OK) {
         return status;
     }

@@ -147,6 +147,14 @@ static bool range_empty(const struct segment *segment, const struct populate_req
     return true;
 }
 
+static void leaves_added(const struct segment *segment, const struct populate_request *request)
+{
+    if (segment->io.table.n != NIL) {
+        arch_io_stored(segment_leaf(segment, (uint32_t)request->first),
+                       (uint32_t)request->count * (uint32_t)sizeof(uint64_t));
+    }
+}
+
 /*
  * Requires: segment held with MANAGE; 1..POPULATE_PAGES_MAX pages inside, all empty
  * (ALREADY_MAPPED); the untyped memory that the segment came from, held with MANAGE, with room;
@@ -185,6 +193,7 @@ status_t segment_populate(struct kernel *k, const struct populate_request *reque
     for (uint32_t n = 0; n < (uint32_t)request->count; n++) {
         (void)segment_add_frame(k, i, (uint32_t)request->first + n, rights);
     }
+    leaves_added(segment_at(k, i), request);
     return STATUS_OK;
 }
 
@@ -231,6 +240,7 @@ status_t segment_populate_device(struct kernel *k, const struct populate_request
         arch_entry_store(segment_leaf(segment, (uint32_t)request->first + n),
                          arch_leaf_encode(physical, rights));
     }
+    leaves_added(segment, request);
     return STATUS_OK;
 }
 
@@ -335,7 +345,8 @@ status_t segment_protect(struct kernel *k, uint64_t segment, uint64_t first, uin
 
 /*
  * Requires: segment held with DMA; a page backed by a frame of its own (NOT_MAPPED); an I/O space.
- * Changes:  nothing. Without an IOMMU the one I/O space is the identity.
+ * Changes:  nothing. Only without an IOMMU is there an I/O space without an object, the identity;
+ * in others the caller chose the addresses (UNSUPPORTED).
  */
 status_t segment_device_address(struct kernel *k, uint64_t segment, uint64_t page, uint64_t iospace,
                                 uint64_t *value)
@@ -349,6 +360,9 @@ status_t segment_device_address(struct kernel *k, uint64_t segment, uint64_t pag
     }
     if (status != STATUS_OK) {
         return status;
+    }
+    if (space->object != NIL) {
+        return STATUS_UNSUPPORTED;
     }
     if (page >= SEGMENT_PAGES) {
         return STATUS_INVALID_ARGUMENT;

@@ -50,6 +50,8 @@ slot_ix *object_original(struct kernel *k, enum object_type type, uint32_t objec
         return &segment_at(k, (segment_ix){object})->original;
     case OBJECT_IRQ:
         return &irq_at(k, (irq_ix){object})->original;
+    case OBJECT_IOSPACE:
+        return object == NIL ? NULL : &iospace_at(k, (iospace_ix){object})->original;
     default:
         return NULL;
     }

@@ -37,6 +37,8 @@ static struct object_size object_size_of(enum object_type type, uint64_t size)
         return (struct object_size){sizeof(struct page_table) / GRANULE_BYTES, 1 + RECORD_PAGES};
     case OBJECT_SEGMENT:
         return (struct object_size){sizeof(struct segment) / GRANULE_BYTES, 1};
+    case OBJECT_IOSPACE:
+        return (struct object_size){sizeof(struct iospace) / GRANULE_BYTES, IO_SPACE_PAGES};
     default: /* endpoint, reply, notification */
         return (struct object_size){1, 0};
     }
@@ -59,6 +61,11 @@ static status_t object_size_check(uint64_t type, uint64_t size)
     case OBJECT_ASPACE:
     case OBJECT_PAGE_TABLE:
     case OBJECT_SEGMENT:
+        return size != 0 ? STATUS_INVALID_ARGUMENT : STATUS_OK;
+    case OBJECT_IOSPACE:
+        if (arch_io_limits().domains == 0) {
+            return STATUS_UNSUPPORTED;
+        }
         return size != 0 ? STATUS_INVALID_ARGUMENT : STATUS_OK;
     case OBJECT_SCHED_CONTEXT:
     case OBJECT_PARTITION_SCHEDULE:
@@ -182,6 +189,18 @@ static void object_init(struct kernel *k, const struct retype_plan *plan, uint32
         segment->source = plan->untyped;
         break;
     }
+    case OBJECT_IOSPACE: {
+        struct iospace *space = iospace_at(k, (iospace_ix){n});
+        for (uint32_t i = 0; i < IO_SPACE_PAGES; i++) {
+            page_take(k, own + (uint64_t)i * PAGE_BYTES, PAGE_PAGING, n);
+        }
+        space->paging.physical = own;
+        space->domain = iospace_domain_free(k);
+        bit_set(k->io_domain_used, space->domain);
+        k->io_domains[space->domain] = (iospace_ix){n};
+        arch_io_space_init(own, space->domain);
+        break;
+    }
     default:
         break;
     }
@@ -251,6 +270,14 @@ static status_t retype_decode(struct kernel *k, const struct retype_request *req
     }
     if (request->count == 0 || request->count > RETYPE_COUNT_MAX) {
         return STATUS_INVALID_ARGUMENT;
+    }
+    if (request->type == OBJECT_IOSPACE) {
+        if (request->count != 1) { /* each takes a domain number */
+            return STATUS_INVALID_ARGUMENT;
+        }
+        if (iospace_domain_free(k) == 0) {
+            return STATUS_FULL;
+        }
     }
     table_ix table;
     status = cap_ref_slot(k, request->first, &plan->first, &table);

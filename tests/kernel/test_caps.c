@@ -39,7 +39,9 @@ KERNEL_TEST(boot_slots_hold_what_they_should)
     EXPECT_EQ(slot_type(BOOT_SLOT_IRQ_CONTROL), OBJECT_IRQ_CONTROL);
     EXPECT_EQ(slot_type(BOOT_SLOT_IO_PORTS), OBJECT_IO_PORTS);
     EXPECT_EQ(slot_type(BOOT_SLOT_SCHED_CONTROL), OBJECT_SCHED_CONTROL);
-    EXPECT_EQ(slot_type(BOOT_SLOT_IOSPACE), OBJECT_IOSPACE);
+    bool iommu = (boot->flags & BOOT_FLAG_IOMMU) != 0;
+    EXPECT_EQ(slot_type(BOOT_SLOT_IOSPACE), iommu ? OBJECT_NONE : OBJECT_IOSPACE);
+    EXPECT_EQ(slot_type(BOOT_SLOT_PCI_FUNCTIONS), iommu ? OBJECT_PCI_FUNCTIONS : OBJECT_NONE);
     EXPECT_EQ(slot_type(BOOT_SLOT_CONSOLE), OBJECT_CONSOLE);
     for (uint32_t i = 0; i < boot->untyped_count; i++)
         EXPECT_EQ(slot_type(boot->untyped[i].slot), OBJECT_UNTYPED);

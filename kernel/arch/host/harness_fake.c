@@ -24,6 +24,7 @@ static void start_roots(struct kernel *k)
         {.slot = BOOT_SLOT_SCHED_CONTROL, .type = OBJECT_SCHED_CONTROL, .badge = 200},
         {.slot = BOOT_SLOT_IOSPACE, .type = OBJECT_IOSPACE},
         {.slot = BOOT_SLOT_CONSOLE, .type = OBJECT_CONSOLE},
+        {.slot = BOOT_SLOT_PCI_FUNCTIONS, .type = OBJECT_PCI_FUNCTIONS, .length = 0x10000},
     };
 
     for (size_t i = 0; i < sizeof(roots) / sizeof(roots[0]); i++) {
@@ -86,6 +87,12 @@ struct thread *harness_thread(uint32_t slot)
 void harness_check(const char *after)
 {
     struct invariant_failure failure = invariants_check(kernel_under_test);
+
+    if (!host_io_fresh()) {
+        check_failed(__FILE__, __LINE__, "after %s: a device can use what its tables do not say",
+                     after);
+        abort();
+    }
 
     if (failure.number != 0) {
         check_failed(__FILE__, __LINE__, "after %s: invariant %u at %u: %s", after, failure.number,

@@ -15,11 +15,23 @@ struct host_machine {
     uint32_t port_value;      /* what port_in reads; port_out writes it */
     uint64_t flushes;         /* calls of arch_tlb_flush */
     uint64_t faults_reported; /* calls of arch_report_fault */
+    bool no_iommu;            /* a test sets it to have none */
+    bool no_remapping;
+    uint32_t io_domain[256];  /* per function: its domain, 0: none */
+    uint64_t io_root[256];    /* and its space's top table */
+    bool io_quiet[256];       /* its faults are not reported */
+    uint32_t irq_source[256]; /* per vector: the function that may raise it + 1; 0: any */
     char console[256];        /* what was printed last */
     uint32_t console_bytes;
 };
 
 extern struct host_machine host_machine;
+
+/* The IOMMU: walks the space of a function and remembers what it found until it is flushed. The
+ * physical address, or 0 for a fault. */
+uint64_t host_io_access(uint32_t function, uint64_t address, bool write);
+/* True if it remembers nothing that the tables do not say any more. */
+bool host_io_fresh(void);
 
 /* All zero, with `bytes` of zeroed memory; ends a machine made before. */
 void host_machine_start(uint64_t bytes);

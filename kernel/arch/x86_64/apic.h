@@ -4,7 +4,7 @@
  * through its page (SDM vol. 3, chapter 11). The old PICs are masked for good.
  *
  * Vectors: 0..31 CPU exceptions; VECTOR_PIC_* the masked PICs' spurious ones; VECTOR_DEVICE_* given
- * out to interrupt handlers; VECTOR_TIMER; VECTOR_SPURIOUS.
+ * out to interrupt handlers; VECTOR_IOMMU; VECTOR_TIMER; VECTOR_SPURIOUS.
  */
 #ifndef KERNEL_ARCH_X86_64_APIC_H
 #define KERNEL_ARCH_X86_64_APIC_H
@@ -15,7 +15,8 @@
 #define VECTOR_PIC_FIRST 0x20u
 #define VECTOR_PIC_LAST 0x2fu
 #define VECTOR_DEVICE_FIRST 0x30u
-#define VECTOR_DEVICE_LAST 0xefu
+#define VECTOR_DEVICE_LAST 0xeeu
+#define VECTOR_IOMMU 0xefu /* its fault event */
 #define VECTOR_TIMER 0xf0u
 #define VECTOR_SPURIOUS 0xffu
 

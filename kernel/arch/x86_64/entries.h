@@ -26,6 +26,8 @@
 #define PTE_DIRTY (1ull << 6)
 #define PTE_LARGE (1ull << 7)
 #define PTE_GLOBAL (1ull << 8)
+/* Bits 9 and 10 are software's. Bit 11 is not ours to use: the IOMMU walks leaf tables too
+ * (docs/decisions/025). */
 #define PTE_MAY_WRITE (1ull << 9)
 #define PTE_OWN (1ull << 10)
 #define PTE_NO_EXECUTE (1ull << 63)

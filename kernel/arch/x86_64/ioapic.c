@@ -3,17 +3,20 @@
 
 #include "kernel/arch/x86_64/apic.h"
 #include "kernel/arch/x86_64/paging.h"
+#include "kernel/arch/x86_64/vtd.h"
 
 #define IOAPIC_VERSION 0x01u
 #define IOAPIC_REDIRECTION 0x10u /* two 32-bit registers a pin */
 #define PINS_MAX 240u
 #define REDIRECTION_ACTIVE_LOW (1u << 13)
 #define REDIRECTION_LEVEL (1u << 15)
+#define REDIRECTION_REMAPPED (1u << 16) /* of the upper register */
 #define REDIRECTION_MASKED (1u << 16)
 
 struct ioapic {
     volatile uint32_t *select;
     uint32_t gsi_base;
+    uint32_t id;
     uint32_t pins;
 };
 
@@ -38,6 +41,7 @@ void ioapic_init(const struct acpi_facts *facts)
         struct ioapic *io = &ioapics[ioapic_count++];
         io->select = paging_map_device(facts->ioapics[i].address);
         io->gsi_base = facts->ioapics[i].gsi_base;
+        io->id = facts->ioapics[i].id;
         io->pins = (reg_read(io, IOAPIC_VERSION) >> 16 & 0xff) + 1;
         if (io->pins > PINS_MAX)
             io->pins = PINS_MAX;
@@ -66,7 +70,11 @@ status_t ioapic_route(uint32_t gsi, uint32_t vector, bool level, bool active_low
         return STATUS_NOT_FOUND;
     uint32_t reg = IOAPIC_REDIRECTION + 2 * (gsi - io->gsi_base);
     reg_write(io, reg, REDIRECTION_MASKED);
-    reg_write(io, reg + 1, apic_id() << 24);
+    uint32_t handle;
+    if (vtd_pin(vector, apic_id(), level, io->id, &handle))
+        reg_write(io, reg + 1, handle << 17 | REDIRECTION_REMAPPED); /* VT-d 5.0, 5.1.5.1 */
+    else
+        reg_write(io, reg + 1, apic_id() << 24);
     reg_write(io, reg,
               vector | (level ? REDIRECTION_LEVEL : 0) | (active_low ? REDIRECTION_ACTIVE_LOW : 0) |
                   REDIRECTION_MASKED);

@@ -10,6 +10,7 @@
 #include "kernel/arch/x86_64/paging.h"
 #include "kernel/arch/x86_64/serial.h"
 #include "kernel/arch/x86_64/traps.h"
+#include "kernel/arch/x86_64/vtd.h"
 
 #define MSI_ADDRESS 0xfee00000u /* SDM vol. 3, 11.11.1 */
 #define MSI_DESTINATION_SHIFT 12u
@@ -65,6 +66,8 @@ void arch_timer_set(uint64_t deadline_ns)
 status_t arch_irq_msi(uint32_t vector, uint64_t *address, uint64_t *data)
 {
     uint32_t id = apic_id();
+    if (vtd_message(vector, id, address, data))
+        return STATUS_OK;
     if (id > APIC_ID_MAX)
         return STATUS_UNSUPPORTED; /* wants interrupt remapping */
     *address = MSI_ADDRESS | id << MSI_DESTINATION_SHIFT;

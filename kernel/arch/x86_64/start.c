@@ -10,6 +10,7 @@
 #include "kernel/arch/x86_64/paging.h"
 #include "kernel/arch/x86_64/serial.h"
 #include "kernel/arch/x86_64/traps.h"
+#include "kernel/arch/x86_64/vtd.h"
 #include "kernel/boot/acpi.h"
 #include "kernel/boot/initial_cell.h"
 #include "kernel/boot/parameters.h"
@@ -159,6 +160,8 @@ static void plan_device_memory(void)
         status = memory_map_remove(device, facts.lapic_address, PAGE_BYTES);
     for (uint32_t i = 0; i < facts.ioapic_count && status == STATUS_OK; i++)
         status = memory_map_remove(device, facts.ioapics[i].address, PAGE_BYTES);
+    for (uint32_t i = 0; i < facts.iommu_count && status == STATUS_OK; i++)
+        status = memory_map_remove(device, facts.iommus[i], PAGE_BYTES);
     if (status != STATUS_OK)
         refuse("memory map", "it has too many ranges");
 }
@@ -197,8 +200,33 @@ static void print_machine(void)
           facts.ioapic_count == 1 ? "" : "s", cpu_features.hypervisor ? ", hypervisor" : "");
     if (facts.problem != NULL)
         print("hallows: note: %s; left out\n", facts.problem);
-    print("hallows: WARNING: no IOMMU driver: a cell that drives a device can reach all memory and "
-          "is trusted\n");
+    if (vtd_mode() != NULL) {
+        print("hallows: IOMMU: VT-d, %s, %s: a device reaches only what is attached for it\n",
+              vtd_mode(),
+              vtd_remaps_interrupts() ? "interrupts remapped" : "interrupts not remapped");
+        return;
+    }
+    if (facts.iommu_unsupported != NULL)
+        print("hallows: IOMMU: %s is not supported\n", facts.iommu_unsupported);
+    print("hallows: WARNING: no IOMMU: a cell that drives a device can reach all memory and is "
+          "trusted\n");
+}
+
+static uint64_t iommu_memory(uint64_t bytes)
+{
+    uint64_t memory = take_memory(bytes, UINT64_MAX);
+
+    if (memory != 0)
+        memset(physical_pointer(memory), 0, bytes);
+    return memory;
+}
+
+static void start_iommu(void)
+{
+    const char *problem = facts.iommu_count == 0 ? NULL : vtd_init(&facts, iommu_memory);
+
+    if (problem != NULL)
+        print("hallows: IOMMU: VT-d cannot be used: %s\n", problem);
 }
 
 static void start_machine(void)
@@ -227,11 +255,13 @@ void x86_64_start(uint32_t loader, uint32_t information)
     read_loader(loader, information);
     plan_memory();
     start_machine();
+    start_iommu();
     plan_device_memory();
     for (uint32_t i = 0; i < parameters.memory.count; i++)
         request.ram_bytes += parameters.memory.range[i].bytes;
     request.time = clock_calibration();
-    request.flags = cpu_features.hypervisor ? BOOT_FLAG_HYPERVISOR : 0;
+    request.flags = (cpu_features.hypervisor ? BOOT_FLAG_HYPERVISOR : 0u) |
+                    (vtd_mode() != NULL ? BOOT_FLAG_IOMMU : 0u);
     print_machine();
     start_core();
     status_t status = initial_cell_start(&kernel_state, &request);

@@ -12,6 +12,7 @@
 #include "kernel/arch/x86_64/offsets.h"
 #include "kernel/arch/x86_64/paging.h"
 #include "kernel/arch/x86_64/traps.h"
+#include "kernel/arch/x86_64/vtd.h"
 
 #define VECTOR_INVALID_OPCODE 6u
 #define VECTOR_NO_FPU 7u
@@ -280,6 +281,9 @@ void trap_interrupt(uint64_t vector)
     } else if (vector >= VECTOR_DEVICE_FIRST && vector <= VECTOR_DEVICE_LAST) {
         /* Level-triggered pins are masked in there, so acknowledge only afterwards. */
         kernel_interrupt(&kernel_state, (uint32_t)vector);
+        apic_end_of_interrupt();
+    } else if (vector == VECTOR_IOMMU) {
+        vtd_interrupt();
         apic_end_of_interrupt();
     }
     /* Spurious ones, the APIC's and the masked PICs', want no acknowledgement. */
