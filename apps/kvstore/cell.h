@@ -43,6 +43,8 @@ struct store {
     struct batch batches[BATCHES_MAX];
     log_position_t last_record;
     status_t failure;
+    enum durability durability; /* as the log was last told */
+    time_ns_t flush_due;        /* DURABILITY_EVERYSEC: not before */
     /* Checkpoints. */
     bool begin_wanted;               /* the next batch's first record is `checkpoint_begin` */
     bool trim_wanted;                /* when the journal is durable up to `checkpoint_end` */

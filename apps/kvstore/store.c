@@ -208,7 +208,10 @@ status_t store_open(struct kvstore *kvstore)
         log_line("log: %s", status_text(status));
         return status;
     }
-    return recover(kvstore, reader.base);
+    status = recover(kvstore, reader.base);
+    kvstore->server.database.checkpoint_possible = true;
+    kvstore->server.database.checkpoint_ms = kvstore->server.database.now_ms;
+    return status;
 }
 
 /* ---- Batches ----------------------------------------------------------------------------------
@@ -306,6 +309,39 @@ static bool take_durable(struct store *store)
     return any;
 }
 
+/* ---- appendfsync ------------------------------------------------------------------------------
+ */
+
+static void flush(struct store *store, time_ns_t now_ns)
+{
+    if (loglet_accepted(store->log) != loglet_durable(store->log)) {
+        loglet_flush(store->log, now_ns);
+        store->server->log.flushes++;
+    }
+}
+
+static bool flush_waits(const struct store *store)
+{
+    return store->durability == DURABILITY_EVERYSEC &&
+           loglet_accepted(store->log) != loglet_durable(store->log);
+}
+
+/* always: each frame is written with Force Unit Access. everysec: frames go into the drive's cache,
+ * which is flushed when a second is over. no: it is flushed for checkpoints and at the end. */
+static void keep_durability(struct store *store, time_ns_t now_ns)
+{
+    enum durability wanted = store->server->config.durability;
+
+    if (wanted != store->durability) {
+        store->durability = wanted;
+        loglet_set_relaxed(store->log, wanted != DURABILITY_ALWAYS, now_ns);
+    }
+    if (flush_waits(store) && now_ns >= store->flush_due) {
+        flush(store, now_ns);
+        store->flush_due = now_ns + SECOND_NS;
+    }
+}
+
 /* ---- Checkpoints ------------------------------------------------------------------------------
  */
 
@@ -316,17 +352,21 @@ static bool checkpoint_due(const struct store *store)
     uint64_t capacity = loglet_capacity_bytes(store->log);
 
     /* Worth while when most of the log is not needed; due before a checkpoint would not fit. */
+    if (store->server->database.checkpoint_wanted) {
+        return true;
+    }
     return used > capacity / 4 &&
            (used > 4 * live + SPACE_MARGIN_BYTES || capacity - used < 2 * live + capacity / 8);
 }
 
-static bool carry_checkpoint(struct store *store)
+static bool carry_checkpoint(struct store *store, time_ns_t now_ns)
 {
     struct database *database = &store->server->database;
     struct journal *journal = &database->journal;
 
     if (store->trim_wanted) {
         if (journal->durable < store->checkpoint_end) {
+            flush(store, now_ns); /* strict frames come by themselves; relaxed ones do not */
             return false;
         }
         store->trim_wanted = false;
@@ -371,6 +411,7 @@ static void tell_status(struct store *store)
     log->tail = loglet_tail(store->log);
     log->head = loglet_head(store->log);
     log->durable = loglet_durable(store->log);
+    log->accepted = loglet_accepted(store->log);
     log->used_bytes = loglet_used_bytes(store->log);
     log->capacity_bytes = loglet_capacity_bytes(store->log);
     free = free > SPACE_MARGIN_BYTES ? free - SPACE_MARGIN_BYTES : 0;
@@ -394,14 +435,16 @@ static void check_failure(struct store *store)
 bool store_poll(struct kvstore *kvstore, time_ns_t now_ns)
 {
     struct store *store = &kvstore->store;
+    keep_durability(store, now_ns);
     bool worked = drain(store, now_ns);
 
     worked = loglet_device_poll(store->device, now_ns) != 0 || worked;
     worked = take_durable(store) || worked;
     check_failure(store);
-    if (store->failure == STATUS_OK && (worked || store->server->database.checkpointing)) {
+    if (store->failure == STATUS_OK && (worked || store->server->database.checkpointing ||
+                                        store->server->database.checkpoint_wanted)) {
         tell_status(store);
-        worked = carry_checkpoint(store) || worked;
+        worked = carry_checkpoint(store, now_ns) || worked;
     }
     return worked;
 }
@@ -423,8 +466,9 @@ void store_disarm(struct store *store)
 time_ns_t store_deadline(struct store *store)
 {
     struct block_device *block = &store->nvme.block;
+    time_ns_t due = block->ops->next_due(block);
 
-    return block->ops->next_due(block);
+    return flush_waits(store) && store->flush_due < due ? store->flush_due : due;
 }
 
 void store_close(struct kvstore *kvstore)

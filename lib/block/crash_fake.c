@@ -157,13 +157,32 @@ void crash_replayer_init(struct crash_replayer *replayer, const struct crash_rec
                     like->zones != NULL ? (uint32_t)like->zones[0].capacity : 0);
     replayer->begun = calloc(recorder->operation_count, sizeof *replayer->begun);
     replayer->skip = NO_OPERATION;
-    VERIFY(replayer->begun != NULL);
+    replayer->done = calloc(recorder->operation_count, sizeof *replayer->done);
+    replayer->saw = calloc(recorder->operation_count, sizeof *replayer->saw);
+    VERIFY(replayer->begun != NULL && replayer->done != NULL && replayer->saw != NULL);
 }
 
 void crash_replayer_free(struct crash_replayer *replayer)
 {
     media_fake_free(&replayer->media);
     free(replayer->begun);
+    free(replayer->done);
+    free(replayer->saw);
+}
+
+/* Writes of before a zone's reset are nothing that a flush could keep. */
+static void forget_writes(struct crash_replayer *replayer, uint64_t zone_block)
+{
+    for (uint32_t i = 0; i < replayer->done_count; i++) {
+        uint32_t index = replayer->done[i];
+        if (index == NO_OPERATION) {
+            continue;
+        }
+        const struct crash_operation *done = &replayer->recorder->operations[index];
+        if (done->block / replayer->media.zone_blocks == zone_block / replayer->media.zone_blocks) {
+            replayer->done[i] = NO_OPERATION;
+        }
+    }
 }
 
 /* What a completed operation has done. Appends are replayed as writes to where they went. */
@@ -180,15 +199,22 @@ static void apply(struct crash_replayer *replayer, const struct crash_operation 
     case BLOCK_ZONE_APPEND:
     case BLOCK_WRITE_ZEROES:
         media_put(media, operation->block, operation->blocks, operation->data, fua);
-        replayer->completed_writes++;
+        replayer->done[replayer->done_count++] =
+            (uint32_t)(operation - replayer->recorder->operations);
         break;
     case BLOCK_FLUSH:
-        /* Only what had completed when it was submitted is promised: no user writes meanwhile. */
-        VERIFY(replayer->flush_saw == replayer->completed_writes);
-        media_flush(media);
+        /* Only what had completed when it was submitted is promised. */
+        for (uint32_t i = 0; i < replayer->saw[operation - replayer->recorder->operations]; i++) {
+            if (replayer->done[i] == NO_OPERATION) {
+                continue;
+            }
+            const struct crash_operation *done = &replayer->recorder->operations[replayer->done[i]];
+            media_settle(media, done->block, done->blocks);
+        }
         break;
     case BLOCK_ZONE_RESET:
         VERIFY(media_zone_reset(media, operation->block) == MEDIA_OK);
+        forget_writes(replayer, operation->block);
         break;
     case BLOCK_ZONE_FINISH:
         VERIFY(media_zone_finish(media, operation->block) == MEDIA_OK);
@@ -214,7 +240,7 @@ bool crash_replayer_step(struct crash_replayer *replayer)
     case CRASH_SUBMIT:
         replayer->begun[replayer->begun_count++] = event.index;
         if (recorder->operations[event.index].operation == BLOCK_FLUSH) {
-            replayer->flush_saw = replayer->completed_writes;
+            replayer->saw[event.index] = replayer->done_count;
         }
         break;
     default:

@@ -59,9 +59,10 @@ struct crash_replayer {
     bool marked;
     uint32_t *begun; /* operations that have not completed */
     uint32_t begun_count;
-    uint32_t completed_writes;
-    uint32_t flush_saw; /* completed_writes when the last flush was submitted */
-    uint32_t skip;      /* an operation that the drive acknowledges and forgets; UINT32_MAX: none */
+    uint32_t *done; /* writes that have, in order */
+    uint32_t done_count;
+    uint32_t *saw; /* of each flush: done_count when it was submitted */
+    uint32_t skip; /* an operation that the drive acknowledges and forgets; UINT32_MAX: none */
 };
 
 void crash_replayer_init(struct crash_replayer *replayer, const struct crash_recorder *recorder,

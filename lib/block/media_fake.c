@@ -300,3 +300,21 @@ void media_copy(struct media_fake *to, const struct media_fake *from)
         memcpy(to->zones, from->zones, from->zone_count * sizeof *from->zones);
     }
 }
+
+void media_settle(struct media_fake *media, uint64_t block, uint32_t blocks)
+{
+    if (media->zones != NULL) {
+        struct media_zone *zone = zone_of(media, block);
+        uint64_t offset = block % media->zone_blocks;
+        uint64_t end = offset + blocks;
+        if (zone == NULL || zone->durable_written >= end) {
+            return;
+        }
+        blocks = (uint32_t)(end - zone->durable_written);
+        block = block - offset + zone->durable_written;
+        zone->durable_written = end;
+    }
+    for (uint32_t i = 0; i < blocks; i++) {
+        settle(media, block + i);
+    }
+}

@@ -63,6 +63,8 @@ void media_tear(struct media_fake *media, uint64_t block, uint32_t blocks, const
  * behind all that was put. */
 void media_put(struct media_fake *media, uint64_t block, uint32_t blocks, const void *data,
                bool fua);
+/* Makes that range durable, and on a zoned drive all before it in its zone. */
+void media_settle(struct media_fake *media, uint64_t block, uint32_t blocks);
 /* Makes `to`, of the same shape, equal to `from`. */
 void media_copy(struct media_fake *to, const struct media_fake *from);
 /* As QEMU does when it exits: data stays, every zone is empty. */

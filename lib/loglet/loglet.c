@@ -211,6 +211,9 @@ static void complete(struct loglet_device *device, const struct block_completion
     case COOKIE_PROBE:
         log_probe_done(device, (uint32_t)value, completion);
         break;
+    case COOKIE_FLUSH:
+        log_flush_done(device, (uint32_t)value, completion->status);
+        break;
     case COOKIE_SETTLE:
         log_settle_done(device, (uint32_t)value, completion->status);
         break;
@@ -230,6 +233,9 @@ void device_pump(struct loglet_device *device, time_ns_t now_ns)
         for (uint32_t left = device->unsent_logs; left != 0; left &= left - 1u) {
             log_send(&device->logs[__builtin_ctz(left)], now_ns);
         }
+    }
+    if (unlikely(device->flush_logs != 0) && device->phase != PHASE_FAILED) {
+        device_send_flushes(device, now_ns);
     }
     if (unlikely(device->super_wanted) && device->phase != PHASE_FAILED) {
         super_send(device, now_ns);
@@ -263,7 +269,7 @@ uint32_t loglet_device_poll(struct loglet_device *device, time_ns_t now_ns)
 bool loglet_device_busy(const struct loglet_device *device)
 {
     return device->outstanding != 0 || device->requests_count != 0 || device->super_wanted ||
-           device->jobs != NULL || (device->status == STATUS_AGAIN);
+           device->flush_logs != 0 || device->jobs != NULL || (device->status == STATUS_AGAIN);
 }
 
 void loglet_device_close(struct loglet_device *device)
@@ -359,7 +365,8 @@ status_t loglet_delete(struct loglet *log)
     if (log->state != STATUS_OK) {
         return log->state;
     }
-    if (log->first_frame != NONE || device->jobs != NULL || device->phase != PHASE_OPEN) {
+    if (log->first_frame != NONE || log->flush_flying || device->jobs != NULL ||
+        device->phase != PHASE_OPEN) {
         return STATUS_BUSY;
     }
     log->deleting = true;

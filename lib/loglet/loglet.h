@@ -147,6 +147,16 @@ uint64_t loglet_page_bytes_max(const struct loglet *log);
 /* Sends what was appended so far to the drive, as one batch. Call once an event-loop turn. */
 void loglet_commit(struct loglet *log, time_ns_t now_ns);
 
+/* How frames reach the drive from the next one sent on. Relaxed ones are not forced through the
+ * drive's cache (no FUA): what the drive has taken is accepted, and survives the end of this
+ * program, but only a flush makes it durable. Going back to strict flushes what is accepted. */
+void loglet_set_relaxed(struct loglet *log, bool relaxed, time_ns_t now_ns);
+/* Begins to make durable what is accepted now; loglet_durable tells when it is. Nothing is sent
+ * when all of it is. */
+void loglet_flush(struct loglet *log, time_ns_t now_ns);
+/* Every record before this position has reached the drive; >= loglet_durable. */
+log_position_t loglet_accepted(const struct loglet *log);
+
 /* Every record before this position is durable. */
 log_position_t loglet_durable(const struct loglet *log);
 /* First position that is kept, and an end that no record reaches yet: records lie in [tail, head),

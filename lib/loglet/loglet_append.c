@@ -43,6 +43,7 @@ void log_init(struct loglet_device *device, uint32_t index)
     log->stable_sequence = info.stable_sequence;
     log->sequence = info.stable_sequence;
     log->extent_sequence = position_extent(device, info.stable);
+    log->accepted = (struct log_mark){log->durable, log->stable, log->stable_sequence};
 }
 
 /* ---- Extents ---- */

@@ -60,6 +60,14 @@ struct frame {
     uint8_t state;
     uint8_t tries;
     uint8_t log;
+    bool forced; /* written with FUA */
+};
+
+/* An end of a log: records before `record` are whole, frames before `frame` are. */
+struct log_mark {
+    log_position_t record;
+    log_position_t frame;
+    uint64_t sequence; /* of the frame at `frame` */
 };
 
 /* What the open PAGED frame can still take as it stands; all 0 when there is none. */
@@ -92,6 +100,11 @@ struct loglet {
     log_position_t stable; /* frames before this position are durable */
     uint64_t stable_sequence;
     log_position_t tail;
+    struct log_mark accepted; /* what the drive has, durable or not */
+    struct log_mark flushing; /* what the flush under way makes durable */
+    bool relaxed;             /* frames are sent without FUA */
+    bool flush_needed;        /* `accepted` is ahead of `durable` */
+    bool flush_flying;
     uint64_t since_checkpoint; /* bytes made durable since the superblock was last written */
     bool deleting;
     struct digest digest;  /* of the open frame's pages */
@@ -122,7 +135,8 @@ enum cookie_kind {
     COOKIE_STEP,
     COOKIE_ZONE,
     COOKIE_PROBE,
-    COOKIE_SETTLE
+    COOKIE_SETTLE,
+    COOKIE_FLUSH
 };
 #define COOKIE(kind, value) ((uint64_t)(kind) << 56 | (uint64_t)(value))
 #define COOKIE_VALUE(cookie) ((cookie)&0xffffffffffffffull)
@@ -151,7 +165,8 @@ struct loglet_device {
     bool probing;
     uint8_t *frame_memory;
 
-    struct super super; /* geometry, epoch; logs are kept in `logs` */
+    struct super super;  /* geometry, epoch; logs are kept in `logs` */
+    uint32_t flush_logs; /* bits of logs that want a flush sent */
     bool super_wanted;
     bool super_flying;
     bool super_clean;
@@ -258,12 +273,20 @@ void extent_release(struct loglet_device *device, uint32_t extent);
 
 /* ---- loglet_send.c ---- */
 void log_send(struct loglet *log, time_ns_t now_ns);
+void log_fail(struct loglet *log, status_t why);
 void log_frame_done(struct loglet_device *device, uint32_t index,
                     const struct block_completion *completion);
 void log_zone_done(struct loglet_device *device, uint32_t index, status_t status);
 void log_probe_done(struct loglet_device *device, uint32_t index,
                     const struct block_completion *completion);
 void log_settle_done(struct loglet_device *device, uint32_t index, status_t status);
+
+/* ---- loglet_flush.c ---- */
+/* All before `mark` has reached the drive, with FUA if `forced`. */
+void log_accept(struct loglet *log, const struct log_mark *mark, bool forced);
+void log_want_flush(struct loglet *log);
+void device_send_flushes(struct loglet_device *device, time_ns_t now_ns);
+void log_flush_done(struct loglet_device *device, uint32_t index, status_t status);
 
 /* ---- loglet_super.c ---- */
 void super_want(struct loglet_device *device);

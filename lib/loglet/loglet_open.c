@@ -436,8 +436,12 @@ static void advance_flush(struct loglet_device *device, time_ns_t now_ns)
 static void advance_drain(struct loglet_device *device)
 {
     for (uint32_t i = 0; i < LOGLET_LOGS_MAX; i++) {
-        const struct loglet *log = &device->logs[i];
-        if (log->info.id != 0 && log->state == STATUS_CLOSED && log->first_frame != NONE) {
+        struct loglet *log = &device->logs[i];
+        if (log->info.id == 0 || log->state != STATUS_CLOSED) {
+            continue;
+        }
+        log_want_flush(log);
+        if (log->first_frame != NONE || log->flush_needed) {
             return;
         }
     }

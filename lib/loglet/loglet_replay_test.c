@@ -41,6 +41,7 @@ struct run {
     log_position_t positions[RECORDS_MAX];
     uint8_t *lent; /* pages given to the drive, never used twice */
     uint32_t lent_pages;
+    bool relaxed; /* this session flushes now and then */
     uint64_t random;
 };
 
@@ -134,6 +135,9 @@ static void work(void)
         if (draw() % 3u != 0) {
             loglet_commit(run.rig.log, run.rig.now_ns);
         }
+        if (run.relaxed && draw() % 8u == 0) {
+            loglet_flush(run.rig.log, run.rig.now_ns);
+        }
         rig_turn(&run.rig, (uint32_t)(draw() % 4u));
         note();
         if (live_bytes() > LIVE_BYTES && run.now.first < run.now.acknowledged) {
@@ -165,7 +169,10 @@ static void record(const struct rig_shape *shape, uint64_t seed)
     run.lent = aligned_alloc(PAGE_BYTES, (size_t)RECORDS_MAX * PAGE_BYTES);
     for (uint32_t session = 0; session < SESSIONS; session++) {
         open_log(&run.rig);
+        run.relaxed = session % 2u == 1;
+        loglet_set_relaxed(run.rig.log, run.relaxed, run.rig.now_ns);
         work();
+        loglet_set_relaxed(run.rig.log, false, run.rig.now_ns);
         loglet_commit(run.rig.log, run.rig.now_ns);
         rig_settle(&run.rig);
         note();

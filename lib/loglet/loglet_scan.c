@@ -123,6 +123,7 @@ static void set_head(struct loglet_device *device, struct loglet *log, time_ns_t
     log->stable_sequence = scanner->sequence;
     log->sequence = scanner->sequence;
     log->durable = scanner->frame;
+    log->accepted = (struct log_mark){log->durable, log->stable, log->stable_sequence};
     log->extent_sequence = sequence;
     log->used_extents = 0;
     for (uint32_t i = 0; i < device->super.extent_count; i++) {

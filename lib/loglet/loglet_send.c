@@ -87,6 +87,8 @@ void log_send(struct loglet *log, time_ns_t now_ns)
                 request.flags = 0;
             } else {
                 request.operation = device->zoned ? BLOCK_ZONE_APPEND : BLOCK_WRITE;
+                request.flags = (uint8_t)(log->relaxed ? 0u : BLOCK_FUA);
+                frame->forced = !log->relaxed;
                 request.block += device->zoned ? 0 : offset >> device->block->block_shift;
                 request.blocks = frame->blocks;
                 request.data = frame_memory(device, log->unsent);
@@ -111,7 +113,7 @@ void log_send(struct loglet *log, time_ns_t now_ns)
     device->unsent_logs &= ~(1u << log->index);
 }
 
-static void log_fail(struct loglet *log, status_t why)
+void log_fail(struct loglet *log, status_t why)
 {
     if (log->state == STATUS_OK || log->state == STATUS_CLOSED) {
         log->state = why;
@@ -126,10 +128,11 @@ static void retire_frames(struct loglet *log)
     while (log->first_frame != NONE && device->frames[log->first_frame].state == FRAME_DONE) {
         uint32_t index = log->first_frame;
         struct frame *frame = &device->frames[index];
-        log->durable = frame->durable_after;
-        log->stable = frame->position + ((uint64_t)frame->blocks << device->block->block_shift);
-        log->stable_sequence = frame->sequence + 1u;
-        log->since_checkpoint += (uint64_t)frame->blocks << device->block->block_shift;
+        uint64_t bytes = (uint64_t)frame->blocks << device->block->block_shift;
+        struct log_mark mark = {frame->durable_after, frame->position + bytes,
+                                frame->sequence + 1u};
+        log_accept(log, &mark, frame->forced);
+        log->since_checkpoint += bytes;
         if (unlikely(log->since_checkpoint >= LOGLET_CHECKPOINT_BYTES)) {
             log->since_checkpoint = 0;
             super_want(device);
@@ -232,6 +235,7 @@ void log_settle_done(struct loglet_device *device, uint32_t index, status_t stat
         return;
     }
     device->extents[frame->extent].written_blocks += frame->blocks;
+    frame->forced = true;
     frame->state = FRAME_DONE;
     retire_frames(log);
 }

@@ -210,6 +210,58 @@ TEST(large_records)
     rig_free(&rig);
 }
 
+/* Relaxed frames are accepted when the drive has them, and durable after a flush; strict ones do
+ * not become durable before what came before them. */
+TEST(accepted_is_not_durable)
+{
+    for (uint32_t s = 0; s < SHAPES; s++) {
+        struct rig rig;
+        log_position_t one, two, three;
+        rig_init(&rig, &shapes[s]);
+        CHECK_EQ(rig_open(&rig, 0), STATUS_OK);
+        CHECK_EQ(rig_log(&rig, "main", 0), STATUS_OK);
+        CHECK_EQ(rig_append(&rig, "strict", 6, &one), STATUS_OK);
+        loglet_set_relaxed(rig.log, true, rig.now_ns);
+        CHECK_EQ(loglet_append(rig.log, &(struct loglet_piece){"a", 1}, 1, &two), STATUS_OK);
+        CHECK(loglet_accepted(rig.log) <= two);
+        loglet_commit(rig.log, rig.now_ns);
+        rig_settle(&rig);
+        CHECK(loglet_accepted(rig.log) > two);
+        CHECK(loglet_durable(rig.log) <= two);
+        loglet_flush(rig.log, rig.now_ns);
+        rig_settle(&rig);
+        CHECK(loglet_durable(rig.log) > two);
+        uint64_t writes = rig.fake.writes;
+        loglet_flush(rig.log, rig.now_ns); /* nothing to do */
+        rig_settle(&rig);
+        CHECK_EQ(rig.fake.writes, writes);
+        CHECK_EQ(loglet_append(rig.log, &(struct loglet_piece){"b", 1}, 1, &two), STATUS_OK);
+        loglet_commit(rig.log, rig.now_ns);
+        rig_settle(&rig);
+        loglet_set_relaxed(rig.log, false, rig.now_ns);
+        CHECK_EQ(rig_append(&rig, "strict", 6, &three), STATUS_OK);
+        CHECK(loglet_durable(rig.log) > three);
+        loglet_set_relaxed(rig.log, true, rig.now_ns);
+        CHECK_EQ(loglet_append(rig.log, &(struct loglet_piece){"c", 1}, 1, &two), STATUS_OK);
+        CHECK_EQ(rig_close(&rig), STATUS_CLOSED); /* flushes */
+        block_fake_power_cycle(&rig.fake);
+        CHECK_EQ(rig_open(&rig, 0), STATUS_OK);
+        CHECK_EQ(rig_log(&rig, "main", 0), STATUS_OK);
+        CHECK(loglet_durable(rig.log) > two);
+        rig.fake.fail_next = 0;
+        loglet_set_relaxed(rig.log, true, rig.now_ns);
+        CHECK_EQ(loglet_append(rig.log, &(struct loglet_piece){"d", 1}, 1, &two), STATUS_OK);
+        loglet_commit(rig.log, rig.now_ns);
+        rig_settle(&rig);
+        rig.fake.fail_next = 1; /* a flush that fails leaves it open what is there */
+        loglet_flush(rig.log, rig.now_ns);
+        rig_settle(&rig);
+        CHECK_EQ(loglet_state(rig.log), STATUS_DEVICE_ERROR);
+        CHECK(loglet_durable(rig.log) <= two);
+        rig_free(&rig);
+    }
+}
+
 /* Recovery reads what was written since the last checkpoint, however long the log is. */
 TEST(recovery_is_bounded_by_the_checkpoint)
 {

@@ -149,6 +149,8 @@ void command_command(struct call *call);
 void command_config(struct call *call);
 void command_time(struct call *call);
 void command_lastsave(struct call *call);
+void command_bgsave(struct call *call);
+void command_bgrewriteaof(struct call *call);
 void command_wait(struct call *call);
 
 #endif

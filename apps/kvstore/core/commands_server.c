@@ -13,7 +13,43 @@ void command_time(struct call *call)
 
 void command_lastsave(struct call *call)
 {
-    reply_integer(&call->reply, call->database->now_ms / 1000);
+    reply_integer(&call->reply, call->database->checkpoint_ms / 1000);
+}
+
+/* Both ask for the same: everything that lives is written again in the background, and the log
+ * before it is given back. */
+static bool ask_for_checkpoint(struct call *call, const char *busy)
+{
+    struct database *database = call->database;
+
+    if (!database->checkpoint_possible) {
+        reply_error(&call->reply, "ERR this server's log cannot be rewritten");
+        return false;
+    }
+    if (database->checkpointing || database->checkpoint_wanted) {
+        reply_error(&call->reply, busy);
+        return false;
+    }
+    database->checkpoint_wanted = true;
+    return true;
+}
+
+void command_bgsave(struct call *call)
+{
+    if (call->count > 2 || (call->count == 2 && !argument_is(call, 1, "SCHEDULE"))) {
+        reply_error(&call->reply, "ERR syntax error");
+        return;
+    }
+    if (ask_for_checkpoint(call, "ERR Background save already in progress")) {
+        reply_status(&call->reply, "Background saving started");
+    }
+}
+
+void command_bgrewriteaof(struct call *call)
+{
+    if (ask_for_checkpoint(call, "ERR Background append only file rewriting already in progress")) {
+        reply_status(&call->reply, "Background append only file rewriting started");
+    }
 }
 
 void command_wait(struct call *call)

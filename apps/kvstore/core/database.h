@@ -32,6 +32,10 @@ struct database {
     bool checkpointing;
     uint64_t checkpoint_position; /* of the scan */
     uint64_t checkpoints;
+    bool checkpoint_wanted;      /* asked for by a client; the owner begins it */
+    bool checkpoint_possible;    /* set by an owner that can */
+    int64_t checkpoint_ms;       /* Unix time of the end of the last one, or of the start */
+    uint64_t checkpoint_changes; /* `changes` when the last one began */
 };
 
 status_t database_init(struct database *database, struct heap *heap,

@@ -37,6 +37,8 @@ bool database_reclaim_some(struct database *database)
 void database_checkpoint_begin(struct database *database)
 {
     database->checkpointing = true;
+    database->checkpoint_wanted = false;
+    database->checkpoint_changes = database->changes;
     database->checkpoint_position = 0;
 }
 
@@ -77,5 +79,6 @@ status_t database_checkpoint_step(struct database *database, size_t bytes)
     }
     database->checkpointing = false;
     database->checkpoints++;
+    database->checkpoint_ms = database->now_ms;
     return STATUS_OK;
 }

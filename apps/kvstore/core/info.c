@@ -48,10 +48,21 @@ static void info_persistence(const struct server *server, struct text *text)
     const struct server_log_status *log = &server->log;
     bool failed = journal->refusal != STATUS_OK;
 
+    const struct database *database = &server->database;
+
     text_print(text,
-               "# Persistence\r\nloading:0\r\nasync_loading:0\r\nrdb_changes_since_last_save:0\r\n"
-               "rdb_bgsave_in_progress:0\r\naof_enabled:1\r\naof_last_write_status:%s\r\n",
-               failed ? "err" : "ok");
+               "# Persistence\r\nloading:0\r\nasync_loading:0\r\n"
+               "rdb_changes_since_last_save:%llu\r\nrdb_bgsave_in_progress:%d\r\n"
+               "rdb_last_save_time:%lld\r\nrdb_saves:%llu\r\n",
+               (ull)(database->changes - database->checkpoint_changes), database->checkpointing,
+               (long long)(database->checkpoint_ms / 1000), (ull)database->checkpoints);
+    text_print(text,
+               "aof_enabled:1\r\naof_rewrite_in_progress:%d\r\naof_rewrite_scheduled:%d\r\n"
+               "aof_last_write_status:%s\r\naof_rewrites:%llu\r\naof_pending_bio_fsync:%d\r\n"
+               "log_flushes:%llu\r\nlog_accepted:%llu\r\n",
+               database->checkpointing, database->checkpoint_wanted, failed ? "err" : "ok",
+               (ull)database->checkpoints, log->accepted != log->durable, (ull)log->flushes,
+               (ull)log->accepted);
     text_print(text,
                "aof_current_size:%llu\r\naof_pending_bytes:%llu\r\nlog_tail:%llu\r\n"
                "log_head:%llu\r\nlog_durable:%llu\r\nlog_capacity_bytes:%llu\r\n",

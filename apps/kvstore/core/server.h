@@ -32,8 +32,8 @@
 
 enum durability {
     DURABILITY_ALWAYS = 0,   /* a reply waits until the log is durable */
-    DURABILITY_EVERYSEC = 1, /* it does not */
-    DURABILITY_NO = 2
+    DURABILITY_EVERYSEC = 1, /* it does not; the drive is flushed once a second */
+    DURABILITY_NO = 2        /* it does not; the drive is flushed when it has to be */
 };
 
 struct server_config {
@@ -68,6 +68,8 @@ struct server_counters {
 struct server_log_status {
     uint64_t tail, head, durable; /* positions in the log */
     uint64_t used_bytes, capacity_bytes;
+    uint64_t accepted; /* that the drive has, >= durable */
+    uint64_t flushes;  /* asked for */
     uint64_t appends, append_bytes;
     uint64_t recovered_records, recovered_bytes, recovery_ns;
 };
