@@ -247,6 +247,8 @@ struct net_stack {
     ipv4_t address; /* IPV4_ANY: none */
     ipv4_t netmask;
     ipv4_t gateway;
+    ipv4_t route_destination; /* the last host that was sent to; IPV4_ANY: none */
+    ipv4_t route_neighbour;   /* and its neighbour, IPV4_ANY for none */
     uint32_t reserve_buffers;
     uint32_t tx_count;
     uint32_t receive_buffer; /* of the callback running now */
@@ -385,7 +387,12 @@ void ethernet_write(uint8_t *at, const uint8_t *destination, const uint8_t *sour
 
 void ipv4_input(struct net_stack *stack, const struct netframe *frame);
 /* The neighbour that packets to `destination` go to; IPV4_ANY: there is no way. */
-ipv4_t ipv4_route(const struct net_stack *stack, ipv4_t destination);
+ipv4_t ipv4_route_slow(struct net_stack *stack, ipv4_t destination);
+static inline ipv4_t ipv4_route(struct net_stack *stack, ipv4_t destination)
+{
+    return destination == stack->route_destination ? stack->route_neighbour
+                                                   : ipv4_route_slow(stack, destination);
+}
 bool ipv4_is_broadcast(const struct net_stack *stack, ipv4_t address);
 
 struct ipv4_send {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 /* IPv4 (RFC 791, RFC 1122 section 3): no forwarding, no fragments, options skipped. */
-#include "lib/net/internal.h"
+#include "lib/net/ipv4_out.h"
 
 bool ipv4_is_broadcast(const struct net_stack *stack, ipv4_t address)
 {
@@ -8,7 +8,7 @@ bool ipv4_is_broadcast(const struct net_stack *stack, ipv4_t address)
            (stack->address != IPV4_ANY && address == (stack->address | ~stack->netmask));
 }
 
-ipv4_t ipv4_route(const struct net_stack *stack, ipv4_t destination)
+static ipv4_t find_route(const struct net_stack *stack, ipv4_t destination)
 {
     if (destination == IPV4_BROADCAST) {
         return IPV4_BROADCAST;
@@ -25,6 +25,18 @@ ipv4_t ipv4_route(const struct net_stack *stack, ipv4_t destination)
     return ipv4_is_host(destination) ? stack->gateway : IPV4_ANY;
 }
 
+ipv4_t ipv4_route_slow(struct net_stack *stack, ipv4_t destination)
+{
+    ipv4_t neighbour = find_route(stack, destination);
+
+    /* What is remembered may also be the source of a packet. */
+    if (neighbour != IPV4_ANY && neighbour != IPV4_BROADCAST && ipv4_is_host(destination)) {
+        stack->route_destination = destination;
+        stack->route_neighbour = neighbour;
+    }
+    return neighbour;
+}
+
 bool ipv4_send(struct net_stack *stack, const struct ipv4_send *send)
 {
     ipv4_t neighbour = ipv4_route(stack, send->destination);
@@ -34,16 +46,7 @@ bool ipv4_send(struct net_stack *stack, const struct ipv4_send *send)
         netbuf_drop(stack->pool, send->buffer);
         return false;
     }
-    uint32_t offset = send->offset - IPV4_BYTES;
-    struct ipv4_header header = {.source = send->source,
-                                 .destination = send->destination,
-                                 .total_length = send->length + IPV4_BYTES,
-                                 .protocol = send->protocol};
-    ipv4_write(netbuf_data(stack->pool, send->buffer) + offset, &header);
-    struct netframe frame = {.buffer = send->buffer,
-                             .offset = (uint16_t)(offset - ETHERNET_BYTES),
-                             .length = (uint16_t)(header.total_length + ETHERNET_BYTES)};
-    arp_transmit(stack, neighbour, frame);
+    ipv4_send_to(stack, send, neighbour);
     return true;
 }
 
@@ -77,8 +80,9 @@ void ipv4_input(struct net_stack *stack, const struct netframe *frame)
         stack->counters.ipv4_not_ours++;
         return;
     }
-    if (!ipv4_is_host(ip.source) || ip.source == stack->address ||
-        ipv4_is_broadcast(stack, ip.source)) {
+    if ((ip.source != stack->route_destination || ip.source == IPV4_ANY) &&
+        (!ipv4_is_host(ip.source) || ip.source == stack->address ||
+         ipv4_is_broadcast(stack, ip.source))) {
         stack->counters.ipv4_malformed++;
         return;
     }

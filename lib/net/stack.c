@@ -162,6 +162,7 @@ void stack_set_address(struct net_stack *stack, const struct interface_address *
     stack->address = to->address;
     stack->netmask = to->netmask;
     stack->gateway = to->gateway;
+    stack->route_destination = stack->route_neighbour = IPV4_ANY;
     stack->dns_server = to->dns_server;
     if (announce) {
         arp_announce(stack);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 /* TCP sending: segments, acknowledgements, resets (RFC 9293, 3.8 and 3.10). */
-#include "lib/net/internal.h"
+#include "lib/net/ipv4_out.h"
 
 #define RESET_INTERVAL (2u * NS_PER_MS)
 #define RESET_BURST 100u
@@ -64,7 +64,7 @@ static void tcp_emit_segment(struct net_stack *stack, const struct tcp_header *h
     }
     uint64_t sum = pseudo_header_sum(send.source, send.destination, PROTOCOL_TCP, send.length);
     store_native16(at + 16, checksum_finish(checksum_add(sum, at, send.length)));
-    (void)ipv4_send(stack, &send);
+    (void)ipv4_send_inline(stack, &send);
 }
 
 static void write_timestamps(const struct tcp_connection *c, uint8_t *at)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 /* UDP (RFC 768, RFC 1122 section 4.1). */
-#include "lib/net/internal.h"
+#include "lib/net/ipv4_out.h"
 
 static struct udp_socket *udp_find(struct net_stack *stack, uint16_t port)
 {
@@ -122,22 +122,31 @@ void udp_input(struct net_stack *stack, const struct ipv4_packet *ip)
     socket->receive(socket, socket->user, &datagram);
 }
 
+/* Writes the header in front of the payload at send->offset; then send is of the datagram. */
+static inline void udp_write(struct net_stack *stack, struct ipv4_send *send,
+                             struct udp_ports ports)
+{
+    uint8_t *at = netbuf_data(stack->pool, send->buffer) + send->offset - UDP_BYTES;
+    uint32_t payload = send->length;
+    uint32_t length = payload + UDP_BYTES;
+    uint64_t words = __builtin_bswap32((uint32_t)ports.source << 16 | ports.destination) |
+                     (uint64_t)__builtin_bswap16((uint16_t)length) << 32;
+
+    send->offset -= UDP_BYTES;
+    send->length = length;
+    send->protocol = PROTOCOL_UDP;
+    uint64_t sum = pseudo_header_sum(send->source, send->destination, PROTOCOL_UDP, length) +
+                   (uint32_t)words + (words >> 32);
+    uint64_t checksum = checksum_finish(checksum_add(sum, at + UDP_BYTES, payload));
+    /* 0 would mean that there is no checksum. */
+    store_le64(at, words | (checksum == 0 ? 0xffffull : checksum) << 48);
+}
+
 bool udp_output(struct net_stack *stack, const struct ipv4_send *send, struct udp_ports ports)
 {
     struct ipv4_send packet = *send;
 
-    packet.offset -= UDP_BYTES;
-    packet.length += UDP_BYTES;
-    packet.protocol = PROTOCOL_UDP;
-    uint8_t *at = netbuf_data(stack->pool, packet.buffer) + packet.offset;
-    store_be16(at, ports.source);
-    store_be16(at + 2, ports.destination);
-    store_be16(at + 4, (uint16_t)packet.length);
-    store_native16(at + 6, 0);
-    uint64_t sum = pseudo_header_sum(send->source, send->destination, PROTOCOL_UDP, packet.length);
-    uint16_t checksum = checksum_finish(checksum_add(sum, at, packet.length));
-    /* 0 would mean that there is no checksum. */
-    store_native16(at + 6, checksum == 0 ? 0xffffu : checksum);
+    udp_write(stack, &packet, ports);
     if (!ipv4_send(stack, &packet)) {
         return false;
     }
@@ -145,25 +154,37 @@ bool udp_output(struct net_stack *stack, const struct ipv4_send *send, struct ud
     return true;
 }
 
-static status_t udp_check(struct udp_socket *socket, ipv4_t address, uint32_t length)
+/* On OK *neighbour is the way to `address`. */
+static inline status_t udp_check(struct net_stack *stack, ipv4_t address, uint32_t length,
+                                 ipv4_t *neighbour)
 {
-    struct net_stack *stack = socket->stack;
-
     if (length > stack->dev->mtu_bytes - IPV4_BYTES - UDP_BYTES) {
         return STATUS_TOO_LARGE;
     }
-    if (stack->address == IPV4_ANY || ipv4_route(stack, address) == IPV4_ANY) {
+    *neighbour = stack->address != IPV4_ANY ? ipv4_route(stack, address) : IPV4_ANY;
+    if (*neighbour == IPV4_ANY) {
         return STATUS_UNREACHABLE;
     }
     return stack_transmit_room(stack) ? STATUS_OK : STATUS_FULL;
+}
+
+static inline void udp_send_to(struct udp_socket *socket, struct ipv4_send *send, uint16_t port,
+                               ipv4_t neighbour)
+{
+    struct net_stack *stack = socket->stack;
+
+    udp_write(stack, send, (struct udp_ports){.source = socket->port, .destination = port});
+    ipv4_send_to(stack, send, neighbour);
+    stack->counters.udp_out++;
 }
 
 status_t udp_send(struct udp_socket *socket, ipv4_t address, uint16_t port, const void *data,
                   uint32_t length)
 {
     struct net_stack *stack = socket->stack;
+    ipv4_t neighbour;
 
-    status_t status = udp_check(socket, address, length);
+    status_t status = udp_check(stack, address, length, &neighbour);
     if (status != STATUS_OK) {
         return status;
     }
@@ -176,8 +197,8 @@ status_t udp_send(struct udp_socket *socket, ipv4_t address, uint16_t port, cons
         return STATUS_NO_MEMORY;
     }
     memcpy(netbuf_data(stack->pool, send.buffer) + send.offset, data, length);
-    struct udp_ports ports = {.source = socket->port, .destination = port};
-    return udp_output(stack, &send, ports) ? STATUS_OK : STATUS_UNREACHABLE;
+    udp_send_to(socket, &send, port, neighbour);
+    return STATUS_OK;
 }
 
 /* Writes the header in front of the payload at `offset` and sends; takes over the buffer. */
@@ -261,6 +282,7 @@ status_t udp_send_buffer(struct udp_socket *socket, const struct udp_send_reques
 {
     struct net_stack *stack = socket->stack;
     status_t status = STATUS_INVALID_ARGUMENT;
+    ipv4_t neighbour;
 
     if (request->offset >= ETHERNET_BYTES + IPV4_BYTES + UDP_BYTES &&
         request->offset <= stack->pool->buffer_bytes &&
@@ -268,7 +290,7 @@ status_t udp_send_buffer(struct udp_socket *socket, const struct udp_send_reques
         if (request->v6 != NULL) {
             return udp_send_buffer_v6(socket, request);
         }
-        status = udp_check(socket, request->address, request->length);
+        status = udp_check(stack, request->address, request->length, &neighbour);
     }
     if (status != STATUS_OK) {
         netbuf_drop(stack->pool, request->buffer);
@@ -279,6 +301,6 @@ status_t udp_send_buffer(struct udp_socket *socket, const struct udp_send_reques
                              .buffer = request->buffer,
                              .offset = request->offset,
                              .length = request->length};
-    struct udp_ports ports = {.source = socket->port, .destination = request->port};
-    return udp_output(stack, &send, ports) ? STATUS_OK : STATUS_UNREACHABLE;
+    udp_send_to(socket, &send, request->port, neighbour);
+    return STATUS_OK;
 }

@@ -183,13 +183,18 @@ struct ipv4_header {
 };
 static inline void ipv4_write(uint8_t *at, const struct ipv4_header *header)
 {
-    store_be32(at, 0x45000000u | header->total_length);
-    /* Identification 0 is right for packets that are never fragmented (RFC 6864, 4.1). */
-    store_be32(at + 4, IPV4_FLAG_DONT_FRAGMENT);
-    store_be32(at + 8, IPV4_TTL << 24 | (uint32_t)header->protocol << 16);
-    store_be32(at + 12, header->source);
-    store_be32(at + 16, header->destination);
-    store_native16(at + 10, checksum_finish(ipv4_header_sum(at)));
+    /* Words in memory order. Identification 0 is right for packets that are never fragmented
+     * (RFC 6864, 4.1). */
+    uint64_t first = __builtin_bswap32(0x45000000u | header->total_length);
+    uint64_t fragment = __builtin_bswap32(IPV4_FLAG_DONT_FRAGMENT);
+    uint64_t third = IPV4_TTL | (uint32_t)header->protocol << 8;
+    uint64_t source = __builtin_bswap32(header->source);
+    uint64_t destination = __builtin_bswap32(header->destination);
+    uint64_t checksum = checksum_finish(first + fragment + third + source + destination);
+
+    store_le64(at, first | fragment << 32);
+    store_le64(at + 8, third | checksum << 16 | source << 32);
+    store_le32(at + 16, (uint32_t)destination);
 }
 
 /* Sum of the pseudo header (RFC 9293, 3.1; RFC 768). */
