@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import bench_linux
+import bench_storage_linux
 import bench_machine
 import build
 import linux_guest
@@ -94,7 +95,7 @@ def add_options(parser):
     """The verb's options."""
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures as JSON")
     parser.add_argument("--linux", action="store_true",
-                        help="net, kvstore: alternate with Debian's Linux in the same QEMU, print"
+                        help="net, kvstore, storage: alternate with Debian's Linux in the same QEMU, print"
                         " both and the ratio")
     parser.add_argument("--rounds", type=int, default=3, metavar="N",
                         help="with --linux: runs of each row, of which the median counts (3)")
@@ -105,9 +106,11 @@ def add_options(parser):
 
 def _against_linux(options):
     group, _, row = options.filter.partition("/")
-    if group not in ("", "net", "kvstore"):
+    if group not in ("", "net", "kvstore", "storage"):
         raise BenchError(f"no comparison with Linux for {group}")
     try:
+        if group == "storage":
+            return bench_storage_linux.main(row, options.json, options.rounds, bench_linux.table)
         return bench_linux.main(group, row, options.json, options.rounds)
     except (vm.VmError, bench_machine.MachineError, linux_guest.GuestError) as error:
         raise BenchError(str(error)) from error

@@ -19,7 +19,7 @@
 #define READS 4096u
 #define DEPTH_MAX 32u
 #define APPEND_BYTES 4096u
-#define APPEND_BATCHES 64u
+#define APPEND_BATCHES 256u
 #define LOG_BUFFER_BYTES LOGLET_BUFFER_BYTES(4u << 20)
 /* An emulated drive can be arbitrarily slow in guest time (docs: device waits). */
 #define WAIT_NS (300ull * 1000 * 1000 * 1000)
@@ -48,6 +48,12 @@ static void print_figure(const char *name, uint64_t operations)
                                 bench.busy_ticks / operations);
 
     log_text(line, length);
+}
+
+/* Operations a second of this clock; says something only where the clock runs with the wall's. */
+static void print_rate(const char *name, uint64_t operations, time_ns_t started_ns)
+{
+    log_line("RATE %s %lu", name, operations * 1000000000u / (now_ns() - started_ns + 1u));
 }
 
 static void print_stage(const char *name, const char *stage, uint64_t ticks, uint64_t operations)
@@ -98,8 +104,8 @@ static status_t start_drive(struct dma_pool *pool)
     return status == STATUS_OK ? STATUS_DEVICE_TIMEOUT : status;
 }
 
-/* Keeps `depth` reads in flight until READS are done. */
-static status_t read_at_depth(uint32_t depth)
+/* Keeps `depth` requests in flight until READS are done; `writes` of ten are writes. */
+static status_t run_at_depth(uint32_t depth, uint32_t writes)
 {
     uint32_t blocks = READ_BYTES >> bench.nvme.block.block_shift;
     uint64_t pages = bench.nvme.block.block_count / blocks;
@@ -122,7 +128,7 @@ static status_t read_at_depth(uint32_t depth)
                 .cookie = i,
                 .block = page * blocks,
                 .blocks = blocks,
-                .operation = BLOCK_READ,
+                .operation = (page >> 3) % 10u < writes ? BLOCK_WRITE : BLOCK_READ,
                 .data =
                     (uint8_t *)bench.data.base + (size_t)((started + i) % DEPTH_MAX) * READ_BYTES,
             };
@@ -146,6 +152,18 @@ static status_t read_at_depth(uint32_t depth)
         }
     }
     return STATUS_OK;
+}
+
+static status_t measure_requests(const char *name, uint32_t depth, uint32_t writes)
+{
+    time_ns_t started_ns = now_ns();
+    status_t status = run_at_depth(depth, writes);
+
+    if (status == STATUS_OK) {
+        print_figure(name, READS);
+        print_rate(name, READS, started_ns);
+    }
+    return status;
 }
 
 /* ---- Log -------------------------------------------------------------------------------------*/
@@ -272,18 +290,24 @@ static status_t run(void)
     if (status == STATUS_OK) {
         status = dma_take(&pool, DEPTH_MAX * READ_BYTES, &bench.data);
     }
-    for (uint32_t depth = 1; depth <= DEPTH_MAX && status == STATUS_OK; depth *= DEPTH_MAX) {
-        status = read_at_depth(depth);
-        if (status == STATUS_OK) {
-            print_figure(depth == 1 ? "nvme-read-1" : "nvme-read-32", READS);
-        }
+    if (status == STATUS_OK) {
+        status = measure_requests("nvme-read-1", 1, 0);
+    }
+    if (status == STATUS_OK) {
+        status = measure_requests("nvme-read-32", DEPTH_MAX, 0);
+    }
+    if (status == STATUS_OK) {
+        status = measure_requests("nvme-mixed-32", DEPTH_MAX, 3);
     }
     if (status == STATUS_OK) {
         status = open_log(&pool);
     }
     for (uint32_t count = 1; count <= DEPTH_MAX && status == STATUS_OK; count *= DEPTH_MAX) {
+        time_ns_t started_ns = now_ns();
         status = append_batches(count, true);
         if (status == STATUS_OK) {
+            print_rate(count == 1 ? "log-append-1" : "log-append-32",
+                       (uint64_t)(APPEND_BATCHES + 1u) * count, started_ns);
             print_append(count == 1 ? "log-append-1" : "log-append-32",
                          (uint64_t)APPEND_BATCHES * count);
             status = append_batches(count, false);
