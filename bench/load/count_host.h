@@ -11,7 +11,7 @@
 struct count {
     uint64_t kernel;
     uint64_t user;
-    char line[65536]; /* the plugin's whole answer */
+    char line[262144]; /* the plugin's whole answer */
 };
 
 /* Connects to the plugin's socket; prints what failed and exits. */

@@ -28,8 +28,8 @@
 #define PLUGIN_EXPORT __attribute__((visibility("default")))
 #define PLUGIN_API_VERSION 4
 #define RANGES_MAX 4096
-#define NAMES_MAX 1024
-#define LINE_BYTES 65536
+#define NAMES_MAX RANGES_MAX
+#define LINE_BYTES 262144
 
 typedef uint64_t qemu_plugin_id_t;
 struct qemu_plugin_tb;

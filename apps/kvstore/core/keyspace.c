@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 #include "apps/kvstore/core/keyspace.h"
 
+#include "lib/base/endian.h"
+
 #include "apps/kvstore/core/key_hash.h"
 #include "lib/base/assert.h"
 
@@ -190,7 +192,7 @@ static struct entry *entry_allocate(struct keyspace *keyspace, struct slice key,
     entry->next = NULL;
     entry->expires_ms = EXPIRES_NEVER;
     entry->written_at = 0;
-    entry->hash = (uint32_t)key_hash(keyspace->hash_key, key.data, key.bytes);
+    entry->hash = (uint32_t)key_hash(&keyspace->hash_key, key.data, key.bytes);
     entry->expire_slot = SLOT_NONE;
     entry->key_bytes = (uint32_t)key.bytes;
     entry->value_bytes = 0;
@@ -262,7 +264,8 @@ size_t entry_footprint_bytes(const struct entry *entry)
 
 status_t keyspace_init(struct keyspace *keyspace, struct heap *heap, const uint64_t hash_key[2])
 {
-    *keyspace = (struct keyspace){.heap = heap, .hash_key = {hash_key[0], hash_key[1]}};
+    *keyspace = (struct keyspace){.heap = heap};
+    key_hash_init(&keyspace->hash_key, hash_key, key_hash_has_aes());
     keyspace->live = table_make(heap);
     return keyspace->live == NULL ? STATUS_NO_MEMORY : STATUS_OK;
 }
@@ -282,15 +285,35 @@ size_t keyspace_buckets(const struct keyspace *keyspace)
     return bucket_count(keyspace->live);
 }
 
+/* memcmp without its call, for the short keys that there are most. */
+static inline bool same_bytes(const uint8_t *a, const uint8_t *b, size_t bytes)
+{
+    if (bytes < 8u) {
+        for (size_t i = 0; i < bytes; i++) {
+            if (a[i] != b[i]) {
+                return false;
+            }
+        }
+        return true;
+    }
+    size_t last = bytes - 8u;
+    for (size_t at = 0; at < last; at += 8u) {
+        if (load_le64(a + at) != load_le64(b + at)) {
+            return false;
+        }
+    }
+    return load_le64(a + last) == load_le64(b + last);
+}
+
 struct entry *keyspace_find(const struct keyspace *keyspace, struct slice key)
 {
     const struct table *table = keyspace->live;
-    uint32_t hash = (uint32_t)key_hash(keyspace->hash_key, key.data, key.bytes);
+    uint32_t hash = (uint32_t)key_hash(&keyspace->hash_key, key.data, key.bytes);
     struct entry *entry = *bucket_at(table, bucket_of(table, hash));
 
     while (entry != NULL) {
         if (entry->hash == hash && entry->key_bytes == key.bytes &&
-            memcmp(entry->bytes, key.data, key.bytes) == 0) {
+            same_bytes(entry->bytes, key.data, key.bytes)) {
             return entry;
         }
         entry = entry->next;

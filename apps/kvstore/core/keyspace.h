@@ -19,6 +19,7 @@
 #define APPS_KVSTORE_CORE_KEYSPACE_H
 
 #include "apps/kvstore/core/chain.h"
+#include "apps/kvstore/core/key_hash.h"
 #include "apps/kvstore/core/slice.h"
 
 #define EXPIRES_NEVER INT64_MAX
@@ -47,7 +48,7 @@ struct table;
 
 struct keyspace {
     struct heap *heap;
-    uint64_t hash_key[2]; /* [const] */
+    struct key_hash_key hash_key; /* [const] */
     struct table *live;
     struct table *dying; /* flushed tables that are being freed in steps */
 };

@@ -154,16 +154,55 @@ TEST(keyspace_shares_large_values)
     fixture_end_heap(&fixture);
 }
 
+static void check_hash(bool fast)
+{
+    static const uint64_t other_seed[2] = {11, 13};
+    struct key_hash_key key;
+    struct key_hash_key other;
+    uint8_t data[64] = {0};
+
+    key_hash_init(&key, seed, fast);
+    key_hash_init(&other, other_seed, fast);
+    for (size_t bytes = 1; bytes < sizeof data; bytes++) {
+        uint64_t before = key_hash(&key, data, bytes);
+        CHECK(before == key_hash(&key, data, bytes));
+        CHECK(before != key_hash(&key, data, bytes - 1));
+        CHECK(before != key_hash(&other, data, bytes));
+        for (size_t i = 0; i < bytes; i++) {
+            data[i] ^= 0x80;
+            CHECK(before != key_hash(&key, data, bytes));
+            data[i] ^= 0x80;
+        }
+        data[bytes - 1] ^= (uint8_t)bytes;
+    }
+}
+
+/* Counters as keys, the usual case, spread like random numbers: no bucket of 4096 gets more than a
+ * few of 4096. */
+static void check_spread(bool fast)
+{
+    static uint8_t buckets[4096];
+    struct key_hash_key key;
+    unsigned most = 0;
+
+    memset(buckets, 0, sizeof buckets);
+    key_hash_init(&key, seed, fast);
+    for (uint32_t n = 0; n < 4096; n++) {
+        char text[24];
+        int length = snprintf(text, sizeof text, "user:%u", n);
+        uint32_t bucket = (uint32_t)key_hash(&key, text, (size_t)length) & 4095u;
+        buckets[bucket]++;
+        most = buckets[bucket] > most ? buckets[bucket] : most;
+    }
+    CHECK(most <= 9);
+}
+
 TEST(key_hash_tells_keys_and_seeds_apart)
 {
-    static const uint64_t other[2] = {11, 13};
-    uint8_t data[32] = {0};
-
-    for (size_t bytes = 1; bytes < sizeof data; bytes++) {
-        uint64_t before = key_hash(seed, data, bytes);
-        CHECK(before != key_hash(seed, data, bytes - 1));
-        CHECK(before != key_hash(other, data, bytes));
-        data[bytes - 1] ^= 1;
-        CHECK(before != key_hash(seed, data, bytes));
+    check_hash(false);
+    check_spread(false);
+    if (key_hash_has_aes()) {
+        check_hash(true);
+        check_spread(true);
     }
 }
