@@ -82,6 +82,7 @@ class LoadedLinux(bench_machine.Loaded):
         machine = vm.Machine(
             kernel=guest.kernel, bundle=guest.initramfs, cpu=linux_guest.CPU,
             command_line=f"{linux_guest.COMMAND_LINE} hallows.address={ADDRESS}",
+            iommu=None,  # in Linux's favour: no mapping and unmapping of buffers
         )
         super().__init__(machine, folder, linux_guest.READY, nic)
 

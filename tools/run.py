@@ -58,6 +58,8 @@ def add_options(parser):
                         default=ROOT / "systems/reference/system.toml",
                         help="the system description (systems/reference/system.toml)")
     parser.add_argument("--iso", action="store_true", help="boot the ISO instead of the kernel")
+    parser.add_argument("--no-iommu", action="store_true",
+                        help="a machine without an IOMMU: cells that drive devices are trusted")
     parser.add_argument("--kvm", action="store_true", help="use KVM instead of emulation (TCG)")
 
 
@@ -235,6 +237,7 @@ def main(options):
             zoned=options.zoned,
             port=options.port,
             http_port=options.http_port,
+            iommu=None if options.no_iommu else "legacy",
             kvm=options.kvm,
             exit_on_reset=True,
         )

@@ -99,7 +99,7 @@ class Machine:
     port: int = 0
     http_port: int = 0
     netdev: str | None = None  # replaces user networking
-    iommu: str | None = None  # a key of IOMMUS
+    iommu: str | None = "legacy"  # a key of IOMMUS; None: none
     kvm: bool = False
     icount: bool = False
     icount_sleep: bool = False  # idle time passes in real time instead of being skipped
@@ -140,7 +140,9 @@ class Machine:
             f"hostfwd=tcp:127.0.0.1:{self.port}-:6379,hostfwd=tcp:127.0.0.1:{self.http_port}-:80"
         )
         netdev = self.netdev or f"user,id=net0,{forward}"
-        return ["-netdev", netdev, "-device", f"{NICS[self.nic]},netdev=net0"]
+        # Without iommu_platform QEMU's virtio devices go past the IOMMU.
+        platform = ",iommu_platform=on" if self.iommu and self.nic == "virtio" else ""
+        return ["-netdev", netdev, "-device", f"{NICS[self.nic]},netdev=net0{platform}"]
 
     def _disk(self):
         if self.disk is None:

@@ -34,7 +34,7 @@ status_t cell_prepare(struct supervisor *s, uint32_t index)
     for (uint32_t i = 0; i < cell->description->device_count; i++) {
         cell->devices[i] = &s->devices[cell->description->devices[i]];
     }
-    status_t status = slots_take(s, 3u + CELL_DEVICES_MAX, &first);
+    status_t status = slots_take(s, 4u + CELL_DEVICES_MAX, &first);
     if (status != STATUS_OK) {
         return status;
     }
@@ -47,6 +47,10 @@ status_t cell_prepare(struct supervisor *s, uint32_t index)
     }
     if (status == STATUS_OK) {
         status = cap_mint(slots->fault_endpoint, s->endpoint, RIGHT_SEND, FAULT_BADGE + index + 1u);
+    }
+    slots->io_event = first + 3u + CELL_DEVICES_MAX;
+    if (status == STATUS_OK) {
+        status = cap_mint(slots->io_event, s->events, RIGHT_SEND, EVENT_IO_FAULT(index));
     }
     for (uint32_t i = 0; i < CELL_DEVICES_MAX && status == STATUS_OK; i++) {
         slots->device[i] = first + 3u + i;
@@ -104,7 +108,8 @@ static status_t plan_make(struct supervisor *s, struct cell *cell,
         .devices = devices,
         .ring_pool_pages = rings_pool_pages(s, cell),
         .extra_windows = pci ? ECAM_WINDOWS : 0,
-        .extra_directories = (pci ? 1u : 0u) + (uint32_t)((rings_bytes(s, cell) >> 30) + 1u),
+        .extra_directories = (pci ? 1u : 0u) + (uint32_t)((rings_bytes(s, cell) >> 30) + 1u) +
+                             iospace_tables(s, cell),
     };
     status_t status = cell_plan_make(plan, &request, &what);
     if (status != STATUS_OK) {
@@ -126,7 +131,7 @@ static status_t memory_take(struct supervisor *s, struct cell *cell, const struc
         return fits ? STATUS_OK : STATUS_NO_MEMORY;
     }
     cap_slot_t first;
-    status = slots_take(s, 4u + plan->table_count + plan->window_count, &first);
+    status = slots_take(s, 5u + plan->table_count + plan->window_count, &first);
     if (status != STATUS_OK) {
         log_line("%s: too few capability slots", cell->description->name);
         return status;
@@ -142,7 +147,8 @@ static status_t memory_take(struct supervisor *s, struct cell *cell, const struc
     slots->table = first + 1u;
     slots->aspace = first + 2u;
     slots->thread = first + 3u;
-    slots->tables = first + 4u;
+    slots->iospace = first + 4u;
+    slots->tables = first + 5u;
     slots->windows = slots->tables + plan->table_count;
     cell->untyped_bytes = plan->untyped_bytes;
     cell->plan = *plan;
@@ -228,7 +234,7 @@ static status_t memory_populate(struct supervisor *s, struct cell *cell)
 }
 
 /* Everything but rings and ECAM, which have their own memory. */
-static status_t memory_attach(struct cell *cell)
+static status_t memory_attach(struct supervisor *s, struct cell *cell)
 {
     const struct cell_plan *plan = &cell->plan;
     const struct {
@@ -251,7 +257,8 @@ static status_t memory_attach(struct cell *cell)
         struct window_range range = window_range(cell, areas[i].first, areas[i].count);
         status = windows_attach(cell, &range, areas[i].address, areas[i].rights);
     }
-    return status;
+    struct window_range dma = window_range(cell, plan_dma_window(plan), plan->dma_windows);
+    return status == STATUS_OK ? iospace_show(s, cell, &dma, CELL_DMA_ADDRESS) : status;
 }
 
 /* ---- Authority and start --------------------------------------------------------------------- */
@@ -303,13 +310,17 @@ static status_t cell_build(struct supervisor *s, struct cell *cell,
     if ((status = objects_make(cell)) != STATUS_OK) {
         return status;
     }
+    *step = "giving its devices an I/O space";
+    if ((status = iospace_make(s, cell)) != STATUS_OK) {
+        return status;
+    }
     *step = "loading its program";
     if ((status = program_load(s, cell, program)) != STATUS_OK) {
         return status;
     }
     *step = "giving it memory";
     if ((status = memory_populate(s, cell)) != STATUS_OK ||
-        (status = memory_attach(cell)) != STATUS_OK) {
+        (status = memory_attach(s, cell)) != STATUS_OK) {
         return status;
     }
     *step = "giving it capabilities";

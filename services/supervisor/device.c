@@ -227,6 +227,17 @@ bool devices_are(const struct cell *cell, enum device_power power)
 
 /* ---- Interrupts ------------------------------------------------------------------------------ */
 
+/* Nobody else's message may raise it, where the machine can tell. */
+static status_t irq_source_set(const struct supervisor *s, const struct device *device, uint32_t i)
+{
+    if ((s->boot->flags & BOOT_FLAG_IOMMU) == 0) {
+        return STATUS_OK;
+    }
+    status_t status =
+        irq_source(device->irqs + i, BOOT_SLOT_PCI_FUNCTIONS, device->function->address);
+    return status == STATUS_UNSUPPORTED ? STATUS_OK : status;
+}
+
 status_t device_irqs_make(struct supervisor *s, struct cell *cell, uint32_t index)
 {
     struct device *device = cell->devices[index];
@@ -243,6 +254,9 @@ status_t device_irqs_make(struct supervisor *s, struct cell *cell, uint32_t inde
         status = irq_create_msi(BOOT_SLOT_IRQ_CONTROL, device->irqs + i, device->msi[i]);
         if (status == STATUS_OK) {
             device->irqs_made = i + 1u;
+            status = irq_source_set(s, device, i);
+        }
+        if (status == STATUS_OK) {
             status = irq_bind(device->irqs + i, cell->slots.device[index]);
         }
     }

@@ -16,15 +16,15 @@ static const void *info_address(uint64_t offset)
 
 /* ---- DMA ------------------------------------------------------------------------------------- */
 
-static status_t dma_fill(struct cell *cell, struct cell_info *info)
+static status_t dma_fill(struct supervisor *s, struct cell *cell, struct cell_info *info)
 {
     uint64_t *addresses = (uint64_t *)(cell->info + cell->plan.dma_address_offset);
     cap_slot_t first = cell->slots.windows + plan_dma_window(&cell->plan);
     uint32_t pages = cell->plan.dma_windows * SEGMENT_PAGES;
 
     for (uint32_t page = 0; page < pages; page++) {
-        status_t status = segment_device_address(first + page / SEGMENT_PAGES, page % SEGMENT_PAGES,
-                                                 BOOT_SLOT_IOSPACE, &addresses[page]);
+        const struct io_page at = {first, CELL_DMA_ADDRESS, page};
+        status_t status = device_address(s, cell, &at, &addresses[page]);
         if (status != STATUS_OK) {
             return status;
         }
@@ -183,7 +183,7 @@ status_t cell_info_fill(struct supervisor *s, struct cell *cell)
            d->config_bytes);
     info->config = info_address(cell->plan.config_offset);
     info->config_bytes = d->config_bytes;
-    status_t status = dma_fill(cell, info);
+    status_t status = dma_fill(s, cell, info);
     if (status == STATUS_OK) {
         status = devices_fill(s, cell, info);
     }

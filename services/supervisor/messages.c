@@ -148,6 +148,7 @@ void message_handle(struct supervisor *s, struct message *m)
     uint64_t label = message_label(m->info);
 
     if (label == LABEL_NOTIFICATION) {
+        io_faults_report(s, m->words[0]);
         power_event(s, m->words[0]);
         return;
     }

@@ -138,15 +138,16 @@ uint64_t rings_bytes(const struct supervisor *s, const struct cell *cell)
 }
 
 /* Device addresses of the pool's pages, for a cell that drives a device. */
-static status_t pool_addresses_fill(const struct ring *ring, uint64_t *addresses)
+static status_t pool_addresses_fill(const struct supervisor *s, const struct cell *cell,
+                                    const struct ring *ring, const struct cell_ring *at,
+                                    uint64_t *addresses)
 {
     uint64_t first = ring->pool_offset >> PAGE_SHIFT;
     uint64_t end = ring->bytes >> PAGE_SHIFT;
 
     for (uint64_t page = first; page < end; page++) {
-        status_t status = segment_device_address(ring->windows + (cap_slot_t)(page / SEGMENT_PAGES),
-                                                 (uint32_t)(page % SEGMENT_PAGES),
-                                                 BOOT_SLOT_IOSPACE, &addresses[page - first]);
+        const struct io_page where = {ring->windows, (uint64_t)at->address, page};
+        status_t status = device_address(s, cell, &where, &addresses[page - first]);
         if (status != STATUS_OK) {
             return status;
         }
@@ -179,13 +180,16 @@ status_t rings_connect(struct supervisor *s, struct cell *cell, struct cell_info
         out->doorbell_slot = DOORBELL_SLOT + number;
         status_t status = windows_attach(cell, &range, address, RIGHT_READ | RIGHT_WRITE);
         if (status == STATUS_OK) {
+            status = iospace_show(s, cell, &range, address);
+        }
+        if (status == STATUS_OK) {
             bool client = out->role == CELL_RING_CLIENT;
             status = cap_copy(cap_ref(cell->slots.table, out->doorbell_slot),
                               client ? ring->server_doorbell : ring->client_doorbell, RIGHT_SEND);
         }
         if (status == STATUS_OK && cell->description->device_count > 0) {
             out->pool_page_device_address = (const uint64_t *)(CELL_INFO_ADDRESS + list);
-            status = pool_addresses_fill(ring, (uint64_t *)(cell->info + list));
+            status = pool_addresses_fill(s, cell, ring, out, (uint64_t *)(cell->info + list));
             list += (pool_bytes(d) >> PAGE_SHIFT) * sizeof(uint64_t);
         }
         if (status != STATUS_OK) {

@@ -7,7 +7,6 @@
 static status_t objects_prepare(struct supervisor *s)
 {
     cap_slot_t first;
-    cap_slot_t unbadged;
     status_t status = slots_take(s, 5, &first);
 
     if (status != STATUS_OK) {
@@ -16,20 +15,20 @@ static status_t objects_prepare(struct supervisor *s)
     s->endpoint = first;
     s->replies[0] = first + 1u;
     s->replies[1] = first + 2u;
-    unbadged = first + 3u;
+    s->events = first + 3u;
     s->notification = first + 4u;
     status = retype_own(s, (struct retype_request){OBJECT_ENDPOINT, 0, s->endpoint, 1});
     if (status == STATUS_OK) {
         status = retype_own(s, (struct retype_request){OBJECT_REPLY, 0, s->replies[0], 2});
     }
     if (status == STATUS_OK) {
-        status = retype_own(s, (struct retype_request){OBJECT_NOTIFICATION, 0, unbadged, 1});
+        status = retype_own(s, (struct retype_request){OBJECT_NOTIFICATION, 0, s->events, 1});
     }
     if (status == STATUS_OK) {
-        status = cap_mint(s->notification, unbadged, RIGHT_SEND, EVENT_POWER_BUTTON);
+        status = cap_mint(s->notification, s->events, RIGHT_SEND, EVENT_POWER_BUTTON);
     }
     if (status == STATUS_OK) {
-        status = thread_bind_notification(BOOT_SLOT_THREAD, unbadged);
+        status = thread_bind_notification(BOOT_SLOT_THREAD, s->events);
     }
     return status;
 }

@@ -43,6 +43,8 @@
 #define FAULT_BADGE 0x10000u
 /* Bits of the supervisor's own notification. */
 #define EVENT_POWER_BUTTON (1ull << 0)
+#define EVENT_IO_FAULT(cell_index) (1ull << (32u + (cell_index)))
+_Static_assert(SYSTEM_CELLS_MAX <= 32u, "each cell has a bit");
 
 /* ---- State ------------------------------------------------------------------------------------
  */
@@ -99,11 +101,13 @@ struct cell_slots {
     cap_slot_t shutdown;                 /* badge CELL_EVENT_SHUTDOWN */
     cap_slot_t device[CELL_DEVICES_MAX]; /* badge CELL_EVENT_DEVICE(i) */
     cap_slot_t fault_endpoint;
+    cap_slot_t io_event; /* signals the supervisor EVENT_IO_FAULT */
     /* Of the incarnation: */
     cap_slot_t untyped;
     cap_slot_t table;
     cap_slot_t aspace;
     cap_slot_t thread;
+    cap_slot_t iospace; /* empty without an IOMMU or devices */
     cap_slot_t tables;  /* tables_made of plan.table_count */
     cap_slot_t windows; /* plan.window_count */
 };
@@ -120,6 +124,7 @@ struct cell {
     uint32_t index;
     uint32_t generation;
     uint32_t faults;
+    uint32_t io_faults; /* of its devices, said for this incarnation */
     uint32_t tables_made;
     uint32_t extra_windows_used;
     uint64_t untyped_bytes; /* 0 until the first start */
@@ -139,7 +144,8 @@ struct supervisor {
     struct system_view system;
     cap_slot_t endpoint;
     cap_slot_t notification;
-    cap_slot_t sci; /* 0: no power button */
+    cap_slot_t events; /* the same without a badge */
+    cap_slot_t sci;    /* 0: no power button */
     cap_slot_t replies[2];
     uint32_t reply_in_use; /* index of the reply object for the next receive */
     bool pci_waits;        /* the other one holds the pci service's NEXT */
@@ -251,6 +257,30 @@ void rings_disconnect(struct supervisor *s, struct cell *cell);
 /* Pool pages whose device addresses the cell is told, and 1 GiB ranges that its rings take. */
 uint64_t rings_pool_pages(const struct supervisor *s, const struct cell *cell);
 uint64_t rings_bytes(const struct supervisor *s, const struct cell *cell);
+
+/* ---- iospace.c ---------------------------------------------------------------------------------
+ */
+
+/* Whether the cell's devices see an I/O space, not physical memory. */
+bool iospace_used(const struct supervisor *s, const struct cell *cell);
+/* Page tables that it takes. */
+uint32_t iospace_tables(const struct supervisor *s, const struct cell *cell);
+/* Makes it, empty, and assigns the cell's functions; nothing without an IOMMU or devices. */
+status_t iospace_make(struct supervisor *s, struct cell *cell) HALLOWS_MUST_CHECK;
+/* Shows the range to the cell's devices, likewise. */
+status_t iospace_show(const struct supervisor *s, struct cell *cell,
+                      const struct window_range *range, uint64_t address) HALLOWS_MUST_CHECK;
+/* A page of windows that are shown to a cell and its devices at `address`. */
+struct io_page {
+    cap_slot_t windows;
+    uint64_t address;
+    uint64_t number;
+};
+/* The address that the cell's devices use for it. */
+status_t device_address(const struct supervisor *s, const struct cell *cell,
+                        const struct io_page *page, uint64_t *address) HALLOWS_MUST_CHECK;
+/* Says which cells' devices were refused what. */
+void io_faults_report(struct supervisor *s, uint64_t events);
 
 /* ---- device.c: matching functions, the pci service's messages ----------------------------------
  */

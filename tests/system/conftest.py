@@ -19,6 +19,10 @@ VARIANTS = {
     "igb": ("reference", {"nic": "igb"}),
     "e1000e": ("reference", {"nic": "e1000e"}),
     "zoned": ("reference", {"zoned": True}),
+    "scalable-iommu": ("reference", {"iommu": "scalable"}),
+    "first-level-iommu": ("shared", {"iommu": "first-level"}),
+    "no-iommu": ("reference", {"iommu": None}),
+    "no-iommu-shared": ("shared", {"iommu": None}),
 }
 QUICK = bool(os.environ.get("HALLOWS_QUICK"))
 

@@ -289,7 +289,8 @@ void arch_io_space_init(uint64_t pages, uint32_t domain)
     directory[0] = (pages + 2ull * PAGE_BYTES) | VTD_PRESENT;
     table->word[1] = domain;
     if (mode == VTD_SCALABLE_FIRST) {
-        table->word[0] = VTD_PRESENT | VTD_PASID_FIRST;
+        /* The width is for second-level tables; QEMU checks first-level addresses by it too. */
+        table->word[0] = VTD_PRESENT | VTD_PASID_4_LEVELS | VTD_PASID_FIRST;
         table->word[2] = pages;
     } else {
         table->word[0] = VTD_PRESENT | VTD_PASID_4_LEVELS | VTD_PASID_SECOND | pages;
