@@ -142,12 +142,15 @@ static void boot_make(void)
     boot.device_memory[0] = (struct boot_range){0x80000000, 0x7ec00000, 17, 0};
 }
 
+static uint32_t boot_flags; /* of the next start */
+
 /* Everything up to the first receive. */
 static const char *start(uint64_t fail_at)
 {
     memset(&s, 0, sizeof(s));
     image_make();
     boot_make();
+    boot.flags = boot_flags;
     kernel_fake_reset(FIRST_FREE);
     kernel_fake.fail_at = fail_at;
     const char *problem = supervisor_prepare(&s, &boot);
@@ -362,6 +365,31 @@ TEST(a_cell_that_would_fail_the_same_way_again_is_not_restarted)
     CHECK_EQ(s.cells[KV].stage, STAGE_FAILED);
     CHECK_EQ(s.cells[KV].history.total, 0);
     CHECK(log_has("kvstore is not restarted"));
+}
+
+TEST(a_driver_cell_has_an_io_space)
+{
+    boot_flags = BOOT_FLAG_IOMMU;
+    all_ready();
+    boot_flags = 0;
+    const struct cell *nic = &s.cells[NIC];
+    CHECK(kernel_fake.slots[nic->slots.iospace].used);
+    CHECK(!kernel_fake.slots[s.cells[KV].slots.iospace].used); /* it drives nothing */
+    const struct cell_info *info = (const struct cell_info *)nic->info;
+    const uint64_t *addresses =
+        (const uint64_t *)(nic->info +
+                           ((uint64_t)info->dma_page_device_address - CELL_INFO_ADDRESS));
+    CHECK_EQ(addresses[3], CELL_DMA_ADDRESS + 3 * PAGE_BYTES); /* not a physical one */
+    for (uint32_t i = 0; i < 20; i++) {
+        struct message m = {.info = message_info(LABEL_NOTIFICATION, 1),
+                            .words = {EVENT_IO_FAULT(NIC)}};
+        message_handle(&s, &m);
+        cells_advance(&s);
+    }
+    CHECK(log_has("its device"));
+    CHECK(log_has("no more are reported"));
+    CHECK_EQ(nic->io_faults, 8);
+    CHECK_EQ(nic->stage, STAGE_READY);
 }
 
 static void press_button(void)

@@ -47,6 +47,19 @@ times = 10
 every_ms = 300
 """,
     ),
+    "dmarogue": (
+        "reference",
+        """# SPDX-License-Identifier: MIT OR Apache-2.0
+[cell]
+program = "dmarogue"
+priority = 90
+dma = "2M"
+devices = ["nvme1"]
+
+[config]
+targets = 40
+""",
+    ),
     "rogue": (
         "reference",
         """# SPDX-License-Identifier: MIT OR Apache-2.0
@@ -72,6 +85,8 @@ def extended_system(name):
     path = folder / base / "system.toml"
     text = path.read_text(encoding="utf-8")
     assert '"kvstore"]' in text
+    if "nvme1" in manifest:
+        text += '\n[device.nvme1]\nkind = "nvme"\nindex = 1\nirqs = 1\n'
     path.write_text(text.replace('"kvstore"]', f'"kvstore", "{name}"]'), encoding="utf-8")
     (folder / base / f"cells/{name}.toml").write_text(manifest, encoding="utf-8")
     return path
