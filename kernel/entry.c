@@ -28,6 +28,29 @@ void kernel_fault(struct kernel *k, const struct fault *fault)
     sched_finish(k);
 }
 
+/* The context in use has nothing left: whoever ran on it faults, if the context wants that, or
+ * waits for the next refill. */
+static void budget_ended(struct kernel *k, struct cpu *cpu)
+{
+    uint64_t lease = cpu->lease;
+    thread_ix self = cpu->current;
+
+    cpu->budget_end = DEADLINE_NEVER; /* sched_finish had no thread to charge it to */
+    timer_due_update(cpu);
+    sched_charge(k, lease);
+    const struct sched_context *c = sched_context_of(k, lease);
+    if (self.n == NIL || c == NULL || (c->flags & SCHED_TIMEOUT_FAULT) == 0 ||
+        c->refill[0].time <= arch_time_ns()) {
+        return;
+    }
+    struct thread *t = thread_at(k, self);
+    if (t->fault_slot.type == OBJECT_ENDPOINT) {
+        t->fault = (struct fault){.vector = FAULT_VECTOR_BUDGET, .address = c->consumed_ns};
+        t->flags |= THREAD_FAULTED;
+        (void)ipc_send_fault(k, self);
+    }
+}
+
 void kernel_timer(struct kernel *k)
 {
     struct cpu *c = cpu_self(k);
@@ -36,6 +59,9 @@ void kernel_timer(struct kernel *k)
     c->timer_armed = DEADLINE_NEVER; /* one shot: it is off now */
     if (c->wheel.next <= now) {
         timer_run(k, now);
+    }
+    if (c->budget_end <= now) {
+        budget_ended(k, c);
     }
     if (c->current.n != NIL && upcall_due(thread_at(k, c->current), now)) {
         upcall_quantum_end(thread_at(k, c->current), now);

@@ -114,8 +114,15 @@ struct fast_switch kernel_call_fast(uint64_t arg0, uint64_t info, struct thread 
     }
     struct thread *to = thread_at(k, server);
     /* Nobody ready is above the caller, so nobody is above a server that is not below it. */
-    if (to->state != THREAD_RECEIVING || (to->flags | t->flags) != 0 || to->cpu != t->cpu ||
-        to->priority < t->priority) {
+    const uint32_t stops = THREAD_UPCALLS | THREAD_DEMOTED;
+    if (to->priority < t->priority || to->cpu != t->cpu || (t->flags & stops) != 0) {
+        return NOT_FAST;
+    }
+    /* The context in use stays in use: it is lent to a passive server; and servers without a budget
+     * serve callers without. */
+    if (LIKELY(to->state == THREAD_RECEIVING && to->flags == THREAD_PASSIVE)) {
+        to->lease = t->lease;
+    } else if (to->state != THREAD_RECEIVING || to->flags != 0 || t->lease != LEASE_UNBUDGETED) {
         return NOT_FAST;
     }
     /* Committed. */
@@ -137,7 +144,7 @@ struct fast_switch kernel_call_fast(uint64_t arg0, uint64_t info, struct thread 
     reply_at(k, reply)->thread = c->current;
     c->current = server;
     /* The quantum: whoever shares the server's priority shared the caller's, and it runs. */
-    if (c->wheel.next != c->timer_armed) {
+    if (c->timer_due != c->timer_armed) {
         return finish_slowly(k);
     }
     return (struct fast_switch){to, server.n};
@@ -165,8 +172,14 @@ struct fast_switch kernel_reply_recv_fast(uint64_t arg0, uint64_t info, struct t
     }
     struct thread *to = thread_at(k, caller);
     int32_t above = sched_top(c) - (int32_t)to->priority;
-    if (to->state != THREAD_REPLY_WAITING || (to->flags | t->flags) != 0 || to->cpu != t->cpu ||
-        above > 0) {
+    const uint32_t stops =
+        THREAD_FAULTED | THREAD_GRANT | THREAD_TIMED | THREAD_DEMOTED | THREAD_UPCALLS;
+    uint32_t is = to->state | (uint32_t)(to->flags | t->flags) << 8;
+    if ((is & (0xffu | stops << 8)) != THREAD_REPLY_WAITING || above > 0 || to->cpu != t->cpu) {
+        return NOT_FAST;
+    }
+    /* The context in use goes back to who lent it. */
+    if (to->lease != t->lease) {
         return NOT_FAST;
     }
     struct endpoint *endpoint = endpoint_at(k, (endpoint_ix){slot->object});
@@ -190,7 +203,7 @@ struct fast_switch kernel_reply_recv_fast(uint64_t arg0, uint64_t info, struct t
     t->reply = (reply_ix){with->object};
     reply->thread = self;
     c->current = caller;
-    if (c->wheel.next != c->timer_armed || above == 0) {
+    if (c->timer_due != c->timer_armed || above == 0) {
         return finish_slowly(k);
     }
     return (struct fast_switch){to, caller.n};

@@ -165,6 +165,11 @@ static const struct {
     {CALL_port_in, 1, "oNN"},
     {CALL_port_out, 1, "oNN"},
     {CALL_console_write, 1, "wN"},
+    {CALL_sched_context_configure, 2, "xsBB2"},
+    {CALL_sched_context_bind, 3, "xt"},
+    {CALL_sched_context_unbind, 2, "x"},
+    {CALL_thread_set_passive, 2, "t2s"},
+    {CALL_sched_context_info, 1, "x"},
 };
 
 static uint64_t random_number(void)
@@ -198,7 +203,12 @@ static uint64_t random_argument(char kind)
     case 'W':
         return random_below(8) == 0 ? random_number() : random_below(IO_FUNCTIONS);
     case 'T':
-        return random_below(12) == 0 ? OBJECT_IOSPACE : random_below(12);
+        return random_below(8) == 0 ? (random_below(2) == 0 ? OBJECT_IOSPACE : OBJECT_SCHED_CONTEXT)
+                                    : random_below(12);
+    case '2':
+        return random_below(3);
+    case 'B':
+        return SCHED_BUDGET_MIN_NS + random_below(4) * 3000 - random_below(2);
     case 'S':
         return random_below(2) == 0 ? 0
                                     : (random_below(2) == 0 ? 16 : PAGE_BYTES * random_below(40));
@@ -345,7 +355,7 @@ static void random_event(struct kernel *k)
         kernel_interrupt(k, (uint32_t)random_below(256));
         break;
     case 1:
-        host_machine.now_ns += random_below(1000);
+        host_machine.now_ns += random_below(10000);
         kernel_timer(k);
         break;
     default:
@@ -367,7 +377,7 @@ static void populate(void)
         uint32_t count;
     } made[] = {{OBJECT_THREAD, 4},       {OBJECT_ENDPOINT, 2}, {OBJECT_REPLY, 3},
                 {OBJECT_NOTIFICATION, 2}, {OBJECT_SEGMENT, 4},  {OBJECT_PAGE_TABLE, 2},
-                {OBJECT_ASPACE, 1},       {OBJECT_IOSPACE, 1}};
+                {OBJECT_ASPACE, 1},       {OBJECT_IOSPACE, 1},  {OBJECT_SCHED_CONTEXT, 2}};
     uint64_t slot = 19;
 
     (void)CALL(untyped_retype, SLOT_UNTYPED, OBJECT_UNTYPED, 0x80000, slot++, 1);

@@ -45,10 +45,16 @@
     X(63, spare_frames, "a spare frame is of its segment's memory, and so is the next")            \
     X(64, upcall_area,                                                                             \
       "an upcall area is a frame of a segment without copies that lists its thread")               \
-    X(28, timer_armed, "a CPU's timer is armed no later than its earliest deadline")               \
+    X(28, timer_armed,                                                                             \
+      "a CPU's timer is armed no later than its earliest deadline and budget's end")               \
     X(29, iospace_domain, "an I/O space and its domain number name each other")                    \
     X(30, iospace_function, "a function of an I/O space is in its domain")                         \
-    X(31, iospace_bound, "an I/O space is on its notification's list")
+    X(31, iospace_bound, "an I/O space is on its notification's list")                             \
+    X(70, budget, "refills come in order, and add up to the budget")                               \
+    X(71, context_bound, "a context and its thread name each other; no other thread is budgeted")  \
+    X(72, lease,                                                                                   \
+      "a thread with its own context holds its lease; without budget none; demoted is of "         \
+      "priority 0")
 
 /* The first broken invariant's number and where, or 0. */
 struct invariant_failure {

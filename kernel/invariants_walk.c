@@ -55,6 +55,8 @@ static uint32_t object_check(struct kernel *k, enum object_type type, uint32_t n
         return inv_untyped_check(k, (untyped_ix){n});
     case OBJECT_THREAD:
         return inv_thread_check(k, (thread_ix){n});
+    case OBJECT_SCHED_CONTEXT:
+        return inv_sched_context_check(k, (sched_context_ix){n});
     case OBJECT_ENDPOINT:
         return inv_endpoint_check(k, (endpoint_ix){n});
     case OBJECT_REPLY:
@@ -173,7 +175,9 @@ static struct invariant_failure cpu_check(struct kernel *k, const struct cpu *c)
         FAIL_UNLESS_AT(27, c->current.n, t->state == THREAD_READY && t->cpu == c->index)
     }
     FAIL_UNLESS_AT(14, NIL, c->ready_top == bits_last(c->ready_used, PRIORITY_COUNT / 64u))
-    FAIL_UNLESS_AT(28, c->index, c->timer_armed <= c->wheel.next)
+    FAIL_UNLESS_AT(28, c->index,
+                   c->timer_armed <= c->timer_due && c->timer_due <= c->wheel.next &&
+                       c->timer_due <= c->budget_end)
     for (uint32_t priority = 0; priority < PRIORITY_COUNT; priority++) {
         uint32_t failed = queue_check(k, c, priority);
         FAIL_UNLESS_AT(failed, priority, failed == 0)

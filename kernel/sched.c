@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 #include "kernel/sched.h"
 
+#include "kernel/object/object.h"
+#include "kernel/timer.h"
+
 static inline void ready_mark(struct cpu *c, uint32_t priority)
 {
     bit_set(c->ready_used, priority);
@@ -91,6 +94,15 @@ void sched_wake(struct kernel *k, thread_ix i)
     }
 }
 
+/* It is about to wait: if it was demoted it is so no longer. Precondition: in no queue. */
+static inline void priority_restore(struct thread *t)
+{
+    if ((t->flags & THREAD_DEMOTED) != 0) {
+        t->flags &= (uint8_t)~THREAD_DEMOTED;
+        t->priority = t->base_priority;
+    }
+}
+
 void sched_remove(struct kernel *k, thread_ix i)
 {
     struct thread *t = thread_at(k, i);
@@ -102,14 +114,17 @@ void sched_remove(struct kernel *k, thread_ix i)
         queue_remove(k, c, t);
     }
     t->state = THREAD_INACTIVE;
+    priority_restore(t);
 }
 
 void sched_block(struct kernel *k, enum thread_state state)
 {
     struct cpu *c = cpu_self(k);
+    struct thread *t = thread_at(k, c->current);
 
-    thread_at(k, c->current)->state = (uint8_t)state;
+    t->state = (uint8_t)state;
     c->current = (thread_ix){NIL};
+    priority_restore(t);
 }
 
 static void sched_pick(struct kernel *k, struct cpu *c)
@@ -154,14 +169,100 @@ void sched_set_priority(struct kernel *k, thread_ix i, uint8_t priority)
     }
 }
 
+void sched_promote(struct kernel *k, thread_ix i)
+{
+    struct thread *t = thread_at(k, i);
+
+    if ((t->flags & THREAD_DEMOTED) != 0) {
+        t->flags &= (uint8_t)~THREAD_DEMOTED;
+        sched_set_priority(k, i, t->base_priority);
+    } else if (t->state == THREAD_THROTTLED) {
+        thread_wake(k, i, STATUS_OK); /* what it may run on has changed */
+    }
+}
+
+/* ---- Budgets ------------------------------------------------------------------------------------
+ */
+
+void sched_charge(struct kernel *k, uint64_t lease)
+{
+    struct cpu *cpu = cpu_self(k);
+
+    if (lease != cpu->lease || lease == LEASE_UNBUDGETED) {
+        return;
+    }
+    struct sched_context *c = sched_context_of(k, lease);
+    if (c != NULL) {
+        uint64_t now = arch_time_ns();
+        sched_context_charge(c, now - cpu->charge_from);
+    }
+    cpu->lease = LEASE_UNBUDGETED;
+    cpu->budget_end = DEADLINE_NEVER;
+    timer_due_update(cpu);
+}
+
+/* The lease of the current thread is not the one in use. True: it is now, or nothing need be.
+ * False: the thread cannot run (as it was). */
+static bool lease_begin(struct kernel *k, struct cpu *cpu)
+{
+    thread_ix self = cpu->current;
+    struct thread *t = thread_at(k, self);
+
+    if (t->lease == LEASE_UNBUDGETED || (t->flags & THREAD_DEMOTED) != 0) {
+        return true;
+    }
+    struct sched_context *c = sched_context_of(k, t->lease);
+    if (c == NULL) {
+        t->lease = LEASE_NONE;
+        t->flags |= THREAD_DEMOTED;
+        sched_set_priority(k, self, 0);
+        return cpu->current.n != NIL;
+    }
+    uint64_t now = arch_time_ns();
+    if (c->refill[0].time > now) {
+        sched_block(k, THREAD_THROTTLED);
+        timer_insert(k, self, c->refill[0].time);
+        return false;
+    }
+    sched_context_begin(c, now);
+    cpu->lease = t->lease;
+    cpu->charge_from = now;
+    cpu->budget_end = now + c->refill[0].amount;
+    timer_due_update(cpu);
+    return true;
+}
+
+/* There is a current thread if any is ready, and what it runs on is in use. */
+static void choose(struct kernel *k, struct cpu *cpu)
+{
+    for (uint32_t step = 0; step < SCHED_STEPS; step++) {
+        if (cpu->current.n == NIL) {
+            sched_pick(k, cpu);
+        }
+        uint64_t lease =
+            cpu->current.n == NIL ? LEASE_UNBUDGETED : thread_at(k, cpu->current)->lease;
+        if (lease == cpu->lease) {
+            return;
+        }
+        sched_charge(k, cpu->lease);
+        if (cpu->current.n == NIL || lease_begin(k, cpu)) {
+            return;
+        }
+    }
+    if (cpu->current.n == NIL) {
+        sched_pick(k, cpu);
+    }
+    sched_charge(k, cpu->lease);
+    cpu->budget_end = 0; /* go on at once */
+    timer_due_update(cpu);
+}
+
 void sched_finish_slow(struct kernel *k)
 {
     struct cpu *c = cpu_self(k);
-    uint64_t want = c->wheel.next;
 
-    if (c->current.n == NIL) {
-        sched_pick(k, c);
-    }
+    choose(k, c);
+    uint64_t want = c->timer_due;
     if (c->current.n != NIL) {
         const struct thread *t = thread_at(k, c->current);
         uint32_t priority = t->priority;

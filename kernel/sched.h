@@ -11,12 +11,19 @@
 #include "kernel/state.h"
 
 #define QUANTUM_NS 5000000u
+/* Threads that one entry finds without budget and puts aside; one more runs until the timer, set
+ * for at once, makes the next entry go on. */
+#define SCHED_STEPS 4u
 
 /* Makes an inactive (unlinked) thread ready. It runs next if its CPU has no current thread and no
  * better one is ready (a direct hand-over), or if it is of higher priority than the current one. */
 void sched_wake(struct kernel *k, thread_ix i);
 /* Takes a ready thread off the CPU or its queue; its state becomes INACTIVE. */
 void sched_remove(struct kernel *k, thread_ix i);
+/* The lease of a thread counts again: if it is ready, its priority is its own. */
+void sched_promote(struct kernel *k, thread_ix i);
+/* If the context of this lease is being used: enters its use until now, and stop using it. */
+void sched_charge(struct kernel *k, uint64_t lease);
 /* The current thread blocks in `state`. */
 void sched_block(struct kernel *k, enum thread_state state);
 /* The current thread goes behind the others of its priority. */
@@ -41,10 +48,10 @@ static inline void sched_finish(struct kernel *k)
 {
     const struct cpu *c = cpu_self(k);
 
-    if (c->current.n != NIL && c->wheel.next == c->timer_armed &&
-        !sched_shared(c, thread_at(k, c->current)) &&
+    if (c->current.n != NIL && c->timer_due == c->timer_armed &&
+        !sched_shared(c, thread_at(k, c->current)) && thread_at(k, c->current)->lease == c->lease &&
         (thread_at(k, c->current)->flags & THREAD_UPCALLS) == 0) {
-        return; /* alone at its priority, and the timer is right */
+        return; /* alone at its priority, on the context that is in use, and the timer is right */
     }
     sched_finish_slow(k);
 }

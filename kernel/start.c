@@ -32,8 +32,11 @@ void kernel_init(struct kernel *k, struct cpu *cpus, uint32_t cpu_count, struct 
         cpus[i].ready_top = -1;
         cpus[i].quantum_end = DEADLINE_NEVER;
         cpus[i].timer_armed = DEADLINE_NEVER;
+        cpus[i].timer_due = DEADLINE_NEVER;
+        cpus[i].budget_end = DEADLINE_NEVER;
         cpus[i].wheel.next = DEADLINE_NEVER;
     }
+    k->lease_next = LEASE_SERIAL_FIRST;
     for (uint32_t v = 0; v < IRQ_VECTOR_COUNT; v++) {
         if (v < IRQ_VECTOR_FIRST || v > IRQ_VECTOR_LAST) {
             bit_set(k->irq_used, v); /* never a device's */
@@ -148,6 +151,7 @@ status_t start_cell(struct kernel *k, uint32_t table_slots, uint8_t priority)
     cap_derive(k, thread, initial_slot(k, BOOT_SLOT_THREAD), RIGHTS_ALL, 0);
     thread_set_spaces(k, k->initial_thread, table, aspace, (slot_ix){NIL});
     thread_at(k, k->initial_thread)->priority = priority;
+    thread_at(k, k->initial_thread)->base_priority = priority;
     return STATUS_OK;
 }
 

@@ -63,6 +63,9 @@ typedef struct {
 } iospace_ix;
 typedef struct {
     uint32_t n;
+} sched_context_ix;
+typedef struct {
+    uint32_t n;
 } irq_ix; /* interrupt vector; NIL = 0, which is never a device's */
 
 /* ---- Pages -------------------------------------------------------------------------------- */
@@ -144,15 +147,26 @@ enum thread_state {
     THREAD_RECEIVING = 4,     /* in an endpoint's queue; holds a reply object */
     THREAD_REPLY_WAITING = 5, /* called or faulted; a reply object holds it */
     THREAD_WAITING = 6,       /* the waiter of a notification */
-    THREAD_STATE_COUNT = 7
+    THREAD_THROTTLED = 7,     /* its context has no budget left; timed until it has */
+    THREAD_STATE_COUNT = 8
 };
 
 enum thread_flags {
-    THREAD_FAULTED = 1u << 0, /* stopped by a fault: `fault` is valid, a reply resumes as it was */
-    THREAD_GRANT = 1u << 1,   /* the queued message may carry a capability */
-    THREAD_TIMED = 1u << 2,   /* in the timer wheel */
-    THREAD_UPCALLS = 1u << 7  /* has a quantum, or wants foreign system calls: no short ways */
+    THREAD_FAULTED = 1u << 0,  /* stopped by a fault: `fault` is valid, a reply resumes as it was */
+    THREAD_GRANT = 1u << 1,    /* the queued message may carry a capability */
+    THREAD_TIMED = 1u << 2,    /* in the timer wheel */
+    THREAD_BUDGETED = 1u << 3, /* runs on `context`, which is bound to it */
+    THREAD_PASSIVE = 1u << 4,  /* runs on what its callers lend */
+    THREAD_DEMOTED = 1u << 5,  /* ready without a lease that counts: of priority 0 meanwhile */
+    THREAD_UPCALLS = 1u << 7   /* has a quantum, or wants foreign system calls: no short ways */
 };
+
+/* What a thread runs on. A lease names a scheduling context: bits 0..31 its index, above a number
+ * that is new whenever the context is handed out afresh. It counts while the context still has
+ * that lease; it is never looked up otherwise, so that it may outlive the context. */
+#define LEASE_UNBUDGETED 0ull
+#define LEASE_NONE 1ull /* names no context */
+#define LEASE_SERIAL_FIRST 1u
 
 struct fault {
     uint64_t vector;
@@ -162,9 +176,9 @@ struct fault {
 
 struct thread {
     /* -- first granule: scheduling -- */
-    uint8_t state; /* enum thread_state */
-    uint8_t flags; /* enum thread_flags; beside state: the fast path asks for both at once */
-    uint8_t priority;
+    uint8_t state;       /* enum thread_state */
+    uint8_t flags;       /* enum thread_flags; beside state: the fast path asks for both at once */
+    uint8_t priority;    /* 0 while DEMOTED */
     uint8_t cpu;         /* where it runs, and whose queues and timer wheel it is in */
     uint32_t blocked_on; /* endpoint or notification */
     thread_ix next;      /* ready queue or endpoint queue */
@@ -178,13 +192,17 @@ struct thread {
     thread_ix timer_next;
     thread_ix timer_previous;
     uint16_t timer_bucket;
-    uint16_t unused2[3];
+    uint8_t base_priority; /* as it was set */
+    uint8_t unused2[5];
     /* -- second granule -- */
     slot_ix original;
-    uint32_t unused3;
+    sched_context_ix context; /* bound to it; NIL: none */
     struct fault fault;
     uint64_t root; /* of `aspace`, what the MMU's root register takes; 0 without one */
-    uint64_t reserved[3];
+    /* Ready: what it runs on. Waiting for an answer: what it lent, or keeps. Throttled: as ready.
+     */
+    uint64_t lease;
+    uint64_t reserved[2];
     struct registers registers;
     struct slot table_slot; /* derived capabilities: revocation reaches them */
     struct slot aspace_slot;
@@ -232,6 +250,29 @@ struct notification {
     uint64_t reserved2[4];
 };
 _Static_assert(sizeof(struct notification) == GRANULE_BYTES, "one granule");
+
+/* Pieces in which a budget comes back; more of them are merged, which only delays. */
+#define REFILLS_MAX 4u
+
+struct refill {
+    uint64_t time; /* from when on `amount` may be used */
+    uint64_t amount;
+};
+
+/* A budget in each period: kernel/object/sched_context.c. */
+struct sched_context {
+    slot_ix original;
+    thread_ix thread;      /* bound to; NIL: none */
+    uint32_t flags;        /* enum sched_flags */
+    uint32_t refill_count; /* 0: not configured */
+    uint64_t budget_ns;
+    uint64_t period_ns;
+    uint64_t lease; /* the one that counts */
+    uint64_t consumed_ns;
+    struct refill refill[REFILLS_MAX]; /* in order of time; the amounts add up to the budget */
+    uint64_t reserved[2];
+};
+_Static_assert(sizeof(struct sched_context) == 2 * GRANULE_BYTES, "two granules");
 
 /* ---- Memory -------------------------------------------------------------------------------- */
 
@@ -365,7 +406,11 @@ struct cpu {
     uint32_t index;       /* [const] in struct kernel's cpus */
     uint64_t quantum_end; /* of the threads of priority quantum_priority; NEVER: to be set */
     uint32_t quantum_priority;
-    int32_t ready_top;    /* highest bit of ready_used, or -1 */
+    int32_t ready_top; /* highest bit of ready_used, or -1 */
+    uint64_t lease;    /* of the scheduling context that is in use since charge_from */
+    uint64_t charge_from;
+    uint64_t budget_end;  /* when that has nothing left; DEADLINE_NEVER without one */
+    uint64_t timer_due;   /* the earlier of wheel.next and budget_end */
     uint64_t timer_armed; /* what its hardware timer is set to, DEADLINE_NEVER: off */
     uint64_t ready_used[PRIORITY_COUNT / 64u]; /* bit p: ready[p] holds threads */
     struct timer_wheel wheel;
@@ -390,6 +435,7 @@ struct kernel {
     table_ix initial_table;
     aspace_ix initial_aspace;
     thread_ix initial_thread;
+    uint32_t lease_next; /* last number given to a lease */
     uint32_t check_next; /* checked builds: the page whose invariants are asked next */
 };
 
@@ -491,6 +537,7 @@ DEFINE_ACCESSOR(aspace, OBJECT_ASPACE)
 DEFINE_ACCESSOR(page_table, OBJECT_PAGE_TABLE)
 DEFINE_ACCESSOR(segment, OBJECT_SEGMENT)
 DEFINE_ACCESSOR(iospace, OBJECT_IOSPACE)
+DEFINE_ACCESSOR(sched_context, OBJECT_SCHED_CONTEXT)
 #undef DEFINE_ACCESSOR
 
 /* Bitmaps. */

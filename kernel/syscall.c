@@ -325,6 +325,37 @@ HANDLER(iospace_fault)
     return iospace_fault(k, r->arg0, r->word);
 }
 
+/* ---- Time
+ * --------------------------------------------------------------------------------------- */
+
+HANDLER(sched_context_configure)
+{
+    const struct sched_context_request request = {r->arg0, r->arg1, r->word[0], r->word[1],
+                                                  r->word[2]};
+
+    return sched_context_configure(k, &request);
+}
+
+HANDLER(sched_context_bind)
+{
+    return sched_context_bind(k, r->arg0, r->arg1);
+}
+
+HANDLER(sched_context_unbind)
+{
+    return sched_context_unbind(k, r->arg0);
+}
+
+HANDLER(thread_set_passive)
+{
+    return thread_set_passive(k, r->arg0, r->arg1, r->word[0]);
+}
+
+HANDLER(sched_context_info)
+{
+    return sched_context_info(k, r->arg0, r->word);
+}
+
 /* ---- Dispatch
  * ----------------------------------------------------------------------------------------- */
 

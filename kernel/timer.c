@@ -51,6 +51,7 @@ void timer_insert(struct kernel *k, thread_ix i, uint64_t deadline_ns)
     t->flags |= THREAD_TIMED;
     if (deadline_ns < w->next) {
         w->next = deadline_ns;
+        timer_due_update(cpu_of(k, t));
     }
     wheel_link(k, i, deadline_ns);
 }
@@ -122,4 +123,5 @@ void timer_run(struct kernel *k, uint64_t now_ns)
         }
     }
     w->next = wheel_bound(k);
+    timer_due_update(cpu_self(k));
 }

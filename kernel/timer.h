@@ -34,6 +34,12 @@ static inline void timer_remove(struct kernel *k, thread_ix i)
  * at once. */
 void timer_run(struct kernel *k, uint64_t now_ns);
 
+/* The first time at which the kernel wants to be entered, whatever runs. */
+static inline void timer_due_update(struct cpu *c)
+{
+    c->timer_due = c->budget_end < c->wheel.next ? c->budget_end : c->wheel.next;
+}
+
 /* The bucket for a deadline, as level * TIMER_BUCKETS + digit. */
 static inline uint32_t timer_bucket_of(uint64_t base, uint64_t deadline)
 {

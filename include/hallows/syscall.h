@@ -45,8 +45,8 @@ enum object_type {
     OBJECT_SCHED_CONTROL = 14, /* authority over priorities; boot only; badge = highest priority */
     OBJECT_IOSPACE = 15,       /* what a device sees; without an IOMMU the boot's identity space */
     OBJECT_CONSOLE = 16,       /* the kernel's debug console */
-    OBJECT_SCHED_CONTEXT = 17, /* budget and period; retype answers UNSUPPORTED until it exists */
-    OBJECT_PARTITION_SCHEDULE = 18, /* as SCHED_CONTEXT */
+    OBJECT_SCHED_CONTEXT = 17, /* budget and period */
+    OBJECT_PARTITION_SCHEDULE = 18, /* retype answers UNSUPPORTED until it exists */
     OBJECT_TRACE = 19,              /* the kernel's trace ring; boot only */
     OBJECT_PCI_FUNCTIONS = 20,      /* a range of PCI functions (requester ids); as IO_PORTS */
     OBJECT_TYPE_COUNT = 21
@@ -170,6 +170,14 @@ enum page_attribute {
       "take the record of the first fault since the last one taken")                               \
     X(irq_source, 107, "slot irq, slot pci_functions, function", "",                               \
       "only this function may raise the message-signalled interrupt")                              \
+    X(sched_context_configure, 90,                                                                 \
+      "slot context, slot sched_control, budget_ns, period_ns, flags", "",                         \
+      "set budget and period; the whole budget is there at once")                                  \
+    X(sched_context_bind, 91, "slot context, slot thread", "", "the thread runs on the context")   \
+    X(sched_context_unbind, 92, "slot context", "", "its thread is passive from now on")           \
+    X(thread_set_passive, 93, "slot thread, 0 or 1, slot sched_control if 0", "",                  \
+      "1: run on what callers lend, else in idle time; 0: run without a budget")                   \
+    X(sched_context_info, 94, "slot context", "used ns, ns to use now", "what was used")           \
     X(console_write, 80, "slot console, bytes 0..64; words 0..7", "", "print on the debug console")
 
 #define HALLOWS_SYSCALL_ENUM(name, number, arguments, values, summary) CALL_##name = (number),
@@ -190,6 +198,19 @@ enum io_fault_bits {
 
 /* irq_create_ioapic flags */
 enum irq_flags { IRQ_LEVEL = 1u << 0, IRQ_ACTIVE_LOW = 1u << 1 };
+
+/* ---- Scheduling contexts -------------------------------------------------------------------- */
+
+/* Less is not handed out: about twice what a switch and a timer interrupt cost. */
+#define SCHED_BUDGET_MIN_NS 5000u
+/* An hour: sums of times stay far from overflow. */
+#define SCHED_PERIOD_MAX_NS 3600000000000ull
+
+enum sched_flags {
+    /* When the budget ends, who runs on it faults (its own fault endpoint, FAULT_VECTOR_BUDGET)
+     * instead of waiting for the next refill. */
+    SCHED_TIMEOUT_FAULT = 1u << 0
+};
 
 /* ---- Messages ----------------------------------------------------------------------------- */
 
@@ -223,6 +244,9 @@ static inline uint32_t message_words(uint64_t info)
 #define LABEL_KERNEL_FIRST 0xffff00000000ull
 #define LABEL_NOTIFICATION (LABEL_KERNEL_FIRST + 0) /* word 0: the bound notification's word */
 #define LABEL_FAULT (LABEL_KERNEL_FIRST + 1)        /* words: enum fault_word */
+
+/* Vector of a fault that is no exception of the CPU: the budget ended. Word 2: ns used so far. */
+#define FAULT_VECTOR_BUDGET 256u
 
 /* Words of a fault message. Replying (with any message) resumes the thread where it stopped. */
 enum fault_word {

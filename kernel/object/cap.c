@@ -134,6 +134,8 @@ static status_t object_destroy(struct kernel *k, const struct slot *slot)
         return page_table_destroy(k, (page_table_ix){slot->object});
     case OBJECT_SEGMENT:
         return segment_destroy(k, (segment_ix){slot->object});
+    case OBJECT_SCHED_CONTEXT:
+        return sched_context_destroy(k, (sched_context_ix){slot->object});
     case OBJECT_IRQ:
         return irq_destroy(k, (irq_ix){slot->object});
     case OBJECT_IOSPACE:

@@ -35,7 +35,7 @@ TEST(retype_refuses)
     CHECK_EQ(CALL(untyped_retype, SLOT_UNTYPED, OBJECT_NONE, 0, S0, 1), STATUS_INVALID_ARGUMENT);
     CHECK_EQ(CALL(untyped_retype, SLOT_UNTYPED, OBJECT_IRQ, 0, S0, 1), STATUS_INVALID_ARGUMENT);
     CHECK_EQ(CALL(untyped_retype, SLOT_UNTYPED, 1u << 20, 0, S0, 1), STATUS_INVALID_ARGUMENT);
-    CHECK_EQ(CALL(untyped_retype, SLOT_UNTYPED, OBJECT_SCHED_CONTEXT, 0, S0, 1),
+    CHECK_EQ(CALL(untyped_retype, SLOT_UNTYPED, OBJECT_PARTITION_SCHEDULE, 0, S0, 1),
              STATUS_UNSUPPORTED);
     CHECK_EQ(CALL(untyped_retype, SLOT_UNTYPED, OBJECT_UNTYPED, 100, S0, 1), STATUS_MISALIGNED);
     CHECK_EQ(CALL(untyped_retype, SLOT_UNTYPED, OBJECT_UNTYPED, 0, S0, 1), STATUS_INVALID_ARGUMENT);
@@ -80,7 +80,7 @@ TEST(large_table_is_made_in_steps)
     const struct call call = {.number = CALL_untyped_retype,
                               .a = {SLOT_UNTYPED, OBJECT_TABLE, 10000, S0, 1}};
     CHECK_EQ(harness_call(&call), STATUS_AGAIN);
-    CHECK_EQ(harness_repeat(&call, 50), STATUS_OK);
+    CHECK_EQ(harness_repeat(&call, 700), STATUS_OK);
     CHECK_EQ(CALL(cap_copy, cap_ref(S0, 9999), BOOT_SLOT_CONSOLE, RIGHTS_ALL), STATUS_OK);
     CHECK_EQ(CALL(cap_copy, cap_ref(S0, 10000), BOOT_SLOT_CONSOLE, RIGHTS_ALL),
              STATUS_INVALID_SLOT);

@@ -184,6 +184,14 @@ static void result_set(struct thread *t, status_t status)
 /* ---- Sending
  * -------------------------------------------------------------------------------------- */
 
+/* A passive thread runs on its caller's context while it serves the call, if on the same CPU. */
+static inline void lend(const struct thread *from, struct thread *to)
+{
+    if ((to->flags & THREAD_PASSIVE) != 0 && to->cpu == from->cpu) {
+        to->lease = from->lease;
+    }
+}
+
 /* Takes the oldest receiver off the queue and gives it the message of `from`. Its reply object is
  * returned, let go of. The receiver is inactive and its result set. */
 static reply_ix deliver(struct kernel *k, thread_ix receiver, struct thread *from, uint64_t badge,
@@ -300,6 +308,7 @@ status_t ipc_call(struct kernel *k)
     }
     thread_ix receiver = endpoint->head;
     reply_ix reply = deliver(k, receiver, t, slot->badge, (slot->rights & RIGHT_GRANT) != 0);
+    lend(t, thread_at(k, receiver));
     sched_block(k, THREAD_REPLY_WAITING);
     hold_caller(k, reply, self);
     if (deadline != DEADLINE_NEVER) {
@@ -324,6 +333,7 @@ bool ipc_send_fault(struct kernel *k, thread_ix i)
     }
     thread_ix receiver = endpoint->head;
     reply_ix reply = deliver(k, receiver, t, slot->badge, false);
+    lend(t, thread_at(k, receiver));
     sched_block(k, THREAD_REPLY_WAITING);
     hold_caller(k, reply, i);
     sched_wake(k, receiver);
@@ -374,6 +384,8 @@ static void receive_take(struct kernel *k, struct thread *t, reply_ix reply, thr
         endpoint_remove(k, sender);
         from->flags &= (uint8_t)~THREAD_GRANT;
         hold_caller(k, reply, sender);
+        lend(from, t);
+        sched_promote(k, current_thread(k)); /* the receiver may have had nothing to run on */
     } else {
         thread_wake(k, sender, STATUS_OK);
     }
@@ -448,10 +460,17 @@ static thread_ix held_caller(struct kernel *k, reply_ix i)
 }
 
 /* Answers: the caller is inactive and off the reply object, its registers set. A thread that
- * faulted goes on as it was. */
-static void answer(struct kernel *k, struct thread *from, thread_ix caller, bool grant)
+ * faulted goes on as it was. What the caller lent is its own again. True if that was what the
+ * answering thread runs on. */
+static bool answer(struct kernel *k, struct thread *from, thread_ix caller, bool grant)
 {
     struct thread *to = thread_at(k, caller);
+
+    bool lent = from->lease == to->lease && (from->flags & THREAD_PASSIVE) != 0;
+
+    if (from->lease != to->lease) {
+        sched_context_return(k, to); /* another than who was lent it answers */
+    }
 
     if ((to->flags & THREAD_FAULTED) != 0) {
         to->flags &= (uint8_t)~THREAD_FAULTED;
@@ -460,6 +479,7 @@ static void answer(struct kernel *k, struct thread *from, thread_ix caller, bool
         result_set(to, STATUS_OK);
     }
     thread_unwait(k, caller);
+    return lent;
 }
 
 /*
@@ -483,7 +503,9 @@ status_t ipc_reply(struct kernel *k)
     if (caller.n == NIL) {
         return STATUS_CANCELLED;
     }
-    answer(k, t, caller, (slot->rights & RIGHT_GRANT) != 0);
+    if (answer(k, t, caller, (slot->rights & RIGHT_GRANT) != 0)) {
+        t->lease = LEASE_NONE;
+    }
     sched_wake(k, caller);
     return STATUS_OK;
 }
@@ -510,10 +532,15 @@ status_t ipc_reply_recv(struct kernel *k, uint32_t reply_slot)
         return status;
     }
     thread_ix caller = held_caller(k, what.reply);
-    if (caller.n != NIL) {
-        answer(k, t, caller, (slot->rights & RIGHT_GRANT) != 0);
+    bool lent = caller.n != NIL && answer(k, t, caller, (slot->rights & RIGHT_GRANT) != 0);
+    uint64_t lease = t->lease;
+    if (lent) {
+        t->lease = LEASE_NONE;
     }
     status = receive_commit(k, &what);
+    if (lent && status == CALL_BLOCKED) {
+        t->lease = lease; /* not looked at: thread_unwait or the next caller writes it */
+    }
     if (caller.n != NIL) {
         sched_wake(k, caller); /* last: with the server waiting, a direct hand-over */
     }

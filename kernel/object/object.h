@@ -28,6 +28,7 @@ status_t page_table_destroy(struct kernel *k, page_table_ix i);
 status_t segment_destroy(struct kernel *k, segment_ix i);
 status_t irq_destroy(struct kernel *k, irq_ix i);
 status_t iospace_destroy(struct kernel *k, iospace_ix i);
+status_t sched_context_destroy(struct kernel *k, sched_context_ix i);
 
 /* Where the object keeps the index of its original capability; NULL for types without object. */
 slot_ix *object_original(struct kernel *k, enum object_type type, uint32_t object);
@@ -194,6 +195,32 @@ bool segment_write_fault(struct kernel *k, uint64_t address);
 /* Precondition: no attachments. Takes it out of the tree of copies, a step of its children at a
  * time (AGAIN). */
 status_t segment_leave_tree(struct kernel *k, segment_ix i);
+
+/* ---- Scheduling contexts ------------------------------------------------------------------------
+ */
+
+struct sched_context_request {
+    uint64_t context;
+    uint64_t control;
+    uint64_t budget_ns;
+    uint64_t period_ns;
+    uint64_t flags;
+};
+status_t sched_context_configure(struct kernel *k, const struct sched_context_request *request);
+status_t sched_context_bind(struct kernel *k, uint64_t context, uint64_t thread);
+status_t sched_context_unbind(struct kernel *k, uint64_t context);
+status_t sched_context_info(struct kernel *k, uint64_t context, uint64_t values[2]);
+status_t thread_set_passive(struct kernel *k, uint64_t thread, uint64_t passive, uint64_t control);
+/* The context that the lease names, or NULL if it does not count (any more). */
+struct sched_context *sched_context_of(struct kernel *k, uint64_t lease);
+/* The first refill is about to be used, from `now` on. Precondition: its time has come. */
+void sched_context_begin(struct sched_context *c, uint64_t now);
+/* Enters `used` ns of the first refills. */
+void sched_context_charge(struct sched_context *c, uint64_t used);
+/* A thread goes on by itself: what is bound to it is its own again, whoever was lent it. */
+void sched_context_return(struct kernel *k, struct thread *t);
+/* Nothing is bound to the thread any more; it is passive. */
+void sched_context_forget(struct kernel *k, thread_ix i);
 
 /* ---- Interrupts, ranges, console
  * ------------------------------------------------------------------ */

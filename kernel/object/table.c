@@ -48,6 +48,8 @@ slot_ix *object_original(struct kernel *k, enum object_type type, uint32_t objec
         return &page_table_at(k, (page_table_ix){object})->original;
     case OBJECT_SEGMENT:
         return &segment_at(k, (segment_ix){object})->original;
+    case OBJECT_SCHED_CONTEXT:
+        return &sched_context_at(k, (sched_context_ix){object})->original;
     case OBJECT_IRQ:
         return &irq_at(k, (irq_ix){object})->original;
     case OBJECT_IOSPACE:

@@ -29,12 +29,17 @@ void thread_unwait(struct kernel *k, thread_ix i)
     case THREAD_RECEIVING:
         endpoint_remove(k, i);
         reply_release(k, t);
+        if ((t->flags & THREAD_PASSIVE) != 0) {
+            t->lease = LEASE_NONE; /* until a caller lends one */
+        }
         break;
     case THREAD_REPLY_WAITING:
         reply_release(k, t);
         break;
     case THREAD_WAITING:
         notification_at(k, (notification_ix){t->blocked_on})->waiter = (thread_ix){NIL};
+        break;
+    case THREAD_THROTTLED:
         break;
     default:
         ASSERT(false);
@@ -49,6 +54,14 @@ void thread_wake(struct kernel *k, thread_ix i, status_t result)
 {
     struct thread *t = thread_at(k, i);
 
+    if (t->state == THREAD_THROTTLED) {
+        thread_unwait(k, i);
+        sched_wake(k, i);
+        return;
+    }
+    if (t->state == THREAD_REPLY_WAITING) {
+        sched_context_return(k, t);
+    }
     thread_unwait(k, i);
     if ((t->flags & THREAD_FAULTED) != 0) {
         arch_report_fault(k, i, &t->fault);
@@ -62,11 +75,16 @@ void thread_stop(struct kernel *k, thread_ix i)
 {
     struct thread *t = thread_at(k, i);
 
+    bool throttled = t->state == THREAD_THROTTLED;
+
     if (t->state == THREAD_READY) {
         sched_remove(k, i);
     } else if (t->state != THREAD_INACTIVE) {
+        if (t->state == THREAD_REPLY_WAITING) {
+            sched_context_return(k, t);
+        }
         thread_unwait(k, i);
-        if ((t->flags & THREAD_FAULTED) == 0) {
+        if ((t->flags & THREAD_FAULTED) == 0 && !throttled) {
             t->registers.result = (uint64_t)(int64_t)STATUS_CANCELLED;
         }
     }
@@ -328,10 +346,11 @@ status_t thread_set_priority(struct kernel *k, uint64_t thread, uint64_t control
     }
     thread_ix i = {slot->object};
     struct thread *t = thread_at(k, i);
-    if (t->state == THREAD_READY) {
-        sched_set_priority(k, i, (uint8_t)priority);
-    } else {
+    t->base_priority = (uint8_t)priority;
+    if (t->state != THREAD_READY) {
         t->priority = (uint8_t)priority;
+    } else if ((t->flags & THREAD_DEMOTED) == 0) {
+        sched_set_priority(k, i, (uint8_t)priority);
     }
     return STATUS_OK;
 }
@@ -427,6 +446,7 @@ status_t thread_destroy(struct kernel *k, thread_ix i)
     thread_drop_spaces(k, i);
     thread_unbind(k, t);
     upcall_forget(k, i);
+    sched_context_forget(k, i);
     arch_thread_forget(t);
     t->original = (slot_ix){NIL};
     return STATUS_OK;

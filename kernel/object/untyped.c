@@ -31,6 +31,8 @@ static struct object_size object_size_of(enum object_type type, uint64_t size)
             0, (uint32_t)((size + GRANULES_PER_PAGE - 1u) / GRANULES_PER_PAGE)};
     case OBJECT_THREAD:
         return (struct object_size){sizeof(struct thread) / GRANULE_BYTES, 0};
+    case OBJECT_SCHED_CONTEXT:
+        return (struct object_size){sizeof(struct sched_context) / GRANULE_BYTES, 0};
     case OBJECT_ASPACE:
         return (struct object_size){sizeof(struct aspace) / GRANULE_BYTES, 1};
     case OBJECT_PAGE_TABLE:
@@ -56,6 +58,7 @@ static status_t object_size_check(uint64_t type, uint64_t size)
         return size < 2u || size > CAP_TABLE_SLOTS_MAX ? STATUS_INVALID_ARGUMENT : STATUS_OK;
     case OBJECT_THREAD:
     case OBJECT_ENDPOINT:
+    case OBJECT_SCHED_CONTEXT:
     case OBJECT_REPLY:
     case OBJECT_NOTIFICATION:
     case OBJECT_ASPACE:
@@ -67,7 +70,6 @@ static status_t object_size_check(uint64_t type, uint64_t size)
             return STATUS_UNSUPPORTED;
         }
         return size != 0 ? STATUS_INVALID_ARGUMENT : STATUS_OK;
-    case OBJECT_SCHED_CONTEXT:
     case OBJECT_PARTITION_SCHEDULE:
         return STATUS_UNSUPPORTED;
     default:
