@@ -176,6 +176,7 @@ static void context_unbind(struct kernel *k, struct sched_context *c)
         t->context = (sched_context_ix){NIL};
         t->flags = (uint8_t)((t->flags & ~THREAD_BUDGETED) | THREAD_PASSIVE);
         t->lease = LEASE_NONE;
+        sched_promote(k, c->thread); /* its wait for a refill is over */
         c->thread = (thread_ix){NIL};
     }
 }
