@@ -30,6 +30,7 @@ uint32_t inv_spare_check(struct kernel *k, uint32_t page);
 uint32_t inv_iospace_check(struct kernel *k, iospace_ix i);
 uint32_t inv_leaf_check(struct kernel *k, segment_ix i, uint32_t n);
 uint32_t inv_thread_check(struct kernel *k, thread_ix i);
+uint32_t inv_thread_budget_check(struct kernel *k, thread_ix i);
 uint32_t inv_sched_context_check(struct kernel *k, sched_context_ix i);
 uint32_t inv_endpoint_check(struct kernel *k, endpoint_ix i);
 uint32_t inv_reply_check(struct kernel *k, reply_ix i);

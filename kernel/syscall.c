@@ -10,6 +10,12 @@
 typedef status_t (*call_handler)(struct kernel *k, struct registers *r);
 
 #define HANDLER(name) static status_t call_##name(struct kernel *k, struct registers *r)
+/* The function of that name with arguments from registers. */
+#define FORWARD(name, ...)                                                                         \
+    HANDLER(name)                                                                                  \
+    {                                                                                              \
+        return name(k, __VA_ARGS__);                                                               \
+    }
 
 /* The slot that a receiving call takes its reply object from. */
 static inline uint32_t aux_slot(const struct registers *r)
@@ -26,35 +32,12 @@ HANDLER(yield)
 
 /* ---- Capabilities and untyped memory -------------------------------------------------------- */
 
-HANDLER(cap_copy)
-{
-    return cap_copy(k, r->arg0, r->arg1, r->word[0]);
-}
-
-HANDLER(cap_mint)
-{
-    return cap_mint(k, r->arg0, r->arg1, r->word[0], r->word[1]);
-}
-
-HANDLER(cap_move)
-{
-    return cap_move(k, r->arg0, r->arg1);
-}
-
-HANDLER(cap_delete)
-{
-    return cap_delete(k, r->arg0);
-}
-
-HANDLER(cap_revoke)
-{
-    return cap_revoke(k, r->arg0);
-}
-
-HANDLER(cap_identify)
-{
-    return cap_identify(k, r->arg0, r->word);
-}
+FORWARD(cap_copy, r->arg0, r->arg1, r->word[0])
+FORWARD(cap_mint, r->arg0, r->arg1, r->word[0], r->word[1])
+FORWARD(cap_move, r->arg0, r->arg1)
+FORWARD(cap_delete, r->arg0)
+FORWARD(cap_revoke, r->arg0)
+FORWARD(cap_identify, r->arg0, r->word)
 
 HANDLER(range_derive)
 {
@@ -70,63 +53,21 @@ HANDLER(untyped_retype)
     return untyped_retype(k, &request);
 }
 
-HANDLER(untyped_reset)
-{
-    return untyped_reset(k, r->arg0);
-}
-
-HANDLER(untyped_info)
-{
-    return untyped_info(k, r->arg0, r->word);
-}
+FORWARD(untyped_reset, r->arg0)
+FORWARD(untyped_info, r->arg0, r->word)
 
 /* ---- Threads ----------------------------------------------------------------------------------
  */
 
-HANDLER(thread_configure)
-{
-    return thread_configure(k, r->arg0, r->arg1, r->word[0], r->word[1]);
-}
-
-HANDLER(thread_write_registers)
-{
-    return thread_write_registers(k, r->arg0, r->arg1, r->word);
-}
-
-HANDLER(thread_read_registers)
-{
-    return thread_read_registers(k, r->arg0, r->arg1, r->word);
-}
-
-HANDLER(thread_set_priority)
-{
-    return thread_set_priority(k, r->arg0, r->arg1, r->word[0]);
-}
-
-HANDLER(thread_resume)
-{
-    return thread_resume(k, r->arg0);
-}
-
-HANDLER(thread_suspend)
-{
-    return thread_suspend(k, r->arg0);
-}
-
-HANDLER(thread_bind_notification)
-{
-    return thread_bind_notification(k, r->arg0, r->arg1);
-}
-
-HANDLER(thread_set_upcall)
-{
-    return thread_set_upcall(k, r->arg0, r->arg1, r->word[0], r->word[1]);
-}
-
-HANDLER(upcall_quantum)
-{
-    return upcall_quantum(k, r->arg0);
-}
+FORWARD(thread_configure, r->arg0, r->arg1, r->word[0], r->word[1])
+FORWARD(thread_write_registers, r->arg0, r->arg1, r->word)
+FORWARD(thread_read_registers, r->arg0, r->arg1, r->word)
+FORWARD(thread_set_priority, r->arg0, r->arg1, r->word[0])
+FORWARD(thread_resume, r->arg0)
+FORWARD(thread_suspend, r->arg0)
+FORWARD(thread_bind_notification, r->arg0, r->arg1)
+FORWARD(thread_set_upcall, r->arg0, r->arg1, r->word[0], r->word[1])
+FORWARD(upcall_quantum, r->arg0)
 
 /* ---- IPC
  * ------------------------------------------------------------------------------------------ */
@@ -143,10 +84,7 @@ HANDLER(ipc_send)
     return ipc_send(k);
 }
 
-HANDLER(ipc_recv)
-{
-    return ipc_recv(k, aux_slot(r));
-}
+FORWARD(ipc_recv, aux_slot(r))
 
 HANDLER(ipc_reply)
 {
@@ -154,33 +92,15 @@ HANDLER(ipc_reply)
     return ipc_reply(k);
 }
 
-HANDLER(ipc_reply_recv)
-{
-    return ipc_reply_recv(k, aux_slot(r));
-}
-
-HANDLER(notification_signal)
-{
-    return notification_signal(k, r->arg0);
-}
-
-HANDLER(notification_wait)
-{
-    return notification_wait(k, r->arg0, r->arg1);
-}
+FORWARD(ipc_reply_recv, aux_slot(r))
+FORWARD(notification_signal, r->arg0)
+FORWARD(notification_wait, r->arg0, r->arg1)
 
 /* ---- Memory
  * ---------------------------------------------------------------------------------------- */
 
-HANDLER(aspace_map_table)
-{
-    return aspace_map_table(k, r->arg0, r->arg1, r->word[0]);
-}
-
-HANDLER(aspace_unmap_table)
-{
-    return aspace_unmap_table(k, r->arg0);
-}
+FORWARD(aspace_map_table, r->arg0, r->arg1, r->word[0])
+FORWARD(aspace_unmap_table, r->arg0)
 
 HANDLER(segment_populate)
 {
@@ -205,30 +125,11 @@ HANDLER(segment_populate_device)
     return segment_populate_device(k, &request);
 }
 
-HANDLER(segment_protect)
-{
-    return segment_protect(k, r->arg0, r->arg1, r->word[0], r->word[1]);
-}
-
-HANDLER(segment_attach)
-{
-    return segment_attach(k, r->arg0, r->arg1, r->word[0], r->word[1]);
-}
-
-HANDLER(segment_detach)
-{
-    return segment_detach(k, r->arg0, r->arg1, r->word[0]);
-}
-
-HANDLER(segment_device_address)
-{
-    return segment_device_address(k, r->arg0, r->arg1, r->word[0], &r->word[0]);
-}
-
-HANDLER(segment_depopulate)
-{
-    return segment_depopulate(k, r->arg0, r->arg1, r->word[0]);
-}
+FORWARD(segment_protect, r->arg0, r->arg1, r->word[0], r->word[1])
+FORWARD(segment_attach, r->arg0, r->arg1, r->word[0], r->word[1])
+FORWARD(segment_detach, r->arg0, r->arg1, r->word[0])
+FORWARD(segment_device_address, r->arg0, r->arg1, r->word[0], &r->word[0])
+FORWARD(segment_depopulate, r->arg0, r->arg1, r->word[0])
 
 HANDLER(segment_derive)
 {
@@ -242,88 +143,26 @@ HANDLER(segment_derive)
     return segment_derive(k, &request);
 }
 
-HANDLER(segment_revert)
-{
-    return segment_revert(k, r->arg0);
-}
+FORWARD(segment_revert, r->arg0)
 
 /* ---- Devices
  * ---------------------------------------------------------------------------------------- */
 
-HANDLER(irq_create_msi)
-{
-    return irq_create_msi(k, r->arg0, r->arg1, r->word);
-}
-
-HANDLER(irq_create_ioapic)
-{
-    return irq_create_ioapic(k, r->arg0, r->arg1, r->word[0], r->word[1]);
-}
-
-HANDLER(irq_bind)
-{
-    return irq_bind(k, r->arg0, r->arg1);
-}
-
-HANDLER(irq_ack)
-{
-    return irq_ack(k, r->arg0);
-}
-
-HANDLER(port_in)
-{
-    return port_in(k, r->arg0, r->arg1, r->word[0], &r->word[0]);
-}
-
-HANDLER(port_out)
-{
-    return port_out(k, r->arg0, r->arg1, r->word[0], r->word[1]);
-}
-
-HANDLER(console_write)
-{
-    return console_write(k, r->arg0, r->arg1, r->word);
-}
-
-HANDLER(irq_source)
-{
-    return irq_source(k, r->arg0, r->arg1, r->word[0]);
-}
-
-HANDLER(iospace_map_table)
-{
-    return iospace_map_table(k, r->arg0, r->arg1, r->word[0]);
-}
-
-HANDLER(iospace_attach)
-{
-    return iospace_attach(k, r->arg0, r->arg1, r->word[0], r->word[1]);
-}
-
-HANDLER(iospace_detach)
-{
-    return iospace_detach(k, r->arg0, r->arg1, r->word[0]);
-}
-
-HANDLER(iospace_assign)
-{
-    return iospace_assign(k, r->arg0, r->arg1, r->word[0]);
-}
-
-HANDLER(iospace_unassign)
-{
-    return iospace_unassign(k, r->arg0, r->arg1);
-}
-
-HANDLER(iospace_bind)
-{
-    return iospace_bind(k, r->arg0, r->arg1);
-}
-
-HANDLER(iospace_fault)
-{
-    return iospace_fault(k, r->arg0, r->word);
-}
+FORWARD(irq_create_msi, r->arg0, r->arg1, r->word)
+FORWARD(irq_create_ioapic, r->arg0, r->arg1, r->word[0], r->word[1])
+FORWARD(irq_bind, r->arg0, r->arg1)
+FORWARD(irq_ack, r->arg0)
+FORWARD(port_in, r->arg0, r->arg1, r->word[0], &r->word[0])
+FORWARD(port_out, r->arg0, r->arg1, r->word[0], r->word[1])
+FORWARD(console_write, r->arg0, r->arg1, r->word)
+FORWARD(irq_source, r->arg0, r->arg1, r->word[0])
+FORWARD(iospace_map_table, r->arg0, r->arg1, r->word[0])
+FORWARD(iospace_attach, r->arg0, r->arg1, r->word[0], r->word[1])
+FORWARD(iospace_detach, r->arg0, r->arg1, r->word[0])
+FORWARD(iospace_assign, r->arg0, r->arg1, r->word[0])
+FORWARD(iospace_unassign, r->arg0, r->arg1)
+FORWARD(iospace_bind, r->arg0, r->arg1)
+FORWARD(iospace_fault, r->arg0, r->word)
 
 /* ---- Time
  * --------------------------------------------------------------------------------------- */
@@ -336,25 +175,10 @@ HANDLER(sched_context_configure)
     return sched_context_configure(k, &request);
 }
 
-HANDLER(sched_context_bind)
-{
-    return sched_context_bind(k, r->arg0, r->arg1);
-}
-
-HANDLER(sched_context_unbind)
-{
-    return sched_context_unbind(k, r->arg0);
-}
-
-HANDLER(thread_set_passive)
-{
-    return thread_set_passive(k, r->arg0, r->arg1, r->word[0]);
-}
-
-HANDLER(sched_context_info)
-{
-    return sched_context_info(k, r->arg0, r->word);
-}
+FORWARD(sched_context_bind, r->arg0, r->arg1)
+FORWARD(sched_context_unbind, r->arg0)
+FORWARD(thread_set_passive, r->arg0, r->arg1, r->word[0])
+FORWARD(sched_context_info, r->arg0, r->word)
 
 /* ---- Dispatch
  * ----------------------------------------------------------------------------------------- */

@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+/* The invariants of budgets: kernel/invariants.h. */
+#include "kernel/invariants_local.h"
+
+uint32_t inv_thread_budget_check(struct kernel *k, thread_ix i)
+{
+    const struct thread *t = thread_at(k, i);
+    bool budgeted = (t->flags & THREAD_BUDGETED) != 0;
+    bool demoted = (t->flags & THREAD_DEMOTED) != 0;
+
+    FAIL_UNLESS(71, budgeted == (t->context.n != NIL))
+    if (budgeted) {
+        FAIL_UNLESS(71, (t->flags & THREAD_PASSIVE) == 0)
+        FAIL_UNLESS(71, inv_alive(k, OBJECT_SCHED_CONTEXT, t->context.n))
+        FAIL_UNLESS(71, sched_context_at(k, t->context)->thread.n == i.n)
+        FAIL_UNLESS(72, t->lease == sched_context_at(k, t->context)->lease)
+    } else if ((t->flags & THREAD_PASSIVE) == 0) {
+        FAIL_UNLESS(72, t->lease == LEASE_UNBUDGETED)
+    }
+    FAIL_UNLESS(72, !demoted || (t->state == THREAD_READY && t->priority == 0))
+    FAIL_UNLESS(72, demoted || t->priority == t->base_priority)
+    return 0;
+}
+
+uint32_t inv_sched_context_check(struct kernel *k, sched_context_ix i)
+{
+    const struct sched_context *c = sched_context_at(k, i);
+    uint64_t sum = 0;
+
+    FAIL_UNLESS(70, c->refill_count <= REFILLS_MAX)
+    FAIL_UNLESS(70, (c->refill_count == 0) == (c->budget_ns == 0))
+    for (uint32_t n = 0; n < REFILLS_MAX; n++) {
+        sum += c->refill[n].amount;
+        FAIL_UNLESS(70, (n < c->refill_count) == (c->refill[n].amount != 0))
+        FAIL_UNLESS(70,
+                    n == 0 || n >= c->refill_count || c->refill[n - 1].time <= c->refill[n].time)
+    }
+    FAIL_UNLESS(70, sum == c->budget_ns)
+    FAIL_UNLESS(71, c->thread.n == NIL || (inv_alive(k, OBJECT_THREAD, c->thread.n) &&
+                                           thread_at(k, c->thread)->context.n == i.n))
+    return 0;
+}
