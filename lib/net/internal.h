@@ -536,6 +536,8 @@ void tcp_wake_waiting(struct net_stack *stack);
 
 /* tcp_output.c */
 void tcp_output(struct tcp_connection *c);
+/* tcp_output for the usual case; false, and nothing done, for any other. */
+bool tcp_output_fast(struct tcp_connection *c);
 void tcp_send_ack(struct tcp_connection *c);
 /* Sends the first unacknowledged segment or FIN again. */
 void tcp_retransmit_first(struct tcp_connection *c);

@@ -339,6 +339,7 @@ static bool tcp_send_piece(struct tcp_connection *c, const struct tcp_piece *pie
     if (piece->fin) {
         emit.flags |= TCP_FIN;
     }
+    /* What is noted here of new data, tcp_output_fast notes, too. */
     uint32_t end = piece->sequence + piece->length;
     if (end == c->send_end && piece->length != 0) {
         emit.flags |= TCP_PSH;
@@ -480,6 +481,9 @@ static void tcp_check_persist(struct tcp_connection *c)
 
 void tcp_output(struct tcp_connection *c)
 {
+    if (tcp_output_fast(c)) {
+        return;
+    }
     if ((c->flags & TCP_FLAG_SEND_SYN) != 0) {
         tcp_send_syn(c);
         return;
