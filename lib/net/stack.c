@@ -259,7 +259,9 @@ static void ethernet_input(struct net_stack *stack, const struct netframe *frame
     }
     switch (load_be16(at + 12)) {
     case ETHERTYPE_IPV4:
-        ipv4_input(stack, frame);
+        if (!tcp_input_fast(stack, frame)) {
+            ipv4_input(stack, frame);
+        }
         break;
     case ETHERTYPE_ARP:
         arp_input(stack, at + ETHERNET_BYTES, frame->length - ETHERNET_BYTES);

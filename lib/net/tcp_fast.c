@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 /*
- * The usual segment on its short way out: new data that fills the rest of the send queue, on an
+ * The usual segment on its short way in: from the host that was sent to last, IPv4 without options,
+ * TCP with nothing but timestamps, ACK and data for an established connection. One function checks
+ * all that ethernet_input, ipv4_input and tcp_input check; the general way takes every other frame.
+ *
+ * And out: new data that fills the rest of the send queue, on an
  * established IPv4 connection, to the neighbour that was sent to last, from the buffer in which it
  * lies. Does what tcp_send_new, tcp_send_piece and tcp_emit_open do for it, in one place; whatever
  * is unusual goes that way.
@@ -113,5 +117,86 @@ bool tcp_output_fast(struct tcp_connection *c)
     }
     stack->counters.tcp_out++;
     ipv4_send_to(stack, &send, stack->route_neighbour);
+    return true;
+}
+
+/* ---- In --------------------------------------------------------------------------------------*/
+
+#define FRAME_BYTES_MIN (ETHERNET_BYTES + IPV4_BYTES + TCP_BYTES)
+
+/* Length of the TCP header when it is a usual one, else 0. */
+static inline uint32_t usual_header(const uint8_t *tcp)
+{
+    if ((tcp[13] & (uint8_t)~TCP_PSH) != TCP_ACK) {
+        return 0;
+    }
+    if (tcp[12] == TCP_BYTES << 2) {
+        return TCP_BYTES;
+    }
+    return tcp[12] == (TCP_BYTES + TCP_TIMESTAMPS_BYTES) << 2 ? TCP_BYTES + TCP_TIMESTAMPS_BYTES
+                                                              : 0;
+}
+
+static inline bool sums_are_right(const uint8_t *ip, uint32_t length)
+{
+    uint64_t pseudo = (uint64_t)load_le32(ip + 12) + load_le32(ip + 16) +
+                      __builtin_bswap32((uint32_t)PROTOCOL_TCP << 16 | length);
+
+    return checksum_fold(ipv4_header_sum(ip)) == 0xffffu &&
+           checksum_fold(checksum_add(pseudo, ip + IPV4_BYTES, length)) == 0xffffu;
+}
+
+bool tcp_input_fast(struct net_stack *stack, const struct netframe *frame)
+{
+    const uint8_t *ip = netbuf_data(stack->pool, frame->buffer) + frame->offset + ETHERNET_BYTES;
+    const uint8_t *tcp = ip + IPV4_BYTES;
+
+    if (frame->length < FRAME_BYTES_MIN || ip[9] != PROTOCOL_TCP || ip[0] != 0x45u) {
+        return false;
+    }
+    uint32_t total = load_be16(ip + 2);
+    ipv4_t source = load_be32(ip + 12);
+    uint32_t header = usual_header(tcp);
+    if (total > frame->length - ETHERNET_BYTES || header == 0 || total < IPV4_BYTES + header ||
+        (load_be16(ip + 6) & IPV4_FRAGMENT_MASK) != 0 || source == IPV4_ANY ||
+        source != stack->route_destination || load_be32(ip + 16) != stack->address) {
+        return false;
+    }
+    bool timestamps = header != TCP_BYTES;
+    if ((timestamps && load_be32(tcp + TCP_BYTES) != TCP_TIMESTAMPS_WORD) ||
+        !sums_are_right(ip, total - IPV4_BYTES)) {
+        return false;
+    }
+    struct ipv4_packet packet = {.header = ip,
+                                 .payload = tcp,
+                                 .header_length = IPV4_BYTES,
+                                 .length = total - IPV4_BYTES,
+                                 .source = source,
+                                 .destination = stack->address,
+                                 .protocol = PROTOCOL_TCP,
+                                 .buffer = frame->buffer};
+    struct tcp_segment segment = {.source_port = load_be16(tcp),
+                                  .destination_port = load_be16(tcp + 2),
+                                  .sequence = load_be32(tcp + 4),
+                                  .acknowledgment = load_be32(tcp + 8),
+                                  .flags = tcp[13],
+                                  .window = load_be16(tcp + 14),
+                                  .data = tcp + header,
+                                  .length = total - IPV4_BYTES - header,
+                                  .has_timestamps = timestamps,
+                                  .ip = &packet};
+    if (timestamps) {
+        segment.timestamp = load_be32(tcp + 24);
+        segment.timestamp_echo = load_be32(tcp + 28);
+    }
+    struct tcp_connection *c =
+        tcp_lookup(stack, (struct tcp_ends){.remote_address = source,
+                                            .remote_port = segment.source_port,
+                                            .local_port = segment.destination_port});
+    if (c == NULL || !tcp_input_usual(c, &segment)) {
+        return false;
+    }
+    stack->counters.ipv4_in++;
+    stack->counters.tcp_in++;
     return true;
 }

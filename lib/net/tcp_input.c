@@ -221,8 +221,7 @@ static void input_open(struct tcp_connection *c, struct tcp_segment *segment)
     input_text(c, segment);
 }
 
-/* The common case: established, in order, nothing queued, nothing unusual. False: not that. */
-static bool input_fast(struct tcp_connection *c, const struct tcp_segment *segment)
+bool tcp_input_usual(struct tcp_connection *c, const struct tcp_segment *segment)
 {
     uint32_t unusual = TCP_FLAG_PAUSED | TCP_FLAG_FIN_SEEN | TCP_FLAG_PERSIST | TCP_FLAG_RECOVERY;
     uint32_t acked = segment->acknowledgment - c->snd_una;
@@ -289,7 +288,7 @@ void tcp_input(struct net_stack *stack, const struct ipv4_packet *ip)
         tcp_input_listen(stack, &segment);
     } else if (c->state == TCP_SYN_SENT) {
         tcp_input_syn_sent(c, &segment);
-    } else if (!input_fast(c, &segment)) {
+    } else if (!tcp_input_usual(c, &segment)) {
         input_open(c, &segment);
     }
 }
