@@ -37,6 +37,7 @@ static status_t start_drive(struct kvstore *kvstore)
         return status;
     }
     config.data = kvstore->dma.all;
+    config.shadow_doorbells = config_bool(info, "shadow_doorbells", false);
     status = dma_take(&kvstore->dma, NVME_QUEUE_MEMORY_BYTES, &config.dma);
     if (status == STATUS_OK) {
         status = nvme_start(&store->nvme, &config, kvstore_now(kvstore));

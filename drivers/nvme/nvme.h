@@ -63,14 +63,27 @@ struct nvme_config {
     uint64_t msix_address;     /* what entry 0 is filled with */
     uint32_t msix_data;
     uint32_t namespace_id;  /* 0: the first active one */
+    bool shadow_doorbells;  /* use them if offered: worth it where a doorbell is dear (a trap) and
+                               the controller looks by itself while it is busy; QEMU's does not */
     time_ns_t deadline_ns;  /* a command's; 0: NVME_DEFAULT_DEADLINE_NS */
     struct dma_region dma;  /* NVME_QUEUE_MEMORY_BYTES for the driver */
     struct dma_region data; /* where requests' data lies; usually the cell's whole DMA memory */
 };
 
+/* What the drive says of itself (Base 5.14.1.2). */
+struct nvme_health {
+    bool valid;
+    uint8_t critical_warning; /* bits; 0 is good */
+    uint8_t spare_percent, spare_threshold_percent, used_percent;
+    uint16_t temperature_kelvin;
+    uint64_t read_units, written_units; /* of 512,000 bytes */
+    uint64_t power_cycles, power_on_hours, unsafe_shutdowns;
+    uint64_t media_errors, error_log_entries;
+};
+
 struct nvme_counters {
     uint64_t submitted, completed, errors;
-    uint64_t doorbells, timeouts, aborts, resets, violations;
+    uint64_t doorbells, shadowed, timeouts, aborts, resets, violations;
 };
 
 /* Fills config->registers, msix_* from a cell's device. Returns NOT_FOUND when BAR 0 is missing,
@@ -94,6 +107,12 @@ struct nvme_queue {
     const uint8_t *completions;   /* [dma] 16 bytes each */
     volatile void *tail_doorbell; /* [const], so are the entries */
     volatile void *head_doorbell;
+    volatile uint32_t *tail_shadow; /* [dma] NULL: no shadow doorbells */
+    volatile uint32_t *head_shadow;
+    const volatile uint32_t *tail_event;
+    const volatile uint32_t *head_event;
+    uint16_t shadow_asked, shadow_spared; /* rings since it was last judged, and those saved */
+    uint16_t tell_always;                 /* rings for which the event is not worth looking at */
     uint16_t sq_entries;
     uint16_t cq_entries;
     uint16_t id;
@@ -118,6 +137,8 @@ struct nvme {
     uint32_t version;    /* VS register: major << 16 | minor << 8 | tertiary */
     status_t last_error; /* why it is dead, or why the last reset was made */
 
+    struct nvme_health health; /* as last asked for */
+
     struct nvme_config config;
     uint64_t capabilities; /* CAP register */
     enum nvme_state state;
@@ -132,6 +153,7 @@ struct nvme {
     bool shut_down;
     bool armed;
     bool reset_wanted;
+    bool shadow_offered; /* the controller has shadow doorbells */
     bool geometry_known; /* after a reset the same namespace must be found again */
     time_ns_t state_deadline_ns;
     time_ns_t next_check_ns; /* of command deadlines */
@@ -169,6 +191,10 @@ uint32_t nvme_poll(struct nvme *nvme, struct block_completion *completions, uint
 bool nvme_arm(struct nvme *nvme);
 void nvme_disarm(struct nvme *nvme);
 time_ns_t nvme_next_due(const struct nvme *nvme);
+
+/* Asks for the drive's health; nvme_poll brings it into nvme->health. False: not ready, or another
+ * admin command is under way; ask again. */
+bool nvme_ask_health(struct nvme *nvme, time_ns_t now_ns);
 
 /* Begins the shutdown: outstanding commands complete first (or time out), then the queues are
  * deleted and the drive is told to shut down (CC.SHN). Flush before, or lose unflushed writes. */

@@ -100,7 +100,9 @@ static void identify_controller(const struct nvme_fake *fake, uint8_t *data)
     data[512] = 0x66;
     data[513] = 0x44;
     store_le32(data + 516, 1);
-    store_le16(data + 520, 4u | 8u);
+    store_le16(data + 256, fake->no_shadow_doorbells ? 0 : NVME_OACS_SHADOW_DOORBELLS);
+    store_le16(data + 520, 1u | 4u | 8u);
+    store_le16(data + 528, 7);
     data[525] = 1;
 }
 
@@ -193,12 +195,44 @@ static uint32_t create_queue(struct nvme_fake *fake, const struct nvme_fake_comm
     return NVME_SC_SUCCESS;
 }
 
+static uint32_t get_log(struct nvme_fake *fake, const struct nvme_fake_command *command)
+{
+    uint8_t data[NVME_LOG_HEALTH_BYTES] = {0};
+    struct transfer transfer;
+    uint32_t bytes = ((command->word[10] >> 16) + 1u) * 4u;
+
+    if ((command->word[10] & 0xffu) != NVME_LOG_HEALTH || bytes != sizeof data ||
+        !walk_prps(fake, command->word, bytes, &transfer)) {
+        return NVME_SC_INVALID_FIELD;
+    }
+    data[0] = 4;
+    store_le16(data + 1, 310);
+    data[3] = 97;
+    data[4] = 10;
+    data[5] = 3;
+    store_le64(data + 32, 1000);
+    store_le64(data + 48, 2000);
+    store_le64(data + 112, 5);
+    store_le64(data + 144, 2);
+    store_le64(data + 160, 1);
+    copy_out(&transfer, data);
+    return NVME_SC_SUCCESS;
+}
+
 static uint32_t execute_admin(struct nvme_fake *fake, const struct nvme_fake_command *command,
                               uint64_t *result)
 {
     switch (command->word[0] & 0xffu) {
     case NVME_ADMIN_IDENTIFY:
         return identify(fake, command);
+    case NVME_ADMIN_SHADOW_DOORBELLS:
+        fake->shadow_address = (uint64_t)command->word[7] << 32 | command->word[6];
+        fake->event_address = (uint64_t)command->word[9] << 32 | command->word[8];
+        return ((fake->shadow_address | fake->event_address) & (PAGE_BYTES - 1u)) != 0
+                   ? NVME_SC_INVALID_FIELD
+                   : NVME_SC_SUCCESS;
+    case NVME_ADMIN_GET_LOG:
+        return get_log(fake, command);
     case NVME_ADMIN_SET_FEATURES:
         return (command->word[10] & 0xffu) == NVME_FEATURE_QUEUES ? NVME_SC_SUCCESS
                                                                   : NVME_SC_INVALID_FIELD;
@@ -259,6 +293,13 @@ static uint32_t transfer_blocks(struct nvme_fake *fake, const struct nvme_fake_c
         error = media_read(&fake->media, block, blocks, data);
         if (error == MEDIA_OK) {
             copy_out(&transfer, data);
+        }
+    } else if (opcode == NVME_IO_COMPARE) {
+        static uint8_t other[1u << 20];
+        copy_in(&transfer, data);
+        error = media_read(&fake->media, block, blocks, other);
+        if (error == MEDIA_OK && memcmp(data, other, bytes) != 0) {
+            return NVME_SC_COMPARE_FAILURE;
         }
     } else {
         copy_in(&transfer, data);
@@ -336,6 +377,7 @@ static uint32_t execute_io(struct nvme_fake *fake, const struct nvme_fake_comman
         return NVME_SC_SUCCESS;
     case NVME_IO_READ:
     case NVME_IO_WRITE:
+    case NVME_IO_COMPARE:
     case NVME_IO_ZONE_APPEND:
         return transfer_blocks(fake, command, result);
     case NVME_IO_WRITE_ZEROES:

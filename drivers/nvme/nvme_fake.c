@@ -112,8 +112,51 @@ static void fetch(struct nvme_fake *fake, uint32_t index)
     }
 }
 
+/* One doorbell's shadow or event; NULL without them. */
+static uint8_t *shadow_of(struct nvme_fake *fake, uint64_t base, uint32_t number)
+{
+    return base == 0 || number < 2u ? NULL : nvme_fake_memory(fake, base + number * 4u, 4);
+}
+
+/* Reads the shadows of a queue's doorbells. */
+static void look_at_shadows(struct nvme_fake *fake, uint32_t index)
+{
+    struct nvme_fake_queue *queue = &fake->queues[index];
+    uint8_t *tail = shadow_of(fake, fake->shadow_address, 2u * index);
+    uint8_t *head = shadow_of(fake, fake->shadow_address, 2u * index + 1u);
+
+    if (tail == NULL || head == NULL || !queue->sq_live) {
+        return;
+    }
+    if (load_le32(tail) >= queue->sq_entries || load_le32(head) >= queue->cq_entries) {
+        nvme_fake_fault(fake, "shadow doorbell outside the queue");
+        return;
+    }
+    queue->sq_tail = load_le32(tail);
+    queue->cq_head = load_le32(head);
+    fetch(fake, index);
+    if (fake->pending_count == 0) { /* it goes to sleep: the next one has to be told */
+        store_le32(shadow_of(fake, fake->event_address, 2u * index), queue->sq_tail);
+        store_le32(shadow_of(fake, fake->event_address, 2u * index + 1u), queue->cq_head);
+    }
+}
+
+/* Woken by a doorbell, it looks after each command, and sleeps when there is nothing to do. */
+static void look_when_awake(struct nvme_fake *fake)
+{
+    for (uint32_t i = 0; i < 2u; i++) {
+        if ((fake->awake >> i & 1u) != 0) {
+            look_at_shadows(fake, i);
+        }
+    }
+    fake->awake = fake->pending_count == 0 ? 0 : fake->awake;
+}
+
 static void reset_controller(struct nvme_fake *fake)
 {
+    fake->awake = 0;
+    fake->shadow_address = 0;
+    fake->event_address = 0;
     memset(fake->queues, 0, sizeof fake->queues);
     fake->pending_count = 0;
     fake->swallowed_count = 0;
@@ -175,7 +218,13 @@ static void write_doorbell(struct nvme_fake *fake, size_t offset, uint32_t value
         nvme_fake_fault(fake, "doorbell value outside the queue");
         return;
     }
-    if (number % 2u == 0) {
+    uint8_t *shadow = shadow_of(fake, fake->shadow_address, number);
+    if (shadow != NULL) {
+        if (load_le32(shadow) != value) {
+            nvme_fake_fault(fake, "doorbell without its shadow");
+        }
+        fake->awake |= 1u << number / 2u;
+    } else if (number % 2u == 0) {
         queue->sq_tail = value;
         fetch(fake, number / 2u);
     } else {
@@ -304,6 +353,7 @@ static void abort_swallowed(struct nvme_fake *fake, const struct nvme_fake_comma
 
 void nvme_fake_run(struct nvme_fake *fake, uint32_t most)
 {
+    look_when_awake(fake);
     for (; most != 0 && fake->pending_count != 0 && (fake->csts & NVME_CSTS_CFS) == 0; most--) {
         uint32_t index =
             fake->any_order ? (uint32_t)(media_random(&fake->media) % fake->pending_count) : 0;
@@ -328,6 +378,7 @@ void nvme_fake_run(struct nvme_fake *fake, uint32_t most)
             abort_swallowed(fake, &command);
         }
         complete(fake, &command, status, result);
+        look_when_awake(fake);
     }
 }
 

@@ -49,6 +49,9 @@ struct nvme_fake {
 
     uint32_t cc, csts, aqa;
     uint64_t asq, acq;
+    bool no_shadow_doorbells;               /* Identify does not offer them */
+    uint64_t shadow_address, event_address; /* 0: not configured */
+    uint32_t awake;                         /* bits of queues whose shadows it looks at */
     uint32_t msix[4];
     struct nvme_fake_queue queues[2];
     struct nvme_fake_command pending[NVME_FAKE_PENDING];

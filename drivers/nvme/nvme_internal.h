@@ -23,15 +23,17 @@ enum nvme_page {
     NVME_PAGE_IO_SQ,
     NVME_PAGE_IO_CQ,
     NVME_PAGE_IDENTIFY,
-    NVME_PAGE_PRP_LISTS, /* and the 15 after it */
-    NVME_PAGES = NVME_PAGE_PRP_LISTS + 16
+    NVME_PAGE_PRP_LISTS,                         /* and the 15 after it */
+    NVME_PAGE_SHADOW = NVME_PAGE_PRP_LISTS + 16, /* shadow doorbells, laid out as the real ones */
+    NVME_PAGE_EVENTS,                            /* up to where the controller looks by itself */
+    NVME_PAGES
 };
 
 _Static_assert(NVME_PAGES *PAGE_BYTES <= NVME_QUEUE_MEMORY_BYTES, "queue memory suffices");
 _Static_assert(NVME_QUEUE_ENTRIES *NVME_PRP_LIST_BYTES == 16u * PAGE_BYTES, "a list a slot");
 
 /* What an admin slot is for. */
-enum nvme_admin_purpose { NVME_FOR_SETUP = 1, NVME_FOR_ABORT = 2 };
+enum nvme_admin_purpose { NVME_FOR_SETUP = 1, NVME_FOR_ABORT = 2, NVME_FOR_HEALTH = 3 };
 
 /* A submission entry as 16 words of 32 bits (Base 4.2). */
 struct nvme_command {
@@ -80,6 +82,13 @@ static inline uint8_t *nvme_entry_take(struct nvme_queue *queue)
     return queue->submissions + (size_t)tail * NVME_SQE_BYTES;
 }
 
+/* Whether a controller that looks at shadow doorbells by itself up to `event` has to be told that
+ * one went from `from` to `to` (Base 7.13; the same rule as virtio's, 2.7.10). */
+static inline bool nvme_must_tell(uint16_t event, uint16_t to, uint16_t from)
+{
+    return (uint16_t)(to - event - 1u) < (uint16_t)(to - from);
+}
+
 /* nvme_queue.c */
 void nvme_queue_init(struct nvme *nvme, struct nvme_queue *queue, uint16_t id);
 /* Takes a slot and writes the command with its cid filled in; the caller has seen free_count > 0
@@ -87,6 +96,8 @@ void nvme_queue_init(struct nvme *nvme, struct nvme_queue *queue, uint16_t id);
 struct nvme_command_slot *nvme_queue_push(struct nvme_queue *queue,
                                           const struct nvme_command *command);
 void nvme_queue_ring(struct nvme *nvme, struct nvme_queue *queue);
+/* From now on the controller looks at the shadows of the I/O queue's doorbells. */
+void nvme_use_shadows(struct nvme *nvme);
 /* Next admin completion; false when there is none. Sets reset_wanted on a violation. */
 bool nvme_admin_reap(struct nvme *nvme, struct nvme_result *result, uint8_t *purpose);
 /* Marks all I/O slots in use to complete locally with `status`, and forgets admin commands. */

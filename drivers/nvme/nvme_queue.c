@@ -4,6 +4,9 @@
 #include "lib/base/bytes.h"
 #include "lib/base/endian.h"
 
+#define SHADOW_JUDGED 64u
+#define SHADOW_PAUSE 4096u
+
 void nvme_queue_init(struct nvme *nvme, struct nvme_queue *queue, uint16_t id)
 {
     const struct dma_region *dma = &nvme->config.dma;
@@ -23,6 +26,7 @@ void nvme_queue_init(struct nvme *nvme, struct nvme_queue *queue, uint16_t id)
     memset(queue->submissions, 0, (size_t)2u * PAGE_BYTES);
     queue->tail_doorbell = doorbells + 2u * id * stride;
     queue->head_doorbell = doorbells + (2u * id + 1u) * stride;
+    queue->tail_shadow = NULL;
     queue->sq_entries = (uint16_t)entries;
     queue->cq_entries = (uint16_t)completions;
     queue->id = id;
@@ -53,11 +57,67 @@ struct nvme_command_slot *nvme_queue_push(struct nvme_queue *queue,
     return slot;
 }
 
+/* Writes a doorbell's shadow; true when the controller does not look at it by itself now. */
+static inline bool write_shadow(volatile uint32_t *shadow, const volatile uint32_t *event,
+                                uint16_t value)
+{
+    uint16_t before = (uint16_t)*shadow;
+
+    __atomic_thread_fence(__ATOMIC_RELEASE);
+    *shadow = value;
+    __atomic_thread_fence(__ATOMIC_SEQ_CST); /* it writes the event, then looks at the shadow */
+    return nvme_must_tell((uint16_t)*event, value, before);
+}
+
+/* Whether the doorbell is to be written too. A controller that wants to be told each time (QEMU
+ * with few requests under way) costs a fence for nothing: then it is told without asking for a
+ * while. */
+static bool ring_shadow(struct nvme *nvme, struct nvme_queue *queue)
+{
+    if (queue->tell_always != 0) {
+        queue->tell_always--;
+        __atomic_store_n(queue->tail_shadow, queue->tail, __ATOMIC_RELEASE);
+        return true;
+    }
+    bool tell = write_shadow(queue->tail_shadow, queue->tail_event, queue->tail);
+    queue->shadow_spared = (uint16_t)(queue->shadow_spared + !tell);
+    nvme->counters.shadowed += !tell;
+    if (++queue->shadow_asked == SHADOW_JUDGED) {
+        queue->tell_always = queue->shadow_spared < SHADOW_JUDGED / 8u ? SHADOW_PAUSE : 0;
+        queue->shadow_asked = 0;
+        queue->shadow_spared = 0;
+    }
+    return tell;
+}
+
 void nvme_queue_ring(struct nvme *nvme, struct nvme_queue *queue)
 {
+    if (queue->tail_shadow != NULL && !ring_shadow(nvme, queue)) {
+        return;
+    }
     __atomic_thread_fence(__ATOMIC_RELEASE);
     mmio_write32(queue->tail_doorbell, queue->tail);
     nvme->counters.doorbells++;
+}
+
+static void shadow_queue(struct nvme *nvme, struct nvme_queue *queue)
+{
+    size_t stride = (size_t)4u << NVME_CAP_DSTRD(nvme->capabilities);
+    uint8_t *shadow = nvme->config.dma.base + (size_t)NVME_PAGE_SHADOW * PAGE_BYTES;
+    uint8_t *events = nvme->config.dma.base + (size_t)NVME_PAGE_EVENTS * PAGE_BYTES;
+    size_t tail = 2u * queue->id * stride;
+
+    queue->tail_shadow = (volatile uint32_t *)(void *)(shadow + tail);
+    queue->head_shadow = (volatile uint32_t *)(void *)(shadow + tail + stride);
+    queue->tail_event = (const volatile uint32_t *)(void *)(events + tail);
+    queue->head_event = (const volatile uint32_t *)(void *)(events + tail + stride);
+    *queue->tail_shadow = queue->tail;
+    *queue->head_shadow = queue->head;
+}
+
+void nvme_use_shadows(struct nvme *nvme)
+{
+    shadow_queue(nvme, &nvme->io); /* controllers differ about the admin queue */
 }
 
 static inline const volatile uint32_t *completion_at(const struct nvme_queue *queue, uint32_t head)
@@ -73,8 +133,13 @@ bool nvme_completion_waits(const struct nvme_queue *queue)
 
 static void tell_head(struct nvme *nvme, struct nvme_queue *queue)
 {
-    mmio_write32(queue->head_doorbell, queue->head);
     queue->head_told = 0;
+    if (queue->tail_shadow != NULL &&
+        !write_shadow(queue->head_shadow, queue->head_event, queue->head)) {
+        nvme->counters.shadowed++;
+        return;
+    }
+    mmio_write32(queue->head_doorbell, queue->head);
     nvme->counters.doorbells++;
 }
 
@@ -96,6 +161,8 @@ status_t nvme_status(uint32_t device_status)
     case NVME_SC_ABORTED:
     case NVME_SC_ABORTED_SQ_DELETED:
         return STATUS_DEVICE_TIMEOUT;
+    case NVME_SC_COMPARE_FAILURE:
+        return STATUS_CORRUPT;
     case NVME_SC_CAPACITY:
     case NVME_SC_ZONE_BOUNDARY:
     case NVME_SC_ZONE_FULL:

@@ -177,6 +177,12 @@ static bool fill_command(const struct nvme *nvme, struct nvme_command *command,
         command->word[12] |= request->operation == BLOCK_WRITE ? fua : 0;
         return range_fits(block, request, block->max_transfer_blocks) &&
                fill_data(nvme, command, request);
+    case BLOCK_COMPARE:
+        command->word[0] = NVME_IO_COMPARE;
+        fill_range(command, request->block, request->blocks);
+        return (block->flags & BLOCK_DEVICE_COMPARE) != 0 &&
+               range_fits(block, request, block->max_transfer_blocks) &&
+               fill_data(nvme, command, request);
     case BLOCK_FLUSH:
         command->word[0] = NVME_IO_FLUSH;
         return true;

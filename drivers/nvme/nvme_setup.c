@@ -2,7 +2,8 @@
 /*
  * From an enabled controller to a usable namespace, one admin command at a time (Base 7.6.1):
  *
- *   controller -> namespaces -> [descriptors -> [set controller]] -> namespace -> [set namespace]
+ *   controller -> [shadow doorbells] -> namespaces -> [descriptors -> [set controller]] ->
+ * namespace -> [set namespace]
  *     -> queue count -> completion queue -> submission queue -> done
  *
  * and back again for a shutdown: submission queue -> completion queue -> done.
@@ -13,6 +14,7 @@
 
 enum setup_step {
     SETUP_CONTROLLER,
+    SETUP_SHADOW,
     SETUP_NAMESPACES,
     SETUP_DESCRIPTORS,
     SETUP_SET_CONTROLLER,
@@ -75,6 +77,23 @@ static void delete_queue(struct nvme *nvme, uint32_t opcode, time_ns_t now_ns)
     submit_step(nvme, &command, now_ns);
 }
 
+/* Doorbell Buffer Config (Base 5.7): where the shadows and the events lie. */
+static void configure_shadows(struct nvme *nvme, time_ns_t now_ns)
+{
+    const struct dma_region *dma = &nvme->config.dma;
+    uint64_t shadow = dma_device_address(dma, (size_t)NVME_PAGE_SHADOW * PAGE_BYTES);
+    uint64_t events = dma_device_address(dma, (size_t)NVME_PAGE_EVENTS * PAGE_BYTES);
+    struct nvme_command command = {0};
+
+    memset(dma->base + (size_t)NVME_PAGE_SHADOW * PAGE_BYTES, 0, 2u * PAGE_BYTES);
+    command.word[0] = NVME_ADMIN_SHADOW_DOORBELLS;
+    command.word[6] = (uint32_t)shadow;
+    command.word[7] = (uint32_t)(shadow >> 32);
+    command.word[8] = (uint32_t)events;
+    command.word[9] = (uint32_t)(events >> 32);
+    submit_step(nvme, &command, now_ns);
+}
+
 static void start_step(struct nvme *nvme, time_ns_t now_ns)
 {
     struct nvme_command command = {0};
@@ -82,6 +101,9 @@ static void start_step(struct nvme *nvme, time_ns_t now_ns)
     switch (nvme->step) {
     case SETUP_CONTROLLER:
         identify(nvme, NVME_CNS_CONTROLLER, 0, now_ns);
+        break;
+    case SETUP_SHADOW:
+        configure_shadows(nvme, now_ns);
         break;
     case SETUP_NAMESPACES:
         identify(nvme, NVME_CNS_ACTIVE_NAMESPACES, 0, now_ns);
@@ -150,7 +172,10 @@ static status_t read_controller(struct nvme *nvme)
         nvme->transfer_bytes_max /= 2u;
     }
     nvme->append_bytes_max = nvme->transfer_bytes_max;
+    nvme->shadow_offered = (load_le16(data + 256) & NVME_OACS_SHADOW_DOORBELLS) != 0;
+    nvme->block.atomic_blocks = load_le16(data + 528) + 1u; /* AWUPF */
     nvme->block.flags = ((data[525] & 1u) != 0 ? BLOCK_DEVICE_VOLATILE_CACHE : 0u) |
+                        ((optional & 1u) != 0 ? BLOCK_DEVICE_COMPARE : 0u) |
                         ((optional & 4u) != 0 ? BLOCK_DEVICE_DISCARD : 0u) |
                         ((optional & 8u) != 0 ? BLOCK_DEVICE_WRITE_ZEROES : 0u);
     return STATUS_OK;
@@ -269,12 +294,22 @@ static status_t finish_step(struct nvme *nvme, const struct nvme_result *result)
     bool zoned = nvme->command_set == NVME_CSI_ZNS;
     status_t status;
 
+    if (result->status != NVME_SC_SUCCESS && nvme->step == SETUP_SHADOW) {
+        nvme->step++; /* then without */
+        return STATUS_OK;
+    }
     if (result->status != NVME_SC_SUCCESS) {
         return STATUS_DEVICE_ERROR;
     }
     switch (nvme->step++) {
     case SETUP_CONTROLLER:
-        return read_controller(nvme);
+        status = read_controller(nvme);
+        nvme->step =
+            nvme->shadow_offered && nvme->config.shadow_doorbells ? SETUP_SHADOW : SETUP_NAMESPACES;
+        return status;
+    case SETUP_SHADOW:
+        nvme_use_shadows(nvme);
+        return STATUS_OK;
     case SETUP_NAMESPACES:
         nvme->command_set = NVME_CSI_NVM;
         nvme->step = sets ? SETUP_DESCRIPTORS : SETUP_NAMESPACE;

@@ -42,13 +42,19 @@
 /* Admin commands (Base 5). */
 enum nvme_admin_opcode {
     NVME_ADMIN_DELETE_SQ = 0x00,
+    NVME_ADMIN_GET_LOG = 0x02,
     NVME_ADMIN_CREATE_SQ = 0x01,
     NVME_ADMIN_DELETE_CQ = 0x04,
     NVME_ADMIN_CREATE_CQ = 0x05,
     NVME_ADMIN_IDENTIFY = 0x06,
     NVME_ADMIN_ABORT = 0x08,
-    NVME_ADMIN_SET_FEATURES = 0x09
+    NVME_ADMIN_SET_FEATURES = 0x09,
+    NVME_ADMIN_SHADOW_DOORBELLS = 0x7c /* Doorbell Buffer Config (Base 5.7) */
 };
+#define NVME_OACS_SHADOW_DOORBELLS (1u << 8) /* Identify Controller, bytes 257:256 */
+#define NVME_LOG_HEALTH 0x02u                /* Base 5.14.1.2 */
+#define NVME_LOG_HEALTH_BYTES 512u
+#define NVME_ALL_NAMESPACES 0xffffffffu
 #define NVME_FEATURE_QUEUES 0x07u /* Base 5.21.1.7 */
 
 /* CNS values of Identify (Base 5.15.1). */
@@ -66,6 +72,7 @@ enum nvme_io_opcode {
     NVME_IO_FLUSH = 0x00,
     NVME_IO_WRITE = 0x01,
     NVME_IO_READ = 0x02,
+    NVME_IO_COMPARE = 0x05,
     NVME_IO_WRITE_ZEROES = 0x08,
     NVME_IO_DATASET = 0x09,
     NVME_IO_ZONE_SEND = 0x79,
@@ -122,7 +129,8 @@ enum nvme_status {
     NVME_SC_TOO_MANY_OPEN = 0x1be,
     NVME_SC_ZONE_TRANSITION = 0x1bf,
     NVME_SC_WRITE_FAULT = 0x280,
-    NVME_SC_UNRECOVERED_READ = 0x281
+    NVME_SC_UNRECOVERED_READ = 0x281,
+    NVME_SC_COMPARE_FAILURE = 0x285
 };
 #define NVME_STATUS_MASK 0x7ffu /* of the status field shifted right by one */
 

@@ -44,6 +44,7 @@ static void rig_init(struct rig *rig, uint32_t block_bytes, bool zoned)
         .msix_table = rig->fake.space + NVME_FAKE_MSIX_OFFSET,
         .msix_address = 0xfee00000,
         .msix_data = 0x41,
+        .shadow_doorbells = true,
         .deadline_ns = 40 * SECOND,
         .dma = dma_part(&rig->memory, 0, NVME_QUEUE_MEMORY_BYTES),
         .data = rig->memory,
@@ -143,6 +144,82 @@ TEST(pieces_become_one_command)
         turn(&rig, 1000);
         CHECK_EQ(rig.done[0].status, STATUS_INVALID_ARGUMENT);
     }
+    CHECK_EQ(rig.fake.faults, 0);
+    rig_free(&rig);
+}
+
+/* With many requests under way most doorbells are not written: the controller looks by itself. None
+ * of the requests is forgotten for it. */
+TEST(shadow_doorbells)
+{
+    for (uint32_t shadows = 0; shadows < 2; shadows++) {
+        rig_init(&rig, 512, false);
+        rig.fake.no_shadow_doorbells = shadows == 0;
+        CHECK_EQ(bring_up(&rig), NVME_READY);
+        CHECK_EQ(rig.fake.shadow_address != 0, shadows != 0);
+        rig.nvme.counters.doorbells = 0;
+        uint32_t done = 0;
+        for (uint32_t i = 0; i < 2000; i++) {
+            struct block_request request = {.cookie = i,
+                                            .block = i % 64u,
+                                            .blocks = 1,
+                                            .operation = BLOCK_READ,
+                                            .data = rig.data};
+            (void)nvme_submit(&rig.nvme, &request, 1, ++rig.now_ns);
+            if (i % 3u == 0) {
+                nvme_fake_run(&rig.fake, 2);
+            }
+            done += nvme_poll(&rig.nvme, rig.done, 64, rig.now_ns);
+        }
+        for (uint32_t i = 0; i < 100; i++) {
+            nvme_fake_run(&rig.fake, 64);
+            done += nvme_poll(&rig.nvme, rig.done, 64, ++rig.now_ns);
+        }
+        CHECK_EQ(done, rig.nvme.counters.submitted);
+        CHECK_EQ(rig.nvme.io.free_count, rig.nvme.io.depth);
+        CHECK_EQ(rig.nvme.counters.shadowed != 0, shadows != 0);
+        CHECK(shadows == 0 || rig.nvme.counters.doorbells < rig.nvme.counters.submitted / 4u);
+        /* They are set up again after a reset. */
+        nvme_fake_break(&rig.fake);
+        struct block_request request = {
+            .cookie = 1, .block = 1, .blocks = 1, .operation = BLOCK_READ, .data = rig.data};
+        (void)nvme_submit(&rig.nvme, &request, 1, rig.now_ns);
+        rig.done_count = 0;
+        for (uint32_t i = 0; i < 100 && rig.nvme.counters.resets == 0; i++) {
+            turn(&rig, 60ull * 1000 * 1000 * 1000);
+        }
+        for (uint32_t i = 0; i < 100 && nvme_state(&rig.nvme) != NVME_READY; i++) {
+            turn(&rig, 1000);
+        }
+        CHECK_EQ(ask(&rig, BLOCK_WRITE, 3, 1, rig.data, 0).status, STATUS_OK);
+        CHECK_EQ(rig.fake.shadow_address != 0, shadows != 0);
+        CHECK_EQ(rig.fake.faults, 0);
+        rig_free(&rig);
+    }
+}
+
+TEST(health_and_compare)
+{
+    rig_init(&rig, 4096, false);
+    CHECK_EQ(bring_up(&rig), NVME_READY);
+    CHECK_EQ(rig.nvme.block.atomic_blocks, 8);
+    CHECK(!rig.nvme.health.valid);
+    CHECK(nvme_ask_health(&rig.nvme, rig.now_ns));
+    CHECK(!nvme_ask_health(&rig.nvme, rig.now_ns)); /* one at a time */
+    for (uint32_t i = 0; i < 10 && !rig.nvme.health.valid; i++) {
+        turn(&rig, 1000);
+    }
+    CHECK(rig.nvme.health.valid);
+    CHECK_EQ(rig.nvme.health.critical_warning, 4);
+    CHECK_EQ(rig.nvme.health.temperature_kelvin, 310);
+    CHECK_EQ(rig.nvme.health.used_percent, 3);
+    CHECK_EQ(rig.nvme.health.written_units, 2000);
+    CHECK_EQ(rig.nvme.health.media_errors, 1);
+    memset(rig.data, 0x77, PAGE_BYTES);
+    CHECK_EQ(ask(&rig, BLOCK_WRITE, 9, 1, rig.data, 0).status, STATUS_OK);
+    CHECK_EQ(ask(&rig, BLOCK_COMPARE, 9, 1, rig.data, 0).status, STATUS_OK);
+    rig.data[100] ^= 1u;
+    CHECK_EQ(ask(&rig, BLOCK_COMPARE, 9, 1, rig.data, 0).status, STATUS_CORRUPT);
     CHECK_EQ(rig.fake.faults, 0);
     rig_free(&rig);
 }

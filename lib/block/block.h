@@ -28,8 +28,9 @@ enum block_operation {
     BLOCK_ZONE_FINISH,
     BLOCK_ZONE_OPEN,
     BLOCK_ZONE_CLOSE,
-    BLOCK_ZONE_REPORT /* fills `data` with struct block_zone of zones from `block` on; `blocks` is
+    BLOCK_ZONE_REPORT, /* fills `data` with struct block_zone of zones from `block` on; `blocks` is
                          their number, at most BLOCK_ZONE_REPORT_MAX */
+    BLOCK_COMPARE      /* CORRUPT where `data` and the blocks differ; BLOCK_DEVICE_COMPARE */
 };
 
 #define BLOCK_FUA 1u
@@ -87,7 +88,8 @@ enum block_device_flags {
     BLOCK_DEVICE_ZONED = 1u << 0,
     BLOCK_DEVICE_VOLATILE_CACHE = 1u << 1, /* without it FLUSH and FUA cost nothing */
     BLOCK_DEVICE_DISCARD = 1u << 2,
-    BLOCK_DEVICE_WRITE_ZEROES = 1u << 3
+    BLOCK_DEVICE_WRITE_ZEROES = 1u << 3,
+    BLOCK_DEVICE_COMPARE = 1u << 4
 };
 
 struct block_device;
@@ -122,7 +124,7 @@ struct block_device {
     uint32_t zone_count;
     uint32_t max_open_zones;   /* 0: no limit */
     uint32_t max_active_zones; /* 0: no limit */
-    uint32_t reserved;
+    uint32_t atomic_blocks;    /* a write of so many tears nowhere at power loss; at least 1 */
 };
 
 #endif

@@ -4,6 +4,8 @@
 import time
 
 import pytest
+from conftest import variant_machine
+from guest import Guest
 from kvhost import Client3
 
 
@@ -58,3 +60,16 @@ def test_bgsave_rewrites_the_log(kv):
     while int(persistence(kv)["rdb_saves"]) < int(after["rdb_saves"]) + 1:
         assert time.monotonic() < deadline
     assert kv("DBSIZE") == 201 and kv("LASTSAVE") > 0
+
+
+def test_shadow_doorbells(tmp_path):
+    """With shadow doorbells the drive forgets no write either."""
+    disk = tmp_path / "disk.img"
+    settings = [("kvstore", "shadow_doorbells", "true")]
+    with Guest(variant_machine("direct", disk, settings)) as guest:
+        with guest.client() as client:
+            for number in range(300):
+                assert client("SET", f"key{number}", str(number)) == "OK"
+    with Guest(variant_machine("direct", disk, settings)) as guest:
+        with guest.client() as client:
+            assert client("DBSIZE") == 300 and client("GET", "key299") == b"299"
