@@ -37,6 +37,8 @@ pci_DIRS := services/pci
 CELLS += supervisor
 supervisor_DIRS := services/supervisor lib/bundle lib/elf lib/system
 
+CELLS += netbench
+netbench_DIRS := bench/cells/net $(NET_DRIVER_DIRS) lib/net
 CELLS += storagebench
 storagebench_DIRS := bench/cells/storage drivers drivers/pci drivers/nvme lib/block lib/loglet
 

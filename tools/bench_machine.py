@@ -159,13 +159,40 @@ def _rows(system_file, cell, disk, rows):
 
 
 def network():
-    """UDP and TCP echo on virtio-net."""
-    return _rows("systems/echo/system.toml", "echo", False, [
+    """Rings, forwarding on either NIC, UDP and TCP echo on virtio-net."""
+    return below_the_stack() + _rows("systems/echo/system.toml", "echo", False, [
         (("udp-echo-1", "udp-echo", 10000), {}),
         (("udp-echo-32", "udp-echo", 40000), {"outstanding": 32}),
         (("tcp-echo-1", "tcp-echo", 10000), {}),
         (("tcp-echo-32", "tcp-echo", 40000), {"outstanding": 32}),
     ])
+
+
+def frames(nic):
+    """Ring no-ops, and frames forwarded, by a cell that measures itself."""
+    with LoadedSystem("systems/bench-net/system.toml", "netbench", nic) as system:
+        command = [str(LOADGEN), "--local", str(system.host), "--remote", str(system.guest)]
+        command += ["--mode", "udp-echo", "--outstanding", "128", "--requests", "10000000"]
+        load = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            system.vm.wait_for(r"bench ended: ", LOAD_SECONDS)
+        finally:
+            load.kill()
+            load.wait()
+        return system.vm.serial
+
+
+def below_the_stack():
+    """The rows of both NICs; the ring's once."""
+    bench_tools()
+    text = ""
+    for nic in ("virtio", "igb"):
+        print(f"  ring and forwarding, {nic}", file=sys.stderr, flush=True)
+        lines = frames(nic).splitlines()
+        text += "".join(line.replace("BENCH forward", f"BENCH forward-{nic}") + "\n"
+                        for line in lines if line.startswith("BENCH forward")
+                        or (line.startswith("BENCH ring") and nic == "virtio"))
+    return text
 
 
 def kvstore():
