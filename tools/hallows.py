@@ -10,6 +10,7 @@ import build
 import check
 import packages
 import run
+import storage
 import suite
 
 ROOT = build.ROOT
@@ -42,6 +43,8 @@ VERBS = {
     "bench": ("measure instructions for each operation, beside their targets",
               bench.add_options, bench.main),
     "check": ("format, headers, layers and scripts", check.add_options, check.main),
+    "storage": ("show what a running system's drive holds and how it is, or erase an image",
+                storage.add_options, storage.main),
     "image": ("build kernel and bundle, and an ISO when asked for", _image_options, _image),
 }
 
@@ -73,7 +76,7 @@ def main(arguments):
     try:
         packages.ensure(options.verb, install=not options.no_install)
         return VERBS[options.verb][2](options)
-    except (packages.PackageError, run.RunError, bench.BenchError, *build.USER_ERRORS) as error:
+    except (packages.PackageError, run.RunError, bench.BenchError, storage.StorageError, *build.USER_ERRORS) as error:
         print(f"hallows: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -99,5 +99,7 @@ status_t browsers_listen(struct kvstore *kvstore, uint16_t port) HALLOWS_MUST_CH
 
 void report_json(void *context, struct text *text);
 void report_html(void *context, struct text *text);
+/* report_storage.c: the drive, its health, the space on it and its logs. */
+void report_storage(void *context, struct text *text);
 
 #endif

@@ -211,6 +211,7 @@ status_t store_open(struct kvstore *kvstore)
     }
     status = recover(kvstore, reader.base);
     kvstore->server.database.checkpoint_possible = true;
+    (void)nvme_ask_health(&kvstore->store.nvme, kvstore_now(kvstore));
     kvstore->server.database.checkpoint_ms = kvstore->server.database.now_ms;
     return status;
 }

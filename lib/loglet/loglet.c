@@ -401,3 +401,25 @@ bool loglet_enumerate(const struct loglet_device *device, uint32_t index, struct
     };
     return true;
 }
+
+void loglet_space(const struct loglet_device *device, struct loglet_space *space)
+{
+    *space = (struct loglet_space){
+        .zoned = device->zoned,
+        .extents = device->super.extent_count,
+        .free = device->free_extents,
+        .dead = device->dead_extents,
+        .promised = device->promised_extents,
+        .extent_bytes = extent_bytes(device),
+        .uses_least = UINT32_MAX,
+        .epoch = device->super.epoch,
+    };
+    for (uint32_t i = 0; i < device->super.extent_count; i++) {
+        uint32_t uses = device->extents[i].uses;
+        if (device->extents[i].state == EXTENT_DEAD) {
+            continue;
+        }
+        space->uses_least = uses < space->uses_least ? uses : space->uses_least;
+        space->uses_most = uses > space->uses_most ? uses : space->uses_most;
+    }
+}

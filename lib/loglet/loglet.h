@@ -195,6 +195,16 @@ struct loglet_info {
 };
 bool loglet_enumerate(const struct loglet_device *device, uint32_t index, struct loglet_info *info);
 
+/* The drive as extents (zones, on a zoned drive). `uses` counts since the drive was opened. */
+struct loglet_space {
+    bool zoned;
+    uint32_t extents, free, dead, promised;
+    uint64_t extent_bytes;
+    uint32_t uses_least, uses_most; /* of one extent */
+    uint32_t epoch;                 /* how often the drive was opened since it was formatted */
+};
+void loglet_space(const struct loglet_device *device, struct loglet_space *space);
+
 const struct loglet_counters *loglet_counters(const struct loglet *log);
 
 /* ---- Reading ---- */

@@ -100,6 +100,7 @@ static void take_extent(struct loglet *log)
     extent->first_sequence = log->sequence;
     extent->epoch = device->super.epoch;
     extent->written_blocks = 0;
+    extent->uses++;
     log->extent = index;
     log->head_offset = 0;
     log->used_extents++;

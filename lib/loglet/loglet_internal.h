@@ -27,6 +27,7 @@ struct extent {
     uint64_t first_sequence; /* number of its first frame */
     uint32_t written_blocks; /* zoned: write pointer */
     uint32_t epoch;          /* of its first frame */
+    uint32_t uses;           /* since the drive was opened */
     uint8_t log;             /* index, when USED */
     uint8_t state;           /* enum extent_state */
     bool reset_needed;       /* zoned: before the next frame at offset 0 */

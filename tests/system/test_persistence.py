@@ -4,6 +4,7 @@
 import time
 
 import pytest
+import storage
 from conftest import variant_machine
 from guest import Guest
 from kvhost import Client3
@@ -73,3 +74,22 @@ def test_shadow_doorbells(tmp_path):
     with Guest(variant_machine("direct", disk, settings)) as guest:
         with guest.client() as client:
             assert client("DBSIZE") == 300 and client("GET", "key299") == b"299"
+
+
+@pytest.mark.parametrize("variant", ["direct", "zoned"])
+def test_storage_tool(variant, tmp_path):
+    """What the system tells of its drive, as ./hallows storage prints it."""
+    with Guest(variant_machine(variant, tmp_path / "disk.img")) as guest:
+        with guest.client() as client:
+            for number in range(100):
+                assert client("SET", f"key{number}", "v" * 1000) == "OK"
+        storage.fetch(guest.http_port)  # asks the drive for its health
+        told = storage.fetch(guest.http_port)
+        assert told["drive"]["state"] == "ready" and told["drive"]["serial"] == "hallows0"
+        assert (told["drive"]["zones"] > 0) == told["space"]["zoned"] == (variant == "zoned")
+        assert told["health"]["media_errors"] == 0 and told["health"]["temperature_kelvin"] > 200
+        assert told["logs"][0]["name"] == "kvstore" and told["logs"][0]["used_bytes"] > 0
+        assert told["written"]["append_bytes"] >= 100 * 1000
+        assert told["space"]["free"] < told["space"]["extents"]
+        text = "\n".join(storage.describe(told))
+        assert "kvstore" in text and "QEMU NVMe" in text and ", 0 media errors" in text

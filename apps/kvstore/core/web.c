@@ -210,22 +210,26 @@ static bool path_is(struct http_text path, const char *wanted)
 static void answer(struct web_session *session, const struct http_request *request)
 {
     bool json = path_is(request->path, "/status.json");
+    bool storage =
+        path_is(request->path, "/storage.json") && session->source->write_storage != NULL;
     struct text text;
 
-    if (!json && !path_is(request->path, "/")) {
+    if (!json && !storage && !path_is(request->path, "/")) {
         respond_error(session, HTTP_NOT_FOUND, !request->keep_alive, request->head);
         return;
     }
     text_init(&text, session->out.heap);
     if (json) {
         write_json(session->source, &text);
+    } else if (storage) {
+        session->source->write_storage(session->source->context, &text);
     } else {
         write_page(session->source, &text);
     }
     if (text.failed) {
         respond_error(session, HTTP_UNAVAILABLE, true, request->head);
     } else {
-        const char *type = json ? "application/json" : "text/html; charset=utf-8";
+        const char *type = json || storage ? "application/json" : "text/html; charset=utf-8";
         respond(session, (struct http_response){HTTP_REQUEST, type, 0, !request->keep_alive},
                 text_slice(&text), request->head);
     }

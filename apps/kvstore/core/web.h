@@ -3,6 +3,7 @@
  * The server's web side, without I/O: requests in, the status page or its JSON out.
  *     /             a page for people, which refreshes itself
  *     /status.json  the same figures
+ *     /storage.json what the server's log lies on
  */
 #ifndef APPS_KVSTORE_CORE_WEB_H
 #define APPS_KVSTORE_CORE_WEB_H
@@ -18,6 +19,8 @@ struct web_source {
     void (*write_json)(void *context, struct text *text);
     /* Writes further tables of the page. May be NULL. */
     void (*write_html)(void *context, struct text *text);
+    /* Writes the whole of /storage.json. NULL: there is no such page. */
+    void (*write_storage)(void *context, struct text *text);
     void *context;
 };
 
