@@ -58,6 +58,26 @@ void ring_client_start(struct ring_client *client)
     ring_store(&client->shared->client_generation, client->generation);
 }
 
+void ring_client_attach(struct ring_client *client)
+{
+    struct ring_shared *shared = client->shared;
+
+    client->submit = (struct ring_producer){
+        .entries = submissions(shared),
+        .mask = client->entries - 1u,
+        .shared_tail = &shared->submit_tail,
+        .shared_head = &shared->submit_head,
+        .wanted = &shared->submit_wanted,
+    };
+    client->complete = (struct ring_consumer){
+        .entries = completions(shared, client->entries),
+        .mask = client->entries - 1u,
+        .shared_tail = &shared->complete_tail,
+        .shared_head = &shared->complete_head,
+        .wanted = &shared->complete_wanted,
+    };
+}
+
 bool ring_client_connect(struct ring_client *client)
 {
     struct ring_shared *shared = client->shared;
@@ -73,20 +93,7 @@ bool ring_client_connect(struct ring_client *client)
         return false;
     }
     client->peer_generation = peer_generation;
-    client->submit = (struct ring_producer){
-        .entries = submissions(shared),
-        .mask = client->entries - 1u,
-        .shared_tail = &shared->submit_tail,
-        .shared_head = &shared->submit_head,
-        .wanted = &shared->submit_wanted,
-    };
-    client->complete = (struct ring_consumer){
-        .entries = completions(shared, client->entries),
-        .mask = client->entries - 1u,
-        .shared_tail = &shared->complete_tail,
-        .shared_head = &shared->complete_head,
-        .wanted = &shared->complete_wanted,
-    };
+    ring_client_attach(client);
     ring_store(&shared->submit_tail, 0);
     ring_store(&shared->complete_head, 0);
     ring_store(&shared->complete_wanted, 0);
@@ -135,12 +142,10 @@ void ring_server_start(struct ring_server *server)
     ring_store(&shared->server_generation, server->generation);
 }
 
-void ring_server_answer(struct ring_server *server)
+void ring_server_attach(struct ring_server *server)
 {
     struct ring_shared *shared = server->shared;
 
-    server->peer_generation = ring_load(&shared->client_generation);
-    server->session = RING_SESSION_OPENING;
     server->submit = (struct ring_consumer){
         .entries = submissions(shared),
         .mask = server->entries - 1u,
@@ -155,6 +160,15 @@ void ring_server_answer(struct ring_server *server)
         .shared_head = &shared->complete_head,
         .wanted = &shared->complete_wanted,
     };
+}
+
+void ring_server_answer(struct ring_server *server)
+{
+    struct ring_shared *shared = server->shared;
+
+    server->peer_generation = ring_load(&shared->client_generation);
+    server->session = RING_SESSION_OPENING;
+    ring_server_attach(server);
     ring_store(&shared->submit_head, 0);
     ring_store(&shared->complete_tail, 0);
     ring_store(&shared->submit_wanted, 0);

@@ -230,6 +230,46 @@ static inline bool ring_server_alive(const struct ring_server *server)
            ring_load(&server->shared->client_state) == RING_STATE_OPEN;
 }
 
+/* ---- Capture and restore ----------------------------------------------------------------------
+ */
+
+/* One direction as a side sees it: its own cursor, what it has shown of it, the peer's. */
+struct ring_cursor {
+    uint32_t own;
+    uint32_t shown;
+    uint32_t peer;
+};
+
+/* A side's whole private state of a session, for a snapshot of its cell: with the ring's shared
+ * memory as it was, the session goes on where it stood. Plain numbers, to be kept anywhere. */
+struct ring_capture {
+    uint32_t session; /* enum ring_session */
+    uint32_t generation;
+    uint32_t peer_generation;
+    struct ring_cursor submit;
+    struct ring_cursor complete;
+};
+
+/* The two directions with all cursors 0; for this library only. */
+void ring_client_attach(struct ring_client *client);
+void ring_server_attach(struct ring_server *server);
+
+void ring_client_capture(const struct ring_client *client, struct ring_capture *capture);
+void ring_server_capture(const struct ring_server *server, struct ring_capture *capture);
+/* Makes the side anew from a capture. As ring_*_init; further INVALID_ARGUMENT: the numbers cannot
+ * be those of a side (R1, R2); RESET: the shared memory is not what it was, because this side went
+ * on after the capture or its session has ended; the side is initialised and begins a new session.
+ * The peer may have gone on meanwhile, as it may at any time. */
+status_t ring_client_restore(struct ring_client *client, void *shared, uint32_t entries,
+                             const struct ring_capture *capture) HALLOWS_MUST_CHECK;
+status_t ring_server_restore(struct ring_server *server, void *shared, uint32_t entries,
+                             const struct ring_capture *capture) HALLOWS_MUST_CHECK;
+/* Operations that a client had submitted and not reaped, pushed ones included. */
+static inline uint32_t ring_capture_outstanding(const struct ring_capture *capture)
+{
+    return capture->submit.own - capture->complete.own;
+}
+
 /* The typed forms. */
 static inline void ring_submit(struct ring_client *client, const struct ring_submission *submission)
 {

@@ -237,6 +237,22 @@ static uint32_t random_below(uint32_t bound)
     return random_state % bound;
 }
 
+/* One word of the shared memory gets another value; the first line is the supervisor's. */
+static void spoil(struct ring_shared *shared)
+{
+    uint32_t word = 16u + random_below(PAGE_BYTES / 4u - 16u);
+
+    word = random_below(4) != 0 ? 16u + word % 64u : word;
+    ((uint32_t *)shared)[word] = random_below(2) ? random_below(40) : random_state;
+}
+
+static uint32_t fuzz_steps(void)
+{
+    const char *wanted = getenv("RING_FUZZ_STEPS");
+
+    return wanted != NULL ? (uint32_t)strtoul(wanted, NULL, 10) : 1000000u;
+}
+
 /* Any bytes in the shared memory, at any time: neither side reads or writes outside of it, or takes
  * more than a ring can hold, and both find together again. */
 TEST(no_peer_harms_a_side)
@@ -253,13 +269,11 @@ TEST(no_peer_harms_a_side)
     CHECK_EQ(ring_server_init(&server, shared, ENTRIES), STATUS_OK);
     ring_server_start(&server);
     ring_client_start(&client);
-    for (uint32_t step = 0; step < 1000000; step++) {
-        if (random_below(8) == 0) {
-            uint32_t word = 4u + random_below(PAGE_BYTES / 4u - 4u);
-            if (word >= 16u) { /* the first line is the supervisor's */
-                word = random_below(4) != 0 ? 16u + word % 64u : word;
-                ((uint32_t *)shared)[word] = random_below(2) ? random_below(40) : random_state;
-            }
+    for (uint32_t step = 0, steps = fuzz_steps(); step < steps; step++) {
+        /* Long stretches of peace, so that sessions open, then something at every step. */
+        uint32_t anger = step % 64u < 32u ? 64u : 2u;
+        if (random_below(anger) == 0) {
+            spoil(shared);
         }
         if (client.session == RING_SESSION_OPEN) {
             uint32_t pending = ring_pending(&client.complete);
@@ -273,6 +287,9 @@ TEST(no_peer_harms_a_side)
             CHECK(pending <= ENTRIES && room <= ENTRIES);
             for (; pending > 0; pending--) {
                 ring_reap(&client, &completion);
+                if (random_below(anger * 4u) == 0) {
+                    spoil(shared);
+                }
             }
             ring_release(&client.complete);
             for (room = random_below(room + 1u); room > 0; room--) {
@@ -297,6 +314,9 @@ TEST(no_peer_harms_a_side)
             CHECK(pending <= ENTRIES && room <= ENTRIES);
             for (; pending > 0 && room > 0; pending--, room--) {
                 ring_accept(&server, &submission);
+                if (random_below(anger * 4u) == 0) {
+                    spoil(shared);
+                }
                 ring_finish(&server, &completion);
             }
             ring_release(&server.submit);
