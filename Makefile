@@ -189,6 +189,19 @@ $(BUILD)/host/%_test: $(BUILD)/host-obj/%_test.c.o $(BUILD)/host-obj/tests/check
 	$(call say,LD,$@)
 	$(Q)$(CC) $(HOST_FLAGS) $^ -lm -o $@
 
+# The system-call fuzzer for long runs: optimised, without sanitizers (kernel/fuzz_test.c).
+FUZZ_LONG_DIRS := kernel kernel/object kernel/boot kernel/arch/host lib/base lib/elf lib/bundle
+FUZZ_LONG_FLAGS := $(COMMON) -O2 -msse4.2 -DHALLOWS_HOST -DHALLOWS_DEBUG -D_GNU_SOURCE
+$(eval $(call compile_rules,fuzz-obj,$(FUZZ_LONG_FLAGS)))
+FUZZ_LONG_SOURCES := kernel/fuzz_test.c tests/check.c $(filter $(addsuffix /%,$(FUZZ_LONG_DIRS)), \
+    $(foreach d,$(FUZZ_LONG_DIRS),$(filter $(wildcard $(d)/*.c),$(HOST_SOURCES))))
+.PHONY: fuzz-long
+fuzz-long: $(BUILD)/host/kernel/fuzz_long
+$(BUILD)/host/kernel/fuzz_long: $(FUZZ_LONG_SOURCES:%=$(BUILD)/fuzz-obj/%.o)
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(FUZZ_LONG_FLAGS) $^ -o $@
+
 # The key-value server's core as a Linux program (apps/kvstore/kvstore_host.c).
 .PHONY: kvstore-host
 kvstore-host: $(BUILD)/host/kvstore

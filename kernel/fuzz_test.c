@@ -5,7 +5,10 @@
  * registers excepted); and at the end of each round revoking all untyped memory must come to an end
  * whatever the calls have built, with nothing left.
  *
- * Calls a run: HALLOWS_FUZZ_CALLS; start of the random numbers: HALLOWS_FUZZ_SEED.
+ * Calls a run: HALLOWS_FUZZ_CALLS; start of the random numbers: HALLOWS_FUZZ_SEED. With
+ * HALLOWS_FUZZ_CHECK_EVERY above 1, for long runs, each call is followed by the invariants of the
+ * objects that it named, and every so many calls by all; comparisons of states are as much rarer.
+ * `make fuzz-long` builds the program for that, build/host/kernel/fuzz_long.
  */
 #include <stdlib.h>
 
@@ -396,6 +399,32 @@ static void populate(void)
     }
 }
 
+/* The pages of what a slot number of the caller names, and of the slot. */
+static void touch_slot(struct kernel *k, uint64_t number)
+{
+    const struct thread *t = harness_current();
+
+    if (number == 0 || number >= table_at(k, t->table)->slots) {
+        return;
+    }
+    uint32_t slot = t->table.n + (uint32_t)number;
+    harness_touch(slot / GRANULES_PER_PAGE);
+    harness_touch(slot_at(k, (slot_ix){slot})->object / GRANULES_PER_PAGE);
+}
+
+/* What the call that is about to be made can change first of all. */
+static void touch_call(struct kernel *k, const struct registers *r)
+{
+    const uint64_t numbers[] = {r->arg0,       r->arg1,          r->word[0],
+                                r->word[1],    r->result >> 32,  r->caps & 0xffffffffu,
+                                r->caps >> 32, (uint32_t)r->arg0};
+
+    for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
+        touch_slot(k, numbers[i]);
+    }
+    harness_touch(current_thread(k).n / GRANULES_PER_PAGE);
+}
+
 static void step(struct kernel *k, uint64_t n)
 {
     char what[64];
@@ -417,12 +446,13 @@ static void step(struct kernel *k, uint64_t n)
         scribble(t);
     }
     uint32_t number = random_call(&t->registers);
-    bool compare = n % 64 == 0;
+    touch_call(k, &t->registers);
+    bool compare = n % (64u * harness_check_every) == 0;
     uint32_t before = compare ? state_sum(k, t) : 0;
     bool foreign = (t->upcall_events & UPCALL_SYSCALL) != 0;
     bool ipc = number == CALL_ipc_call || number == CALL_ipc_reply_recv ||
                number == CALL_notification_signal || number == CALL_yield;
-    if (ipc && !foreign && n % 4 == 0) {
+    if (ipc && !foreign && n % (4u * harness_check_every) == 0) {
         harness_compare_paths();
     } else {
         kernel_syscall(k, thread_at(k, current_thread(k)));
@@ -474,6 +504,7 @@ TEST(random_calls)
 {
     uint64_t total = from_environment("HALLOWS_FUZZ_CALLS", CALLS_DEFAULT);
 
+    harness_check_every = (uint32_t)from_environment("HALLOWS_FUZZ_CHECK_EVERY", 1);
     random_state = from_environment("HALLOWS_FUZZ_SEED", 0x9e3779b97f4a7c15ull);
     for (uint64_t n = 0; n < total; n++) {
         if (n % CALLS_A_ROUND == 0) {

@@ -19,6 +19,7 @@ from results import Results
 ROOT = build.ROOT
 KERNEL_TESTS = build.BUILD / "tests/kernel"
 KERNEL_TEST_SECONDS = 180
+FUZZ_PROCESSES = 2
 
 
 def add_options(parser):
@@ -74,6 +75,28 @@ def _programs(output):
         elif out:
             out[-1][2].append(line)
     return out
+
+
+def fuzz_long(results, options):
+    """Ten million random system calls (HALLOWS_FUZZ_CALLS: another number), on two CPUs."""
+    name = "host/kernel/fuzz_long"
+    if not _reaches("host/", options.filter) or options.filter not in name:
+        return
+    results.section("random system calls, without sanitizers")
+    build.make("fuzz-long")
+    calls = int(os.environ.get("HALLOWS_FUZZ_CALLS", 10**6 if options.quick else 10**7))
+    first = int(os.environ.get("HALLOWS_FUZZ_SEED", "1"), 0)
+    runs = []
+    for seed in range(first, first + FUZZ_PROCESSES):
+        environment = dict(os.environ, HALLOWS_FUZZ_CALLS=str(calls // FUZZ_PROCESSES),
+                           HALLOWS_FUZZ_SEED=str(seed), HALLOWS_FUZZ_CHECK_EVERY="64")
+        runs.append(subprocess.Popen([build.BUILD / "host/kernel/fuzz_long"], env=environment,
+                                     stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True))
+    outputs = [run.communicate()[0].splitlines() for run in runs]
+    if all(run.returncode == 0 for run in runs):
+        results.ok(name, f"{calls} calls, no invariant broken")
+    else:
+        results.fail(name, [line for output in outputs for line in output[-10:]])
 
 
 def kernel_tests(results, wanted):
@@ -173,6 +196,7 @@ def main(options):
         results.section("build")
         build.make("all")
     host_tests(results, wanted)
+    fuzz_long(results, options)
     kernel_tests(results, wanted)
     pytest_tests(results, "tools", "tools", options)
     pytest_tests(results, "system", "tests/system", options)

@@ -56,6 +56,11 @@ struct thread *harness_current(void);
 void harness_spawn(uint32_t slot, uint32_t priority);
 /* Runs the timer at that time. */
 void harness_time(uint64_t now_ns);
+/* Long runs of random calls: every how many checks all invariants are asked (1: each time), and
+ * whether calls are compared with copies of the state; between, harness_check asks those of the
+ * pages that harness_touch named. */
+extern uint32_t harness_check_every;
+void harness_touch(uint32_t page);
 /* Reports the first broken invariant as a failed check. */
 void harness_check(const char *after);
 /* Makes the system call that the current thread's registers hold twice, from the same state: the

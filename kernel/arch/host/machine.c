@@ -22,10 +22,15 @@ struct cpu *host_cpu;
 
 void host_machine_start(uint64_t bytes)
 {
-    host_machine_stop();
+    static uint64_t have;
+
+    if (host_memory == NULL || bytes != have) {
+        host_machine_stop();
+        host_memory = aligned_alloc(PAGE_BYTES, bytes);
+        have = bytes;
+    }
     arch_io_flush(0);
     host_machine = (struct host_machine){.now_ns = 1000000, .timer_ns = DEADLINE_NEVER};
-    host_memory = aligned_alloc(PAGE_BYTES, bytes);
     VERIFY(host_memory != NULL);
     memset(host_memory, 0, bytes);
 }
