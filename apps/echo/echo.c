@@ -20,8 +20,15 @@ static void on_datagram(struct udp_socket *socket, void *user, const struct udp_
 {
     struct echo *echo = user;
 
-    netbuf_hold(echo->network.dev->pool, datagram->buffer);
     echo->datagrams++;
+    if (datagram->buffer == NETBUF_NONE) { /* came in fragments and goes back so */
+        (void)(datagram->v6 != NULL ? udp_send_v6(socket, datagram->v6, datagram->source_port,
+                                                  datagram->data, datagram->length)
+                                    : udp_send(socket, datagram->source, datagram->source_port,
+                                               datagram->data, datagram->length));
+        return;
+    }
+    netbuf_hold(echo->network.dev->pool, datagram->buffer);
     /* What cannot be sent is lost, as datagrams may be. */
     (void)udp_send_buffer(socket, &(struct udp_send_request){
                                       .address = datagram->source,

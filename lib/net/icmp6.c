@@ -39,8 +39,12 @@ void icmp6_send(struct net_stack *stack, const struct icmp6_send *message)
 static void icmp6_echo(struct net_stack *stack, const struct ipv4_packet *ip)
 {
     struct ipv6_ends ends = *ipv6_ends_of(ip);
-    struct ipv6_send send = {
-        .ends = &ends, .offset = ETHERNET_BYTES + IPV6_BYTES, .length = ip->length};
+    uint8_t head[ICMP_BYTES];
+    struct fragment_send send = {.v6 = &ends,
+                                 .head = head,
+                                 .data = ip->payload + ICMP_BYTES,
+                                 .length = ip->length - ICMP_BYTES,
+                                 .protocol = PROTOCOL_ICMP6};
 
     if (ip->broadcast) {
         const struct ipv6_address *source = ipv6_source(stack, &ends.remote);
@@ -49,16 +53,15 @@ static void icmp6_echo(struct net_stack *stack, const struct ipv4_packet *ip)
         }
         ends.local = *source;
     }
-    if (send.offset + send.length > stack->pool->buffer_bytes ||
-        send.length + IPV6_BYTES > stack->v6.mtu_bytes || !stack_transmit_room(stack) ||
-        (send.buffer = stack_take_buffer(stack)) == NETBUF_NONE) {
-        stack->counters.icmp_limited++;
-        return;
-    }
-    uint8_t *at = netbuf_data(stack->pool, send.buffer) + send.offset;
-    memcpy(at, ip->payload, ip->length);
-    at[0] = ICMP6_ECHO_REPLY;
-    stack->counters.icmp_echoes += icmp6_finish(stack, &send);
+    memcpy(head, ip->payload, sizeof head);
+    head[0] = ICMP6_ECHO_REPLY;
+    store_native16(head + 2, 0);
+    uint64_t sum = ipv6_pseudo_sum(&ends, PROTOCOL_ICMP6, ip->length);
+    sum = checksum_add(sum, head, sizeof head);
+    store_native16(head + 2, checksum_finish(checksum_add(sum, send.data, send.length)));
+    status_t status = fragment_send(stack, &send);
+    stack->counters.icmp_echoes += status == STATUS_OK;
+    stack->counters.icmp_limited += status != STATUS_OK;
 }
 
 void icmp6_send_error(struct net_stack *stack, const struct ipv4_packet *ip, uint16_t type_code,
@@ -109,14 +112,28 @@ static void icmp6_error(struct net_stack *stack, const struct ipv4_packet *ip)
         stack->counters.icmp6_malformed++;
         return;
     }
+    stack->counters.icmp_errors_in++;
     const uint8_t *inner = quoted + IPV6_BYTES;
-    if (quoted[6] == PROTOCOL_TCP && ip->payload[0] == ICMP6_UNREACHABLE &&
-        ip->payload[1] == ICMP6_CODE_PORT_UNREACHABLE) {
+    uint8_t type = ip->payload[0];
+    uint32_t mtu = load_be32(ip->payload + 4);
+    bool port = type == ICMP6_UNREACHABLE && ip->payload[1] == ICMP6_CODE_PORT_UNREACHABLE;
+    if (quoted[6] == PROTOCOL_TCP) {
         struct tcp_ends tcp = {.remote_address = ipv6_tag(stack, &ends.remote),
                                .remote_port = load_be16(inner + 2),
                                .local_port = load_be16(inner),
                                .v6 = &ends};
-        tcp_icmp_unreachable(stack, tcp, ICMP_CODE_PORT_UNREACHABLE, load_be32(inner + 4));
+        if (type == ICMP6_TOO_BIG) {
+            tcp_icmp_too_big(stack, tcp, load_be32(inner + 4), mtu);
+        } else {
+            tcp_icmp_unreachable(stack, tcp, port, load_be32(inner + 4));
+        }
+    } else if (quoted[6] == PROTOCOL_UDP) {
+        bool too_big = type == ICMP6_TOO_BIG;
+        struct udp_error error = {.status = too_big ? STATUS_TOO_LARGE : STATUS_UNREACHABLE,
+                                  .v6 = &ends,
+                                  .port = load_be16(inner + 2),
+                                  .mtu_bytes = too_big ? mtu : 0};
+        udp_input_error(stack, load_be16(inner), &error);
     }
 }
 
@@ -144,6 +161,7 @@ void icmp6_input(struct net_stack *stack, const struct ipv4_packet *ip)
         icmp6_echo(stack, ip);
         break;
     case ICMP6_UNREACHABLE:
+    case ICMP6_TOO_BIG:
         icmp6_error(stack, ip);
         break;
     case ICMP6_ROUTER_ADVERTISEMENT:

@@ -11,6 +11,8 @@
 #include "lib/base/assert.h"
 #include "lib/net/ipv6.h"
 #include "lib/net/list.h"
+#include "lib/net/pmtu.h"
+#include "lib/net/reassembly.h"
 #include "lib/net/siphash.h"
 #include "lib/net/stack.h"
 #include "lib/net/wire.h"
@@ -85,6 +87,7 @@ enum tcp_flag {
     TCP_FLAG_FORCE_SEND = 1u << 17,   /* window probe: send whatever fits, at least one byte */
     TCP_FLAG_HALF_OPEN = 1u << 18,    /* counted in the listener's backlog */
     TCP_FLAG_FREE_DUE = 1u << 19,     /* closed; the active pass frees it */
+    TCP_FLAG_SOFT_ERROR = 1u << 21,   /* a router cannot reach the peer, says it */
     TCP_FLAG_NAGLE = 1u << 20,        /* hold back parts of segments while data is in flight */
 };
 
@@ -191,6 +194,7 @@ struct tcp_listener {
 struct udp_socket {
     struct net_stack *stack;
     udp_receive_function *receive; /* NULL: free */
+    udp_error_function *failed;    /* may be NULL */
     void *user;
     uint16_t port;
     uint8_t next; /* in the bucket */
@@ -297,6 +301,10 @@ struct net_stack {
     void (*interface_changed)(void *user);
     void *interface_user;
     struct ipv6_state v6;
+    struct pmtu_entry pmtu[PMTU_ENTRIES];
+    struct reassembly reassembly[REASSEMBLY_PACKETS];
+    uint32_t fragments_held;
+    uint8_t reassembly_area[REASSEMBLY_AREA_BYTES];
 };
 
 /* ---- stack.c: device queue, buffers, small services -------------------------------------------*/
@@ -406,6 +414,8 @@ struct ipv4_send {
 /* Writes the headers in front and sends. Takes over the buffer's reference in every case. False:
  * there is no way to the destination. */
 bool ipv4_send(struct net_stack *stack, const struct ipv4_send *send);
+/* The same with this second word of the header: identification, flags, offset. */
+bool ipv4_send_fragment(struct net_stack *stack, const struct ipv4_send *send, uint32_t word);
 
 void icmp_input(struct net_stack *stack, const struct ipv4_packet *ip);
 /* Answers `ip` with a destination-unreachable, if that is allowed (RFC 1122, 3.2.2). */
@@ -416,6 +426,8 @@ void udp_input(struct net_stack *stack, const struct ipv4_packet *ip);
 struct udp_ports {
     uint16_t source, destination;
 };
+/* A report about a datagram of ours. */
+void udp_input_error(struct net_stack *stack, uint16_t port, const struct udp_error *error);
 /* A port unreachable for either family. */
 void icmp_send_port_unreachable(struct net_stack *stack, const struct ipv4_packet *ip);
 bool udp_output(struct net_stack *stack, const struct ipv4_send *send, struct udp_ports ports);
@@ -463,6 +475,12 @@ static inline uint32_t tcp_own_mss(const struct net_stack *stack, ipv4_t remote_
     return is_ipv6_tag(remote_address) ? stack->v6.mtu_bytes - IPV6_BYTES - TCP_BYTES
                                        : stack->dev->mtu_bytes - IPV4_BYTES - TCP_BYTES;
 }
+/* The same as far as the path goes. */
+static inline uint32_t tcp_path_mss(const struct net_stack *stack, ipv4_t remote_address)
+{
+    return pmtu_of(stack, remote_address) - TCP_BYTES -
+           (is_ipv6_tag(remote_address) ? IPV6_BYTES : IPV4_BYTES);
+}
 
 /* Puts the connection on the list that the end of the poll works off. */
 static inline void tcp_activate(struct tcp_connection *c)
@@ -485,28 +503,15 @@ void tcp_input_syn_sent(struct tcp_connection *c, const struct tcp_segment *segm
 bool tcp_input_syn_received(struct tcp_connection *c, const struct tcp_segment *segment);
 /* A challenge acknowledgement (RFC 5961), at most one each 20 ms and connection. */
 void tcp_challenge(struct tcp_connection *c);
-void tcp_icmp_unreachable(struct net_stack *stack, struct tcp_ends ends, uint8_t code,
+/* A report about a segment of ours; `hard`: there is nobody. Only believed when the segment is on
+ * its way (RFC 5927, 4.1). */
+void tcp_icmp_unreachable(struct net_stack *stack, struct tcp_ends ends, bool hard,
                           uint32_t sequence);
+void tcp_icmp_too_big(struct net_stack *stack, struct tcp_ends ends, uint32_t sequence,
+                      uint32_t mtu);
 /* False: the segment must be dropped. */
 bool tcp_ack_input(struct tcp_connection *c, const struct tcp_segment *segment);
 void tcp_ack_advance(struct tcp_connection *c, const struct tcp_segment *segment);
-
-/* tcp_cookie.c */
-struct tcp_syn_options {
-    uint32_t mss;
-    bool sack, timestamps, scaled;
-    uint8_t window_scale;
-    uint32_t timestamp, timestamp_echo;
-};
-/* Answers a SYN that there is no room for; remembers nothing of it. */
-void tcp_cookie_answer(struct net_stack *stack, struct tcp_listener *listener,
-                       const struct tcp_segment *segment, struct tcp_ends ends);
-/* Whether the segment acknowledges such an answer; then *syn is what the SYN had said. */
-bool tcp_cookie_check(struct net_stack *stack, const struct tcp_listener *listener,
-                      const struct tcp_segment *segment, struct tcp_segment *syn);
-/* A SYN-ACK to the segment's sender, for no connection. */
-void tcp_send_syn_ack(struct net_stack *stack, const struct tcp_segment *segment, uint32_t sequence,
-                      const struct tcp_syn_options *options);
 
 /* tcp_receive.c */
 void tcp_receive_data(struct tcp_connection *c, const struct tcp_segment *segment);
@@ -545,7 +550,7 @@ bool tcp_input_usual(struct tcp_connection *c, const struct tcp_segment *segment
 void tcp_send_ack(struct tcp_connection *c);
 /* Sends the first unacknowledged segment or FIN again. */
 void tcp_retransmit_first(struct tcp_connection *c);
-/* Sends again what was sent of one buffer of the queue, from snd_una on, at most one segment.
+/* Sends again what was sent of one buffer of the queue, from snd_una on.
  * False: not possible now. */
 bool tcp_retransmit_buffer(struct tcp_connection *c, uint32_t buffer);
 /* Makes the peer answer with its state: an empty segment just before its window. */

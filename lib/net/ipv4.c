@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-/* IPv4 (RFC 791, RFC 1122 section 3): no forwarding, no fragments, options skipped. */
+/* IPv4 (RFC 791, RFC 1122 section 3): no forwarding, options skipped. */
 #include "lib/net/ipv4_out.h"
 
 bool ipv4_is_broadcast(const struct net_stack *stack, ipv4_t address)
@@ -50,6 +50,32 @@ bool ipv4_send(struct net_stack *stack, const struct ipv4_send *send)
     return true;
 }
 
+bool ipv4_send_fragment(struct net_stack *stack, const struct ipv4_send *send, uint32_t word)
+{
+    ipv4_t neighbour = ipv4_route(stack, send->destination);
+
+    if (neighbour == IPV4_ANY) {
+        stack->counters.ipv4_no_route++;
+        netbuf_drop(stack->pool, send->buffer);
+        return false;
+    }
+    uint32_t offset = send->offset - IPV4_BYTES;
+    uint8_t *at = netbuf_data(stack->pool, send->buffer) + offset;
+    struct ipv4_header header = {.source = send->source,
+                                 .destination = send->destination,
+                                 .total_length = send->length + IPV4_BYTES,
+                                 .protocol = send->protocol};
+    ipv4_write(at, &header);
+    store_be32(at + 4, word);
+    store_native16(at + 10, 0);
+    store_native16(at + 10, checksum_finish(ipv4_header_sum(at)));
+    struct netframe frame = {.buffer = send->buffer,
+                             .offset = (uint16_t)(offset - ETHERNET_BYTES),
+                             .length = (uint16_t)(header.total_length + ETHERNET_BYTES)};
+    arp_transmit(stack, neighbour, frame);
+    return true;
+}
+
 /* Whether the packet is addressed to us; marks broadcasts. */
 static bool ipv4_accept(const struct net_stack *stack, struct ipv4_packet *ip)
 {
@@ -63,6 +89,51 @@ static bool ipv4_accept(const struct net_stack *stack, struct ipv4_packet *ip)
     /* A DHCP server may answer to the address that it is about to give (RFC 2131, 4.1). */
     return stack->address == IPV4_ANY && stack->dhcp.state != DHCP_OFF &&
            ip->protocol == PROTOCOL_UDP && ipv4_is_host(ip->destination);
+}
+
+static inline __attribute__((always_inline)) void ipv4_dispatch(struct net_stack *stack,
+                                                                const struct ipv4_packet *ip)
+{
+    switch (ip->protocol) {
+    case PROTOCOL_TCP:
+        tcp_input(stack, ip);
+        break;
+    case PROTOCOL_UDP:
+        udp_input(stack, ip);
+        break;
+    case PROTOCOL_ICMP:
+        icmp_input(stack, ip);
+        break;
+    default:
+        stack->counters.ipv4_unknown_protocol++;
+        icmp_send_unreachable(stack, ip, ICMP_CODE_PROTOCOL_UNREACHABLE);
+        break;
+    }
+}
+
+/* A fragment: goes on when it makes a packet whole. */
+static void ipv4_fragment(struct net_stack *stack, struct ipv4_packet *ip)
+{
+    struct fragment fragment = {.protocol = ip->protocol,
+                                .identification = load_be16(ip->header + 4),
+                                .offset = (ip->fragment & 0x1fffu) * 8u,
+                                .more = (ip->fragment & 0x2000u) != 0};
+
+    stack->counters.ipv4_fragments++;
+    memcpy(fragment.ends.remote.byte, ip->header + 12, 4);
+    memcpy(fragment.ends.local.byte, ip->header + 16, 4);
+    if (ip->broadcast || !reassembly_input(stack, &fragment, ip)) {
+        return;
+    }
+    stack->counters.ipv4_in++;
+    if (ip->buffer == NETBUF_NONE && ip->protocol == PROTOCOL_TCP) {
+        stack->counters.tcp_malformed++; /* no segment size of ours allows that */
+    } else {
+        ipv4_dispatch(stack, ip);
+    }
+    if (ip->buffer != NETBUF_NONE) {
+        netbuf_drop(stack->pool, ip->buffer);
+    }
 }
 
 void ipv4_input(struct net_stack *stack, const struct netframe *frame)
@@ -86,25 +157,11 @@ void ipv4_input(struct net_stack *stack, const struct netframe *frame)
         stack->counters.ipv4_malformed++;
         return;
     }
+    ip.buffer = frame->buffer;
     if (ip.fragment != 0) {
-        stack->counters.ipv4_fragments++;
+        ipv4_fragment(stack, &ip);
         return;
     }
     stack->counters.ipv4_in++;
-    ip.buffer = frame->buffer;
-    switch (ip.protocol) {
-    case PROTOCOL_TCP:
-        tcp_input(stack, &ip);
-        break;
-    case PROTOCOL_UDP:
-        udp_input(stack, &ip);
-        break;
-    case PROTOCOL_ICMP:
-        icmp_input(stack, &ip);
-        break;
-    default:
-        stack->counters.ipv4_unknown_protocol++;
-        icmp_send_unreachable(stack, &ip, ICMP_CODE_PROTOCOL_UNREACHABLE);
-        break;
-    }
+    ipv4_dispatch(stack, &ip);
 }

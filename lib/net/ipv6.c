@@ -258,14 +258,44 @@ static void ipv6_dispatch(struct net_stack *stack, struct ipv4_packet *ip, const
     }
 }
 
-void ipv6_deliver(struct net_stack *stack, struct ipv4_packet *ip)
+static void ipv6_walk(struct net_stack *stack, struct ipv4_packet *ip, bool whole);
+
+/* A fragment header: goes on when it makes a packet whole. */
+static void ipv6_fragment(struct net_stack *stack, struct ipv4_packet *ip)
+{
+    const uint8_t *at = ip->payload;
+    struct fragment fragment = {.ends = *ipv6_ends_of(ip),
+                                .is_v6 = true,
+                                .protocol = at[0],
+                                .identification = load_be32(at + 4),
+                                .offset = load_be16(at + 2) & 0xfff8u,
+                                .more = (at[3] & 1u) != 0};
+
+    stack->counters.ipv6_fragments++;
+    ip->payload += 8;
+    ip->length -= 8u;
+    if (ip->broadcast || !reassembly_input(stack, &fragment, ip)) {
+        return;
+    }
+    if (ip->buffer == NETBUF_NONE && ip->protocol == PROTOCOL_TCP) {
+        stack->counters.tcp_malformed++;
+    } else {
+        ipv6_walk(stack, ip, true);
+    }
+    if (ip->buffer != NETBUF_NONE) {
+        netbuf_drop(stack->pool, ip->buffer);
+    }
+}
+
+/* From the header that ip->protocol names at ip->payload on. `whole`: put together from fragments,
+ * so that it can be none itself. */
+static void ipv6_walk(struct net_stack *stack, struct ipv4_packet *ip, bool whole)
 {
     const uint8_t *pointer = ip->header + 6; /* at the next-header field that names ip->protocol */
-    bool first = ip->payload == ip->header + IPV6_BYTES;
 
     for (uint32_t i = 0; i < HEADERS_MAX; i++) {
         bool options = ip->protocol == IPV6_DESTINATION || ip->protocol == IPV6_ROUTING ||
-                       (ip->protocol == IPV6_HOP_BY_HOP && i == 0 && first);
+                       (ip->protocol == IPV6_HOP_BY_HOP && i == 0 && !whole);
         if (!options && ip->protocol != IPV6_FRAGMENT) {
             ipv6_dispatch(stack, ip, pointer);
             return;
@@ -276,8 +306,12 @@ void ipv6_deliver(struct net_stack *stack, struct ipv4_packet *ip)
             stack->counters.ipv6_malformed++;
             return;
         }
-        if (ip->protocol == IPV6_FRAGMENT && (load_be16(at + 2) & 0xfff9u) != 0) {
-            stack->counters.ipv6_fragments++;
+        if (!options && (load_be16(at + 2) & 0xfff9u) != 0) {
+            if (whole) {
+                stack->counters.ipv6_malformed++;
+            } else {
+                ipv6_fragment(stack, ip);
+            }
             return;
         }
         if (options && !extension_valid(stack, ip, at, size)) {
@@ -321,5 +355,5 @@ void ipv6_input(struct net_stack *stack, const struct netframe *frame)
     }
     stack->counters.ipv6_in++;
     ip.source = ipv6_tag(stack, &ends->remote);
-    ipv6_deliver(stack, &ip);
+    ipv6_walk(stack, &ip, false);
 }

@@ -111,8 +111,6 @@ struct ipv6_state {
 /* ---- ipv6.c -----------------------------------------------------------------------------------*/
 
 void ipv6_input(struct net_stack *stack, const struct netframe *frame);
-/* A packet whose ip->protocol names the header at ip->payload: what is left of the walk. */
-void ipv6_deliver(struct net_stack *stack, struct ipv4_packet *ip);
 /* The 32-bit stand-in for a peer's address. */
 ipv4_t ipv6_tag(const struct net_stack *stack, const struct ipv6_address *address);
 /* The ends of a received packet: its sender is the remote one. */

@@ -171,13 +171,20 @@ status_t ipv6_parse(const char *text, struct ipv6_address *address,
     X(ipv4_malformed, "IPv4 headers with wrong fields")                                            \
     X(ipv4_bad_checksum, "IPv4 headers with a wrong checksum")                                     \
     X(ipv4_not_ours, "IPv4 packets for another address")                                           \
-    X(ipv4_fragments, "IPv4 fragments dropped")                                                    \
+    X(ipv4_fragments, "IPv4 fragments received")                                                   \
     X(ipv4_unknown_protocol, "IPv4 packets of an unknown protocol")                                \
     X(ipv4_no_route, "packets without a way to their destination")                                 \
     X(ipv6_in, "IPv6 packets that passed all checks")                                              \
     X(ipv6_malformed, "IPv6 or extension headers with wrong fields")                               \
     X(ipv6_not_ours, "IPv6 packets for another address")                                           \
-    X(ipv6_fragments, "IPv6 fragments dropped")                                                    \
+    X(ipv6_fragments, "IPv6 fragments received")                                                   \
+    X(ip_reassembled, "packets put together from fragments")                                       \
+    X(ip_reassembly_failed, "packets given up for want of fragments, time or room")                \
+    X(ip_fragments_malformed, "fragments with impossible lengths")                                 \
+    X(ip_fragment_overlaps, "packets dropped because fragments overlapped")                        \
+    X(ip_fragmented_out, "packets sent in fragments")                                              \
+    X(path_mtu_reduced, "path MTUs lowered by a router's report")                                  \
+    X(icmp_errors_in, "ICMP errors about something that we sent")                                  \
     X(ipv6_unknown_protocol, "IPv6 packets with an unknown next header or option")                 \
     X(ipv6_no_route, "IPv6 packets without a way to their destination")                            \
     X(icmp6_in, "ICMPv6 messages that passed all checks")                                          \
@@ -377,7 +384,8 @@ struct udp_datagram {
     uint16_t destination_port;
     const uint8_t *data;
     uint32_t length;
-    uint32_t buffer; /* the pool buffer; hold it to keep the bytes, or to send them back */
+    uint32_t buffer; /* the pool buffer; hold it to keep the bytes, or to send them back.
+                        NETBUF_NONE: it came in fragments and is larger than a buffer */
     uint32_t offset; /* of data in the buffer */
 };
 
@@ -392,9 +400,9 @@ void udp_unbind(struct udp_socket *socket);
 uint16_t udp_port(const struct udp_socket *socket);
 
 /* Queues one datagram with a copy of the data; it leaves at the end of the poll or by stack_flush.
- * Datagrams are dropped, counted, when the neighbour does not answer. TOO_LARGE: more than the MTU
- * holds (no fragmentation); NO_MEMORY: no buffer; FULL: the device's queue is full; UNREACHABLE: no
- * address or no route. */
+ * Datagrams are dropped, counted, when the neighbour does not answer. What is larger than the MTU
+ * leaves in fragments. TOO_LARGE: more than about 65,000 bytes; NO_MEMORY: no buffer; FULL: the
+ * device's queue is full; UNREACHABLE: no address or no route. */
 status_t udp_send(struct udp_socket *socket, ipv4_t address, uint16_t port, const void *data,
                   uint32_t length);
 
@@ -402,6 +410,19 @@ status_t udp_send(struct udp_socket *socket, ipv4_t address, uint16_t port, cons
  * local address is not ours, or the remote one is no host's. */
 status_t udp_send_v6(struct udp_socket *socket, const struct ipv6_ends *v6, uint16_t port,
                      const void *data, uint32_t length);
+
+/* What a router or the peer said about a datagram of this socket (RFC 1122, 4.1.3.3). */
+struct udp_error {
+    status_t status; /* UNREACHABLE, or TOO_LARGE: `mtu_bytes` is all that the path takes */
+    ipv4_t address;  /* where the datagram went */
+    const struct ipv6_ends *v6; /* not NULL: IPv6 */
+    uint16_t port;
+    uint32_t mtu_bytes;
+};
+typedef void udp_error_function(struct udp_socket *socket, void *user,
+                                const struct udp_error *error);
+/* Calls `failed` for such reports, which anyone on the path may have made up; NULL: nobody. */
+void udp_on_error(struct udp_socket *socket, udp_error_function *failed);
 
 struct udp_send_request {
     ipv4_t address;
@@ -411,7 +432,8 @@ struct udp_send_request {
     uint32_t offset; /* of the payload: >= STACK_HEADROOM_BYTES, or a received payload's own */
     uint32_t length;
 };
-/* The same from a pool buffer, without copying. Further: INVALID_ARGUMENT: outside the buffer. */
+/* The same from a pool buffer, without copying unless it leaves in fragments. Further:
+ * INVALID_ARGUMENT: outside the buffer. */
 status_t udp_send_buffer(struct udp_socket *socket, const struct udp_send_request *request);
 
 #endif

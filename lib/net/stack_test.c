@@ -100,7 +100,7 @@ TEST(udp_echo_resolves_and_returns)
     CHECK_EQ(got.count, 17);
     CHECK_EQ(got.source, SIM_ADDRESS(1));
     CHECK_EQ(got.port, 7);
-    CHECK_EQ(udp_send(client, SIM_ADDRESS(1), 7, data, 1473), STATUS_TOO_LARGE);
+    CHECK_EQ(udp_send(client, SIM_ADDRESS(1), 7, data, 65500), STATUS_TOO_LARGE);
     CHECK_EQ(udp_send(client, IPV4(8, 8, 8, 8), 7, data, 1), STATUS_UNREACHABLE);
     CHECK_EQ(stack_counters(sim->stack[0])->arp_requests_out, 2); /* one was the announcement */
     udp_unbind(server);

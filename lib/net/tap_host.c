@@ -225,6 +225,13 @@ static void udp_echo(struct udp_socket *socket, void *user, const struct udp_dat
                                        .offset = datagram->offset,
                                        .length = datagram->length};
 
+    if (datagram->buffer == NETBUF_NONE) { /* came in fragments and goes back so */
+        (void)(datagram->v6 != NULL ? udp_send_v6(socket, datagram->v6, datagram->source_port,
+                                                  datagram->data, datagram->length)
+                                    : udp_send(socket, datagram->source, datagram->source_port,
+                                               datagram->data, datagram->length));
+        return;
+    }
     netbuf_hold(user, datagram->buffer);
     (void)udp_send_buffer(socket, &request);
 }

@@ -9,7 +9,7 @@
  * timestamps there is neither window scaling nor SACK. A cookie is good for one to two minutes, and
  * only at a listener whose backlog was full in that time.
  */
-#include "lib/net/internal.h"
+#include "lib/net/tcp_cookie.h"
 
 #define CLOCK_NS (64u * NS_PER_S)
 #define COOKIE_LIFE_NS (2u * CLOCK_NS)

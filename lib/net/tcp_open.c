@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 /* Opening TCP connections: LISTEN, SYN-SENT, SYN-RECEIVED (RFC 9293, 3.10.7.2 to 3.10.7.4). */
-#include "lib/net/internal.h"
+#include "lib/net/tcp_cookie.h"
 
 /* Takes irs, segment size and options from the peer's SYN. */
 static void take_syn(struct tcp_connection *c, const struct tcp_segment *segment)
 {
     struct net_stack *stack = c->stack;
     uint32_t mss = segment->mss != 0 ? segment->mss : TCP_DEFAULT_MSS;
-    uint32_t own = tcp_own_mss(stack, c->remote_address);
+    uint32_t own = tcp_path_mss(stack, c->remote_address);
 
     c->irs = segment->sequence;
     c->rcv_nxt = c->irs + 1u;
@@ -282,16 +282,4 @@ bool tcp_input_syn_received(struct tcp_connection *c, const struct tcp_segment *
     }
     stack->counters.tcp_accepted++;
     return c->state != TCP_CLOSED;
-}
-
-void tcp_icmp_unreachable(struct net_stack *stack, struct tcp_ends ends, uint8_t code,
-                          uint32_t sequence)
-{
-    struct tcp_connection *c = tcp_lookup(stack, ends);
-
-    /* Only while opening, only hard errors, only about our SYN (RFC 5927, 5). */
-    if (c != NULL && c->state == TCP_SYN_SENT && sequence == c->iss && c->snd_max != c->iss &&
-        (code == ICMP_CODE_PROTOCOL_UNREACHABLE || code == ICMP_CODE_PORT_UNREACHABLE)) {
-        tcp_finish(c, STATUS_UNREACHABLE);
-    }
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 /* TCP sending: segments, acknowledgements, resets (RFC 9293, 3.8 and 3.10). */
 #include "lib/net/ipv4_out.h"
+#include "lib/net/tcp_cookie.h"
 
 #define RESET_INTERVAL (2u * NS_PER_MS)
 #define RESET_BURST 100u
@@ -372,11 +373,18 @@ bool tcp_retransmit_buffer(struct tcp_connection *c, uint32_t buffer)
         piece.sequence = c->snd_una;
     }
     end = seq_before(c->snd_max, end) ? c->snd_max : end;
-    piece.length = end - piece.sequence < c->mss ? end - piece.sequence : c->mss;
-    piece.fin = takes_fin(c, piece.sequence + piece.length) && c->snd_max == c->send_end + 1u;
     /* A round-trip sample of this range would mean nothing (Karn; RFC 6298, 3). */
     c->flags &= ~(uint32_t)TCP_FLAG_ROUND_TRIP;
-    return tcp_send_piece(c, &piece);
+    /* Several pieces only where the segment size has become smaller than the buffer's payload. */
+    do {
+        piece.length = end - piece.sequence < c->mss ? end - piece.sequence : c->mss;
+        piece.fin = takes_fin(c, piece.sequence + piece.length) && c->snd_max == c->send_end + 1u;
+        if (!tcp_send_piece(c, &piece)) {
+            return false;
+        }
+        piece.sequence += piece.length;
+    } while (seq_before(piece.sequence, end));
+    return true;
 }
 
 void tcp_retransmit_first(struct tcp_connection *c)

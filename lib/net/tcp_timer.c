@@ -97,7 +97,8 @@ static uint32_t retries_max(const struct tcp_connection *c)
 static void retransmit_due(struct tcp_connection *c)
 {
     if (c->backoff >= retries_max(c)) {
-        tcp_reset(c, STATUS_TIMED_OUT);
+        bool told = (c->flags & TCP_FLAG_SOFT_ERROR) != 0;
+        tcp_reset(c, told ? STATUS_UNREACHABLE : STATUS_TIMED_OUT);
         return;
     }
     c->stack->counters.tcp_timeouts++;

@@ -104,8 +104,10 @@ void udp_input(struct net_stack *stack, const struct ipv4_packet *ip)
         .data = at + UDP_BYTES,
         .length = length - UDP_BYTES,
         .buffer = ip->buffer,
-        .offset = (uint32_t)(at + UDP_BYTES - netbuf_data(stack->pool, ip->buffer)),
     };
+    if (ip->buffer != NETBUF_NONE) {
+        datagram.offset = (uint32_t)(datagram.data - netbuf_data(stack->pool, ip->buffer));
+    }
     if (datagram.destination_port == DHCP_CLIENT_PORT && stack->dhcp.state != DHCP_OFF && !is_v6) {
         dhcp_input(stack, &datagram);
         return;
@@ -140,6 +142,48 @@ static inline void udp_write(struct net_stack *stack, struct ipv4_send *send,
     uint64_t checksum = checksum_finish(checksum_add(sum, at + UDP_BYTES, payload));
     /* 0 would mean that there is no checksum. */
     store_le64(at, words | (checksum == 0 ? 0xffffull : checksum) << 48);
+}
+
+void udp_on_error(struct udp_socket *socket, udp_error_function *failed)
+{
+    socket->failed = failed;
+}
+
+void udp_input_error(struct net_stack *stack, uint16_t port, const struct udp_error *error)
+{
+    struct udp_socket *socket = udp_find(stack, port);
+
+    if (socket != NULL && socket->failed != NULL) {
+        socket->failed(socket, socket->user, error);
+    }
+}
+
+/* A datagram that is larger than the link's packets. */
+static status_t udp_send_large(struct udp_socket *socket, const struct fragment_send *to,
+                               uint16_t port)
+{
+    struct fragment_send send = *to;
+    uint8_t head[UDP_BYTES];
+    uint32_t total = send.length + UDP_BYTES;
+
+    if (total > REASSEMBLY_BYTES_MAX - IPV6_BYTES) {
+        return STATUS_TOO_LARGE;
+    }
+    store_be16(head, socket->port);
+    store_be16(head + 2, port);
+    store_be16(head + 4, (uint16_t)total);
+    store_native16(head + 6, 0);
+    uint64_t sum = send.v6 != NULL
+                       ? ipv6_pseudo_sum(send.v6, PROTOCOL_UDP, total)
+                       : pseudo_header_sum(send.source, send.destination, PROTOCOL_UDP, total);
+    sum = checksum_add(checksum_add(sum, head, sizeof head), send.data, send.length);
+    uint16_t checksum = checksum_finish(sum);
+    store_native16(head + 6, checksum == 0 ? 0xffffu : checksum);
+    send.head = head;
+    send.protocol = PROTOCOL_UDP;
+    status_t status = fragment_send(socket->stack, &send);
+    socket->stack->counters.udp_out += status == STATUS_OK;
+    return status;
 }
 
 bool udp_output(struct net_stack *stack, const struct ipv4_send *send, struct udp_ports ports)
@@ -185,6 +229,11 @@ status_t udp_send(struct udp_socket *socket, ipv4_t address, uint16_t port, cons
     ipv4_t neighbour;
 
     status_t status = udp_check(stack, address, length, &neighbour);
+    if (status == STATUS_TOO_LARGE && stack->address != IPV4_ANY) {
+        struct fragment_send large = {
+            .source = stack->address, .destination = address, .data = data, .length = length};
+        return udp_send_large(socket, &large, port);
+    }
     if (status != STATUS_OK) {
         return status;
     }
@@ -248,6 +297,10 @@ status_t udp_send_v6(struct udp_socket *socket, const struct ipv6_ends *v6, uint
     struct ipv6_ends ends = *v6;
 
     status_t status = udp_check_v6(socket, &ends, length);
+    if (status == STATUS_TOO_LARGE && ipv6_complete(stack, &ends) == STATUS_OK) {
+        struct fragment_send large = {.v6 = &ends, .data = data, .length = length};
+        return udp_send_large(socket, &large, port);
+    }
     if (status != STATUS_OK) {
         return status;
     }
@@ -271,6 +324,13 @@ static status_t udp_send_buffer_v6(struct udp_socket *socket,
     if (request->offset >= ETHERNET_BYTES + IPV6_BYTES + UDP_BYTES) {
         status = udp_check_v6(socket, &ends, request->length);
     }
+    if (status == STATUS_TOO_LARGE) {
+        status = udp_send_v6(socket, &ends, request->port,
+                             netbuf_data(socket->stack->pool, request->buffer) + request->offset,
+                             request->length);
+        netbuf_drop(socket->stack->pool, request->buffer);
+        return status;
+    }
     if (status != STATUS_OK) {
         netbuf_drop(socket->stack->pool, request->buffer);
         return status;
@@ -291,6 +351,13 @@ status_t udp_send_buffer(struct udp_socket *socket, const struct udp_send_reques
             return udp_send_buffer_v6(socket, request);
         }
         status = udp_check(stack, request->address, request->length, &neighbour);
+    }
+    if (status == STATUS_TOO_LARGE) {
+        status =
+            udp_send(socket, request->address, request->port,
+                     netbuf_data(stack->pool, request->buffer) + request->offset, request->length);
+        netbuf_drop(stack->pool, request->buffer);
+        return status;
     }
     if (status != STATUS_OK) {
         netbuf_drop(stack->pool, request->buffer);
