@@ -60,6 +60,8 @@ def add_options(parser):
     parser.add_argument("--iso", action="store_true", help="boot the ISO instead of the kernel")
     parser.add_argument("--no-iommu", action="store_true",
                         help="a machine without an IOMMU: cells that drive devices are trusted")
+    parser.add_argument("--gdb", type=int, nargs="?", const=1234, metavar="PORT",
+                        help="let GDB attach on 127.0.0.1 (port 1234); says how")
     parser.add_argument("--kvm", action="store_true", help="use KVM instead of emulation (TCG)")
 
 
@@ -241,6 +243,10 @@ def main(options):
             kvm=options.kvm,
             exit_on_reset=True,
         )
+        if options.gdb:
+            machine.extra += ["-gdb", f"tcp:127.0.0.1:{options.gdb}"]
+            print(f"GDB: gdb {build.KERNEL.relative_to(ROOT)} -x tools/gdb/hallows.py"
+                  f" -ex 'target remote 127.0.0.1:{options.gdb}', then: hallows", flush=True)
         if options.iso:
             machine.iso = build.make_iso(bundle_path, output.with_suffix(".iso"))
         print(f"Starting '{system.name}' in QEMU ({memory_mib} MiB, {options.cpus} CPU,"

@@ -1,0 +1,228 @@
+# SPDX-License-Identifier: MIT OR Apache-2.0
+"""GDB commands for a stopped Hallows kernel: `hallows` lists them. Loaded by `./hallows run --gdb`,
+or by hand:
+
+    gdb build/kernel/hallows.elf -x tools/gdb/hallows.py -ex "target remote :1234"
+
+They read the kernel's memory only. Objects are named by granule number, as the kernel names them
+(docs/decisions/002). A cell is an address space with the threads in it.
+"""
+
+import struct
+
+import gdb
+
+PHYSICAL_WINDOW = 0xFFFF800000000000  # kernel/arch/x86_64/layout.h
+GRANULE_BYTES = 64
+PAGE_BYTES = 4096
+GRANULES_PER_PAGE = PAGE_BYTES // GRANULE_BYTES
+SLOTS_SHOWN = 65536
+QUEUE_MAX = 100_000  # a list that is longer goes round
+ADDRESS_MASK = 0x000FFFFFFFFFF000
+
+
+def kernel():
+    """The kernel's whole state."""
+    return gdb.parse_and_eval("kernel_state")
+
+
+def enum_name(kind, value, prefix):
+    """The name of an enum's value, without the part that all have."""
+    for item in gdb.lookup_type(f"enum {kind}").fields():
+        if item.enumval == value and item.name.startswith(prefix):
+            return item.name.removeprefix(prefix).lower()
+    return str(value)
+
+
+def enum_value(name):
+    """An enum's constant."""
+    return int(gdb.parse_and_eval(name))
+
+
+def read(physical, count):
+    """Memory at a physical address."""
+    return bytes(gdb.selected_inferior().read_memory(PHYSICAL_WINDOW + physical, count))
+
+
+def at(kind, granule):
+    """The object `struct kind` at a granule."""
+    pointer = gdb.Value(PHYSICAL_WINDOW + int(granule) * GRANULE_BYTES)
+    return pointer.cast(gdb.lookup_type(f"struct {kind}").pointer()).dereference()
+
+
+def index(value):
+    """The number in a typed index."""
+    return int(value["n"])
+
+
+def pages():
+    """(page number, kind, owner) of every page that holds objects or tables."""
+    k = kernel()
+    size = gdb.lookup_type("struct page").sizeof
+    owner = next(f.bitpos // 8 for f in gdb.lookup_type("struct page").fields()
+                 if f.name == "owner")
+    data = bytes(gdb.selected_inferior().read_memory(int(k["pages"]), int(k["page_count"]) * size))
+    for number in range(int(k["page_count"])):
+        kind = data[number * size]
+        if kind:
+            yield number, kind, struct.unpack_from("<I", data, number * size + owner)[0]
+
+
+def objects(name, kind):
+    """(granule, object) of every living object of a type: struct `name`, OBJECT_`kind`."""
+    wanted = enum_value("PAGE_OBJECT") + enum_value(f"OBJECT_{kind}")
+    step = gdb.lookup_type(f"struct {name}").sizeof // GRANULE_BYTES
+    for page, found, _ in pages():
+        if found != wanted:
+            continue
+        first = page * GRANULES_PER_PAGE
+        for granule in range(first, first + GRANULES_PER_PAGE, step):
+            item = at(name, granule)
+            if index(item["original"]):
+                yield granule, item
+
+
+def tables():
+    """(granule, table) of every capability table; a table's pages belong to it."""
+    wanted = enum_value("PAGE_OBJECT") + enum_value("OBJECT_TABLE")
+    for granule in sorted({owner for _, kind, owner in pages() if kind == wanted}):
+        yield granule, at("table", granule)
+
+
+def rights(value):
+    """Rights as letters: read, write, execute, send, receive, grant, manage, dma."""
+    return "".join(letter if value >> bit & 1 else "-" for bit, letter in enumerate("rwxscgmd"))
+
+
+def follow(head, kind, link):
+    """The granules of a list from the index `head` on."""
+    out, now = [], index(head)
+    while now and len(out) < QUEUE_MAX:
+        out.append(now)
+        now = index(at(kind, now)[link])
+    return out
+
+
+def thread_line(granule, thread):
+    """One thread."""
+    state = enum_name("thread_state", int(thread["state"]), "THREAD_")
+    waits = int(thread["blocked_on"])
+    return (f"thread {granule:x}  {state}{f' on {waits:x}' if waits else ''}"
+            f"  priority {int(thread['priority'])}  ip {int(thread['registers']['ip']):x}"
+            f"  sp {int(thread['registers']['sp']):x}  table {index(thread['table']):x}"
+            f"  aspace {index(thread['aspace']):x}")
+
+
+# ---- Commands -----------------------------------------------------------------------------------
+
+
+def show_threads(_):
+    """threads: every thread, its state and what it waits for"""
+    for granule, thread in objects("thread", "THREAD"):
+        print(thread_line(granule, thread))
+
+
+def show_cells(_):
+    """cells: address spaces, their tables of capabilities and their threads"""
+    cells = {}
+    for granule, thread in objects("thread", "THREAD"):
+        cells.setdefault(index(thread["aspace"]), []).append((granule, thread))
+    for aspace, threads in sorted(cells.items()):
+        names = sorted({index(thread["table"]) for _, thread in threads})
+        print(f"cell aspace {aspace:x}  tables {' '.join(f'{name:x}' for name in names)}")
+        for granule, thread in threads:
+            print("  " + thread_line(granule, thread))
+
+
+def show_caps(arguments):
+    """caps [TABLE]: what the slots of a capability table hold; without one, how full each is"""
+    for granule, table in tables():
+        if arguments and granule != int(arguments[0], 16):
+            continue
+        used = 0
+        for number in range(1, min(int(table["slots"]), SLOTS_SHOWN)):
+            slot = at("slot", granule + number)
+            if int(slot["type"]) == 0:
+                continue
+            used += 1
+            if arguments:
+                kind = enum_name("object_type", int(slot["type"]), "OBJECT_")
+                print(f"{number:5}  {kind:14} {rights(int(slot['rights']))}"
+                      f"  object {int(slot['object']):x}  badge {int(slot['badge']):x}"
+                      f"  depth {int(slot['depth'])}{'  original' if int(slot['original']) else ''}")
+        print(f"table {granule:x}  {used} of {int(table['slots']) - 1} slots used")
+
+
+def show_queues(_):
+    """queues: who is ready on each CPU, who waits at endpoints and notifications"""
+    k = kernel()
+    for cpu in range(int(k["cpu_count"])):
+        state = k["cpus"][cpu]
+        print(f"cpu {cpu}  current {index(state['current']):x}")
+        for priority in range(255, -1, -1):
+            queue = follow(state["ready"][priority]["head"], "thread", "next")
+            if queue:
+                print(f"  priority {priority}: {' '.join(f'{n:x}' for n in queue)}")
+    for granule, endpoint in objects("endpoint", "ENDPOINT"):
+        queue = follow(endpoint["head"], "thread", "next")
+        if queue:
+            state = enum_name("thread_state", int(at("thread", queue[0])["state"]), "THREAD_")
+            print(f"endpoint {granule:x}  {state}: {' '.join(f'{n:x}' for n in queue)}")
+    for granule, item in objects("notification", "NOTIFICATION"):
+        who = index(item["waiter"]) or index(item["bound"])
+        if who:
+            print(f"notification {granule:x}  word {int(item['word']):x}  thread {who:x}"
+                  f"{'' if index(item['waiter']) else ' (bound)'}")
+
+
+def show_walk(arguments):
+    """walk SPACE ADDRESS: the page-table entries of an address in an address or I/O space"""
+    granule, address = (int(text, 16) for text in arguments)
+    kinds = {number * GRANULES_PER_PAGE: kind for number, kind, _ in pages()}
+    page = granule - granule % GRANULES_PER_PAGE
+    io = kinds.get(page) == enum_value("PAGE_OBJECT") + enum_value("OBJECT_IOSPACE")
+    table = int(at("iospace" if io else "aspace", granule)["paging"]["physical"])
+    for level in (3, 2, 1, 0):
+        number = address >> (12 + 9 * level) & 511
+        entry = struct.unpack("<Q", read(table + 8 * number, 8))[0]
+        print(f"level {level}  table {table:x}  entry {number}: {entry:016x}")
+        if not entry & 1:
+            print("nothing is there")
+            return
+        table = entry & ADDRESS_MASK
+    print(f"physical {table | address & (PAGE_BYTES - 1):x}")
+
+
+def show_io(_):
+    """io: I/O spaces, the functions in them and their faults"""
+    for granule, space in objects("iospace", "IOSPACE"):
+        used = int(space["functions_used"])
+        names = [int(space["functions"][n]) for n in range(16) if used >> n & 1]
+        text = " ".join(f"{n >> 8:02x}:{n >> 3 & 31:02x}.{n & 7}" for n in names)
+        print(f"iospace {granule:x}  domain {int(space['domain'])}  functions {text or 'none'}"
+              f"  fault {int(space['fault']):x} at {int(space['fault_address']):x}")
+
+
+COMMANDS = (show_cells, show_threads, show_caps, show_queues, show_walk, show_io)
+
+
+class Hallows(gdb.Command):
+    """hallows COMMAND: looks at a stopped Hallows kernel; without a command, lists them."""
+
+    def __init__(self):
+        super().__init__("hallows", gdb.COMMAND_STATUS)
+
+    def invoke(self, argument, from_tty):
+        """Runs one command."""
+        words = gdb.string_to_argv(argument)
+        for command in COMMANDS:
+            if words and command.__name__ == f"show_{words[0]}":
+                try:
+                    command(words[1:])
+                except ValueError as error:
+                    raise gdb.GdbError(f"usage: hallows {command.__doc__}") from error
+                return
+        print("\n".join("hallows " + command.__doc__ for command in COMMANDS))
+
+
+Hallows()
