@@ -477,7 +477,7 @@ static void teardown(struct kernel *k)
             }
             uint32_t steps = 0;
             while (slot_at(k, i)->child.n != NIL && steps < 100000) {
-                cap_reduce(k, slot_at(k, i)->child);
+                (void)cap_reduce(k, slot_at(k, i)->child);
                 sched_finish(k);
                 steps++;
                 if (steps % 64 == 0) {

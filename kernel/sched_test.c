@@ -104,8 +104,9 @@ TEST(timers_fire_in_order_and_on_time)
 
     harness_start();
     srand(7);
-    CHECK_EQ(CALL(untyped_retype, SLOT_UNTYPED, OBJECT_NOTIFICATION, 0, 100, 12), STATUS_OK);
-    CHECK_EQ(CALL(untyped_retype, SLOT_UNTYPED, OBJECT_NOTIFICATION, 0, 112, 12), STATUS_OK);
+    for (uint32_t n = 0; n < COUNT; n += 8) {
+        CHECK_EQ(CALL(untyped_retype, SLOT_UNTYPED, OBJECT_NOTIFICATION, 0, 100 + n, 8), STATUS_OK);
+    }
     for (uint32_t n = 0; n < COUNT; n++) {
         uint64_t random = (uint64_t)rand() << 31 ^ (uint64_t)rand();
         deadlines[n] = host_machine.now_ns + 1 + (random >> (n * 2));
@@ -154,8 +155,8 @@ TEST(many_timers_at_once)
 
     harness_start();
     uint64_t deadline = host_machine.now_ns + 123456789;
-    for (uint32_t n = 0; n < COUNT; n += 16) {
-        CHECK_EQ(CALL(untyped_retype, SLOT_UNTYPED, OBJECT_NOTIFICATION, 0, 120 + n, 16),
+    for (uint32_t n = 0; n < COUNT; n += 8) {
+        CHECK_EQ(CALL(untyped_retype, SLOT_UNTYPED, OBJECT_NOTIFICATION, 0, 120 + n, 8),
                  STATUS_OK);
     }
     for (uint32_t n = 0; n < COUNT; n++) {

@@ -16,7 +16,7 @@
 #include "kernel/state.h"
 
 /* Threads moved or woken by one timer_run. */
-#define TIMER_STEPS 16u
+#define TIMER_STEPS 6u
 
 /* Precondition: the thread is not in the wheel. Deadlines before base count as base. */
 void timer_insert(struct kernel *k, thread_ix i, uint64_t deadline_ns);

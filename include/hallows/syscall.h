@@ -54,7 +54,7 @@ enum object_type {
 
 #define CAP_TABLE_SLOTS_MAX 65536u
 /* Objects one retype call creates at most: bounds the call's interrupts-off time. */
-#define RETYPE_COUNT_MAX 16u
+#define RETYPE_COUNT_MAX 8u
 /* Pages one populate, protect or device-populate call touches at most, likewise. */
 #define POPULATE_PAGES_MAX 16u
 /* Segments one segment_derive copies at most, likewise. */

@@ -174,7 +174,7 @@ static bool table_blocked_by(struct kernel *k, slot_ix i, slot_ix *last)
     return slots > 1u && slot_at(k, *last)->type != OBJECT_NONE;
 }
 
-void cap_reduce(struct kernel *k, slot_ix i)
+uint32_t cap_reduce(struct kernel *k, slot_ix i)
 {
     slot_ix leaf = cap_leaf(k, i);
     slot_ix last;
@@ -182,7 +182,10 @@ void cap_reduce(struct kernel *k, slot_ix i)
     for (uint32_t level = 0; level <= LEVEL_MAX && table_blocked_by(k, leaf, &last); level++) {
         leaf = cap_leaf(k, last);
     }
+    bool copy = slot_at(k, leaf)->original == 0 &&
+                page_at(k, granule_address(leaf.n))->kind == PAGE_OBJECT + OBJECT_TABLE;
     (void)cap_delete_leaf(k, leaf); /* AGAIN is a step too */
+    return copy ? 1u : REVOKE_STEPS;
 }
 
 /* ---- Calls ------------------------------------------------------------------------------------
@@ -332,8 +335,8 @@ status_t cap_delete(struct kernel *k, cap_ref_t ref)
     if (slot_at(k, i)->child.n != NIL) {
         return STATUS_BUSY;
     }
-    for (uint32_t step = 0; step < REVOKE_STEPS; step++) {
-        cap_reduce(k, i);
+    for (uint32_t steps = 0; steps < REVOKE_STEPS;) {
+        steps += cap_reduce(k, i);
         if (slot_at(k, i)->type == OBJECT_NONE) {
             return STATUS_OK;
         }
@@ -359,8 +362,8 @@ status_t cap_revoke(struct kernel *k, cap_ref_t ref)
     if (slot->type == OBJECT_NONE) {
         return STATUS_EMPTY_SLOT;
     }
-    for (uint32_t step = 0; step < REVOKE_STEPS && slot->child.n != NIL; step++) {
-        cap_reduce(k, slot->child);
+    for (uint32_t steps = 0; steps < REVOKE_STEPS && slot->child.n != NIL;) {
+        steps += cap_reduce(k, slot->child);
     }
     return slot->child.n == NIL ? STATUS_OK : STATUS_AGAIN;
 }

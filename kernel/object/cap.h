@@ -24,7 +24,8 @@
 
 /* Highest level of a table or untyped memory; the initial cell's are 1 and 2. */
 #define LEVEL_MAX 16u
-/* Leaves (or teardown steps) one cap_revoke or cap_delete does at most. */
+/* Copies that one cap_revoke or cap_delete removes at most; a step of an object's teardown, or a
+ * copy that a thread loses, takes the whole call. Bounds its time with interrupts off. */
 #define REVOKE_STEPS 8u
 
 /* Slot n of the current thread's table, which may be empty. INVALID_SLOT: n is 0 or too large. */
@@ -123,8 +124,9 @@ void cap_create_root(struct kernel *k, slot_ix to, enum object_type type, uint32
 /* Removes a childless, not original capability; the thread loses it if it was embedded. */
 void cap_remove_copy(struct kernel *k, slot_ix i);
 
-/* One bounded step towards removing `i` and everything below it. Precondition: not empty. */
-void cap_reduce(struct kernel *k, slot_ix i);
+/* One bounded step towards removing `i` and everything below it; how many of REVOKE_STEPS it
+ * took. Precondition: not empty. */
+uint32_t cap_reduce(struct kernel *k, slot_ix i);
 
 /* The calls. */
 status_t cap_copy(struct kernel *k, cap_ref_t to, cap_ref_t from, uint64_t rights);

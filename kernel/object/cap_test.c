@@ -69,7 +69,7 @@ TEST(retype_takes_the_last_page)
     CHECK_EQ(CALL(untyped_reset, S0), STATUS_BUSY);
     CHECK_EQ(CALL(cap_delete, S0 + 1), STATUS_OK);
     CHECK_EQ(CALL(untyped_reset, S0), STATUS_OK);
-    CHECK_EQ(CALL(untyped_retype, S0, OBJECT_THREAD, 0, S0 + 1, 16), STATUS_OK);
+    CHECK_EQ(CALL(untyped_retype, S0, OBJECT_THREAD, 0, S0 + 1, 0x4000 / THREAD_BYTES), STATUS_OK);
     CHECK_EQ(CALL(untyped_info, S0), STATUS_OK);
     CHECK_EQ(harness_current()->registers.word[1], 0);
 }

@@ -12,7 +12,7 @@
 /* Internal: the calling thread waits now; whoever wakes it writes its result. */
 #define CALL_BLOCKED ((status_t)1)
 /* Waiters woken, attachments or irqs undone in one teardown step. */
-#define TEARDOWN_STEP 8u
+#define TEARDOWN_STEP 4u
 
 /* ---- Life of objects --------------------------------------------------------------------------
  * X_destroy: the original capability, childless, is about to go. OK: the object is idle, let go of

@@ -92,7 +92,8 @@ status_t untyped_prepare(struct untyped *u, uint64_t bytes)
     }
     memset(arch_memory(u->prepared), 0, now);
     u->prepared += now;
-    return u->prepared >= need ? STATUS_OK : STATUS_AGAIN;
+    /* Who asks for much does the rest in a call that clears nothing. */
+    return u->prepared >= need && bytes <= PAGE_BYTES ? STATUS_OK : STATUS_AGAIN;
 }
 
 /* ---- Retype -------------------------------------------------------------------------------------

@@ -6,8 +6,8 @@
  * clears memory a page at a time). What the measurement costs is taken off, and for call and reply
  * the server's user instructions too, so that those are the kernel's alone.
  */
+#include "tests/kernel/bench.h"
 #include "runtime/upcall.h"
-#include "tests/kernel/harness.h"
 #include "tests/kernel/hpet.h"
 
 #define ROUNDS 32u
@@ -16,7 +16,6 @@
 #define SERVER_ACCEPTING_INSTRUCTIONS 5u
 
 uint64_t bench_syscall(uint64_t rax, uint64_t rdi, uint64_t rsi, uint64_t rbx);
-uint64_t bench_nothing(void);
 uint64_t bench_resume(struct upcall_area *area);
 extern int64_t bench_status;
 int64_t bench_status;
@@ -26,16 +25,6 @@ void bench_spin(volatile uint32_t *last, volatile uint32_t *end);
 
 static volatile uint32_t last_ticks, interrupted; /* bench_spin's */
 static volatile uint32_t irq_ticks;
-
-static void report(const char *name, uint64_t instructions)
-{
-    print("BENCH kernel/%s %lu instr\n", name, instructions);
-}
-
-static uint64_t without(uint64_t ticks, uint64_t cost)
-{
-    return ticks > cost ? ticks - cost : 0;
-}
 
 /* The smallest of ROUNDS of the call. */
 static uint64_t best_of(uint64_t rax, uint64_t rdi, uint64_t rsi)
@@ -462,6 +451,7 @@ void benchmarks_run(void)
     bench_fault(other);
     bench_signal_switch(other);
     bench_irq();
+    benchmarks_longest();
     bench_clone("clone-64m-open", "clone-64m", CLONE_SEGMENTS_SMALL, SEGMENT_PAGES, other);
     bench_clone("clone-1g-open", "clone-1g", CLONE_SEGMENTS_LARGE, 1, other);
 }

@@ -20,7 +20,7 @@
 #define PRIORITY_HIGH 150u
 #define PRIORITY_LOW 50u
 #define PRIORITY_IDLE 1u
-#define HELPERS_MAX 12u
+#define HELPERS_MAX 24u
 
 struct kernel_test {
     const char *name;
