@@ -60,7 +60,7 @@ TEST(vectors_run_out)
     const struct call delete = {.number = CALL_cap_delete, .a = {NOTIFICATION}};
     CHECK_EQ(harness_repeat(&delete, 100), STATUS_OK);
     const struct call revoke = {.number = CALL_cap_revoke, .a = {BOOT_SLOT_IRQ_CONTROL}};
-    CHECK_EQ(harness_repeat(&revoke, 100), STATUS_OK);
+    CHECK_EQ(harness_repeat(&revoke, 1000), STATUS_OK);
     CHECK_EQ(CALL(irq_create_msi, BOOT_SLOT_IRQ_CONTROL, IRQ), STATUS_OK);
 }
 
