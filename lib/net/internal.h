@@ -541,12 +541,6 @@ void tcp_wake_waiting(struct net_stack *stack);
 
 /* tcp_output.c */
 void tcp_output(struct tcp_connection *c);
-/* tcp_output for the usual case; false, and nothing done, for any other. */
-bool tcp_output_fast(struct tcp_connection *c);
-/* Takes the frame's whole way in for the usual segment; false, and nothing done, for any other. */
-bool tcp_input_fast(struct net_stack *stack, const struct netframe *frame);
-/* Established, in order, nothing queued, nothing unusual. False, nothing done: not that. */
-bool tcp_input_usual(struct tcp_connection *c, const struct tcp_segment *segment);
 void tcp_send_ack(struct tcp_connection *c);
 /* Sends the first unacknowledged segment or FIN again. */
 void tcp_retransmit_first(struct tcp_connection *c);

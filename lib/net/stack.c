@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 #include "lib/net/stack.h"
 
+#include "lib/net/fast.h"
 #include "lib/net/internal.h"
 
 #define DEFAULT_CONNECTIONS 1024u
@@ -259,7 +260,9 @@ static void ethernet_input(struct net_stack *stack, const struct netframe *frame
     }
     switch (load_be16(at + 12)) {
     case ETHERTYPE_IPV4:
-        if (!tcp_input_fast(stack, frame)) {
+        if (frame->length < ETHERNET_BYTES + IPV4_BYTES ||
+            !(at[ETHERNET_BYTES + 9] == PROTOCOL_UDP ? udp_input_fast(stack, frame)
+                                                     : tcp_input_fast(stack, frame))) {
             ipv4_input(stack, frame);
         }
         break;

@@ -9,6 +9,7 @@
  * lies. Does what tcp_send_new, tcp_send_piece and tcp_emit_open do for it, in one place; whatever
  * is unusual goes that way.
  */
+#include "lib/net/fast.h"
 #include "lib/net/ipv4_out.h"
 
 #define UNUSUAL                                                                                    \

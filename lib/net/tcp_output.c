@@ -489,9 +489,6 @@ static void tcp_check_persist(struct tcp_connection *c)
 
 void tcp_output(struct tcp_connection *c)
 {
-    if (tcp_output_fast(c)) {
-        return;
-    }
     if ((c->flags & TCP_FLAG_SEND_SYN) != 0) {
         tcp_send_syn(c);
         return;

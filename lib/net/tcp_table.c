@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 /* TCP connections: the table, birth and end. */
+#include "lib/net/fast.h"
 #include "lib/net/internal.h"
 
 void tcp_table_init(struct net_stack *stack)
@@ -250,7 +251,9 @@ static void tcp_check_closed(struct tcp_connection *c)
 
 static void tcp_run_one(struct tcp_connection *c)
 {
-    if ((c->flags & TCP_FLAG_FREE_DUE) == 0) {
+    bool unread = c->receive_unread != 0 || (c->flags & TCP_FLAG_END_DUE) != 0;
+
+    if (unread && (c->flags & TCP_FLAG_FREE_DUE) == 0) {
         tcp_deliver(c);
     }
     if ((c->flags & TCP_FLAG_SENDABLE_DUE) != 0) {
@@ -264,7 +267,7 @@ static void tcp_run_one(struct tcp_connection *c)
         tcp_free(c);
         return;
     }
-    if (c->state != TCP_CLOSED) {
+    if (c->state != TCP_CLOSED && !tcp_output_fast(c)) {
         tcp_output(c);
     }
 }

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 /* UDP (RFC 768, RFC 1122 section 4.1). */
+#include "lib/net/fast.h"
 #include "lib/net/ipv4_out.h"
 
-static struct udp_socket *udp_find(struct net_stack *stack, uint16_t port)
+struct udp_socket *udp_find(struct net_stack *stack, uint16_t port)
 {
     uint8_t index = stack->udp_bucket[port & (UDP_BUCKETS - 1u)];
 
