@@ -94,6 +94,7 @@ class Machine:
     cpu: str = "max"  # QEMU's name of the emulated model
     memory_mib: int = 512
     disk: Path | None = None
+    disk_faults: Path | None = None  # rules of QEMU's blkdebug: errors to inject
     zoned: bool = False
     # Host ports to the guest's 6379 and 80; 0 lets QEMU choose.
     port: int = 0
@@ -148,6 +149,8 @@ class Machine:
         if self.disk is None:
             return []
         file = str(self.disk).replace(",", ",,")
+        if self.disk_faults:
+            file = f"blkdebug:{self.disk_faults}:{file}"
         drive = f"if=none,id=disk0,format=raw,discard=unmap,detect-zeroes=off,file={file}"
         if not self.zoned:
             return ["-drive", drive, "-device", "nvme,serial=hallows0,drive=disk0"]

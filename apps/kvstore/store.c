@@ -93,7 +93,9 @@ static status_t open_device(struct kvstore *kvstore)
         log_line("the drive holds other data (%s): nothing was written; `format` allows to "
                  "overwrite it",
                  loglet_device_seen(store->device));
-    } else if (status == STATUS_OK && loglet_device_formatted(store->device)) {
+    } else if (status != STATUS_OK && store->device != NULL) {
+        log_line("the drive holds %s", loglet_device_seen(store->device));
+    } else if (loglet_device_formatted(store->device)) {
         log_line("formatted the drive");
     }
     return status;

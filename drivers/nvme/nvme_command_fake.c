@@ -73,6 +73,42 @@ static bool walk_prps(struct nvme_fake *fake, const uint32_t word[16], uint32_t 
     return true;
 }
 
+/* SGL (Base 4.4): a last segment of data block descriptors. */
+static bool walk_sgl(struct nvme_fake *fake, const uint32_t word[16], uint32_t bytes,
+                     struct transfer *transfer)
+{
+    uint64_t address = (uint64_t)word[7] << 32 | word[6];
+    uint32_t count = word[8] / NVME_SGL_BYTES;
+
+    transfer->count = 0;
+    if (word[9] >> 24 != NVME_SGL_LAST_SEGMENT || word[8] % NVME_SGL_BYTES != 0) {
+        nvme_fake_fault(fake, "not a segment");
+        return false;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        const uint8_t *entry =
+            nvme_fake_memory(fake, address + (uint64_t)i * NVME_SGL_BYTES, NVME_SGL_BYTES);
+        if (entry == NULL || load_le32(entry + 12) >> 24 != NVME_SGL_DATA_BLOCK ||
+            load_le32(entry + 8) > bytes ||
+            !add_segment(fake, transfer, load_le64(entry), load_le32(entry + 8))) {
+            nvme_fake_fault(fake, "bad SGL");
+            return false;
+        }
+        bytes -= load_le32(entry + 8);
+    }
+    if (bytes != 0) {
+        nvme_fake_fault(fake, "SGL too short");
+    }
+    return bytes == 0;
+}
+
+static bool walk_data(struct nvme_fake *fake, const uint32_t word[16], uint32_t bytes,
+                      struct transfer *transfer)
+{
+    return (word[0] & NVME_PSDT_SGL) != 0 ? walk_sgl(fake, word, bytes, transfer)
+                                          : walk_prps(fake, word, bytes, transfer);
+}
+
 static void copy_out(const struct transfer *transfer, const uint8_t *from)
 {
     for (uint32_t i = 0; i < transfer->count; i++) {
@@ -104,6 +140,7 @@ static void identify_controller(const struct nvme_fake *fake, uint8_t *data)
     store_le16(data + 520, 1u | 4u | 8u);
     store_le16(data + 528, 7);
     data[525] = 1;
+    store_le32(data + 536, fake->no_sgl ? 0 : 2);
 }
 
 static void identify_namespace(const struct nvme_fake *fake, uint8_t *data)
@@ -286,7 +323,7 @@ static uint32_t transfer_blocks(struct nvme_fake *fake, const struct nvme_fake_c
         nvme_fake_fault(fake, "transfer above MDTS");
         return NVME_SC_INVALID_FIELD;
     }
-    if (!walk_prps(fake, command->word, (uint32_t)bytes, &transfer)) {
+    if (!walk_data(fake, command->word, (uint32_t)bytes, &transfer)) {
         return NVME_SC_INVALID_FIELD;
     }
     if (opcode == NVME_IO_READ) {
@@ -403,8 +440,8 @@ static uint32_t execute_io(struct nvme_fake *fake, const struct nvme_fake_comman
 uint32_t nvme_fake_execute(struct nvme_fake *fake, const struct nvme_fake_command *command,
                            uint64_t *result)
 {
-    if ((command->word[0] & 0xff00u) != 0) {
-        nvme_fake_fault(fake, "reserved bits or SGLs in a command");
+    if ((command->word[0] & 0xff00u & ~(fake->no_sgl ? 0 : NVME_PSDT_SGL)) != 0) {
+        nvme_fake_fault(fake, "reserved bits, or SGLs that it has not, in a command");
         return NVME_SC_INVALID_FIELD;
     }
     return command->queue == 0 ? execute_admin(fake, command, result)

@@ -49,6 +49,7 @@ struct nvme_fake {
 
     uint32_t cc, csts, aqa;
     uint64_t asq, acq;
+    bool no_sgl;
     bool no_shadow_doorbells;               /* Identify does not offer them */
     uint64_t shadow_address, event_address; /* 0: not configured */
     uint32_t awake;                         /* bits of queues whose shadows it looks at */

@@ -87,11 +87,66 @@ static bool fill_piece_prps(const struct nvme *nvme, struct nvme_command *comman
     return left == 0;
 }
 
+static void put_descriptor(uint8_t *to, uint64_t address, uint32_t bytes, uint8_t type)
+{
+    store_le64(to, address);
+    store_le32(to + 8, bytes);
+    store_le32(to + 12, (uint32_t)type << 24);
+}
+
+/* Pieces that pages cannot say: one data block descriptor for what lies in one page of one piece.
+ * False: not in the data memory, too many, or not `blocks` in all. */
+static bool fill_piece_sgl(const struct nvme *nvme, struct nvme_command *command,
+                           const struct block_request *request)
+{
+    const struct dma_region *region = &nvme->config.data;
+    const struct block_piece *pieces = request->data;
+    uint64_t left = (uint64_t)request->blocks << nvme->block.block_shift;
+    uint32_t slot = nvme->io.free_slots[nvme->io.free_count - 1u];
+    uint64_t list_at = (uint64_t)slot * NVME_PRP_LIST_BYTES;
+    uint8_t descriptor[NVME_SGL_BYTES];
+    uint32_t used = 0;
+
+    for (uint32_t i = 0; i < request->pieces; i++) {
+        uint64_t offset = (uint64_t)((uintptr_t)pieces[i].data - (uintptr_t)region->base);
+        uint32_t bytes = pieces[i].bytes;
+        if (offset >= region->bytes || bytes > region->bytes - offset || bytes > left ||
+            bytes == 0 || ((offset | bytes) & 3u) != 0) {
+            return false;
+        }
+        left -= bytes;
+        while (bytes != 0) {
+            uint32_t room = PAGE_BYTES - (uint32_t)(offset & (PAGE_BYTES - 1u));
+            uint32_t chunk = bytes < room ? bytes : room;
+            if (used == NVME_PRP_LIST_BYTES) {
+                return false;
+            }
+            put_descriptor(nvme->prp_lists + list_at + used, dma_device_address(region, offset),
+                           chunk, NVME_SGL_DATA_BLOCK);
+            used += NVME_SGL_BYTES;
+            offset += chunk;
+            bytes -= chunk;
+        }
+    }
+    put_descriptor(
+        descriptor,
+        dma_device_address(&nvme->config.dma, NVME_PAGE_PRP_LISTS * PAGE_BYTES + list_at), used,
+        NVME_SGL_LAST_SEGMENT);
+    command->word[0] |= NVME_PSDT_SGL;
+    for (uint32_t i = 0; i < 4u; i++) {
+        command->word[6u + i] = load_le32(descriptor + (size_t)i * 4u);
+    }
+    return left == 0 && used != 0;
+}
+
 static bool fill_data(const struct nvme *nvme, struct nvme_command *command,
                       const struct block_request *request)
 {
     if ((request->flags & BLOCK_VECTORED) != 0) {
-        return request->pieces <= BLOCK_PIECES_MAX && fill_piece_prps(nvme, command, request);
+        return request->pieces <= BLOCK_PIECES_MAX &&
+               (fill_piece_prps(nvme, command, request) ||
+                ((nvme->block.flags & BLOCK_DEVICE_ANY_PIECES) != 0 &&
+                 fill_piece_sgl(nvme, command, request)));
     }
     return fill_prps(nvme, command, request->data,
                      (uint64_t)request->blocks << nvme->block.block_shift);

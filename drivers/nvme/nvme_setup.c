@@ -174,10 +174,12 @@ static status_t read_controller(struct nvme *nvme)
     nvme->append_bytes_max = nvme->transfer_bytes_max;
     nvme->shadow_offered = (load_le16(data + 256) & NVME_OACS_SHADOW_DOORBELLS) != 0;
     nvme->block.atomic_blocks = load_le16(data + 528) + 1u; /* AWUPF */
-    nvme->block.flags = ((data[525] & 1u) != 0 ? BLOCK_DEVICE_VOLATILE_CACHE : 0u) |
-                        ((optional & 1u) != 0 ? BLOCK_DEVICE_COMPARE : 0u) |
-                        ((optional & 4u) != 0 ? BLOCK_DEVICE_DISCARD : 0u) |
-                        ((optional & 8u) != 0 ? BLOCK_DEVICE_WRITE_ZEROES : 0u);
+    nvme->block.flags =
+        ((data[525] & 1u) != 0 ? BLOCK_DEVICE_VOLATILE_CACHE : 0u) |
+        ((load_le32(data + 536) & NVME_SGLS_SUPPORT) != 0 ? BLOCK_DEVICE_ANY_PIECES : 0u) |
+        ((optional & 1u) != 0 ? BLOCK_DEVICE_COMPARE : 0u) |
+        ((optional & 4u) != 0 ? BLOCK_DEVICE_DISCARD : 0u) |
+        ((optional & 8u) != 0 ? BLOCK_DEVICE_WRITE_ZEROES : 0u);
     return STATUS_OK;
 }
 

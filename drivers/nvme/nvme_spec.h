@@ -67,6 +67,13 @@ enum nvme_cns {
     NVME_CNS_SET_CONTROLLER = 0x06
 };
 
+/* Scatter gather lists (Base 4.4). */
+#define NVME_SGL_BYTES 16u
+#define NVME_SGL_DATA_BLOCK 0x00u   /* type in the descriptor's last byte */
+#define NVME_SGL_LAST_SEGMENT 0x30u /* the descriptors lie elsewhere */
+#define NVME_PSDT_SGL (1u << 14)    /* CDW0 */
+#define NVME_SGLS_SUPPORT 3u        /* Identify Controller, bytes 539:536: 1 any, 2 dwords only */
+
 /* I/O commands (Base 6, ZNS 4). */
 enum nvme_io_opcode {
     NVME_IO_FLUSH = 0x00,

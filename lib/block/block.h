@@ -58,7 +58,8 @@ struct block_request {
     /* In the drive's data memory, 4-byte aligned; the drive's until completion. With BLOCK_VECTORED
      * the pieces, which together have `blocks` blocks, in any memory; it, too, until completion.
      * Every piece but the last ends at a page's end, every one but the first begins at a page's
-     * beginning, so that any drive can take them (NVMe Base 4.3). */
+     * beginning, so that any drive can take them (NVMe Base 4.3); but see BLOCK_DEVICE_ANY_PIECES.
+     */
     void *data;
 };
 
@@ -89,7 +90,8 @@ enum block_device_flags {
     BLOCK_DEVICE_VOLATILE_CACHE = 1u << 1, /* without it FLUSH and FUA cost nothing */
     BLOCK_DEVICE_DISCARD = 1u << 2,
     BLOCK_DEVICE_WRITE_ZEROES = 1u << 3,
-    BLOCK_DEVICE_COMPARE = 1u << 4
+    BLOCK_DEVICE_COMPARE = 1u << 4,
+    BLOCK_DEVICE_ANY_PIECES = 1u << 5 /* BLOCK_VECTORED pieces may begin and end anywhere */
 };
 
 struct block_device;

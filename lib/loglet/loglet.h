@@ -276,6 +276,16 @@ status_t loglet_reader_start(struct loglet_reader *reader, struct loglet *log,
 status_t loglet_reader_next(struct loglet_reader *reader,
                             struct loglet_fragment *fragment) HALLOWS_MUST_CHECK;
 
+/* Scrubbing: reads the whole log as it is now and checks every frame, giving no data out. `reader`
+ * and `buffer` as above; loglet_reader_stop ends it early. next: AGAIN (poll the device, then call
+ * again); OK: all is whole; CORRUPT or a device status, and *position is where the frame lies that
+ * is not.
+ */
+status_t loglet_scrub_start(struct loglet_reader *reader, struct loglet *log,
+                            void *buffer) HALLOWS_MUST_CHECK;
+status_t loglet_scrub_next(struct loglet_reader *reader,
+                           log_position_t *position) HALLOWS_MUST_CHECK;
+
 /* Lets the reader go. Returns AGAIN while the drive still writes into the buffer: poll, repeat. */
 status_t loglet_reader_stop(struct loglet_reader *reader) HALLOWS_MUST_CHECK;
 

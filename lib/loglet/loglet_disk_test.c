@@ -166,6 +166,50 @@ static uint32_t fill_log(struct rig *rig, const struct rig_shape *shape, uint32_
     return records;
 }
 
+static status_t scrub(struct rig *rig, log_position_t *position)
+{
+    struct loglet_reader reader;
+    status_t status = loglet_scrub_start(&reader, rig->log, rig->read_buffer);
+
+    while (status == STATUS_OK) {
+        status = loglet_scrub_next(&reader, position);
+        if (status != STATUS_AGAIN) {
+            break;
+        }
+        rig_turn(rig, 8);
+        status = STATUS_OK;
+    }
+    return status;
+}
+
+/* Scrubbing a log in use finds a flipped bit, and says in which frame. */
+TEST(scrubbing_finds_damage)
+{
+    for (uint32_t kind = 0; kind < 2; kind++) {
+        struct rig rig;
+        log_position_t position, before;
+        uint32_t found = 0;
+        (void)fill_log(&rig, kind == 0 ? &plain : &zoned, 60);
+        CHECK_EQ(scrub(&rig, &before), STATUS_OK);
+        size_t bytes = (size_t)rig.fake.media.block_count * 512u;
+        for (size_t at = 0; at + 4096u <= bytes; at += 512u) {
+            uint8_t *frame = rig.fake.media.current + at;
+            if (memcmp(frame, "HLFR", 4) != 0 || load_le32(frame + 56) < 20u) {
+                continue;
+            }
+            frame[FRAME_HEADER_BYTES + at / 512u % 20u] ^= 4u;
+            CHECK_EQ(scrub(&rig, &position), STATUS_CORRUPT);
+            CHECK_EQ(position, load_le64(frame + 32));
+            frame[FRAME_HEADER_BYTES + at / 512u % 20u] ^= 4u;
+            found++;
+        }
+        CHECK(found > 20);
+        CHECK_EQ(scrub(&rig, &position), STATUS_OK);
+        CHECK_EQ(position, before);
+        rig_free(&rig);
+    }
+}
+
 /* After a clean close every single flipped bit is either outside what counts or found. */
 TEST(flipped_bits_are_found)
 {

@@ -383,3 +383,23 @@ status_t loglet_reader_next(struct loglet_reader *reader, struct loglet_fragment
         }
     }
 }
+
+status_t loglet_scrub_start(struct loglet_reader *reader, struct loglet *log, void *buffer)
+{
+    status_t status = loglet_reader_start(reader, log, loglet_tail(log), buffer);
+
+    if (status != STATUS_OK) {
+        return status;
+    }
+    reader->start = UINT64_MAX; /* no record is wanted, every frame is looked at */
+    return status;
+}
+
+status_t loglet_scrub_next(struct loglet_reader *reader, log_position_t *position)
+{
+    struct loglet_fragment unused;
+    status_t status = loglet_reader_next(reader, &unused);
+
+    *position = reader->frame;
+    return status == STATUS_NOT_FOUND ? STATUS_OK : status;
+}
