@@ -189,6 +189,17 @@ $(BUILD)/host/%_test: $(BUILD)/host-obj/%_test.c.o $(BUILD)/host-obj/tests/check
 	$(call say,LD,$@)
 	$(Q)$(CC) $(HOST_FLAGS) $^ -lm -o $@
 
+# libFuzzer over whole frame sequences, with clang: build/fuzz/net_frames -max_len=4096 [corpus folder]
+FUZZ_NET_SOURCES := lib/net/frames_fuzz.c lib/net/frames_fake.c lib/base/status.c \
+    $(filter-out $(not_in_programs),$(wildcard lib/net/*.c))
+.PHONY: fuzz-net
+fuzz-net: $(BUILD)/fuzz/net_frames
+$(BUILD)/fuzz/net_frames: $(FUZZ_NET_SOURCES) $(wildcard lib/net/*.h)
+	@mkdir -p $(@D)
+	$(call say,CLANG,$@)
+	$(Q)clang -std=gnu11 -g -O1 -msse4.2 -I. -Iinclude -DHALLOWS_HOST -DHALLOWS_DEBUG -D_GNU_SOURCE \
+	    -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all $(FUZZ_NET_SOURCES) -o $@
+
 # The system-call fuzzer for long runs: optimised, without sanitizers (kernel/fuzz_test.c).
 FUZZ_LONG_DIRS := kernel kernel/object kernel/boot kernel/arch/host lib/base lib/elf lib/bundle
 FUZZ_LONG_FLAGS := $(COMMON) -O2 -msse4.2 -DHALLOWS_HOST -DHALLOWS_DEBUG -D_GNU_SOURCE
