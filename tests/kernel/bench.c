@@ -11,6 +11,7 @@
 #include "tests/kernel/hpet.h"
 
 #define ROUNDS 32u
+#define BUDGET_NS 1000000000ull
 #define RW (RIGHT_READ | RIGHT_WRITE)
 #define SERVER_USER_INSTRUCTIONS 12u
 #define SERVER_ACCEPTING_INSTRUCTIONS 5u
@@ -329,8 +330,17 @@ static void bench_ipc(cap_slot_t other)
     cap_slot_t endpoint = object_new(OBJECT_ENDPOINT, 0), reply = object_new(OBJECT_REPLY, 0);
     struct helper helper =
         helper_start_in(bench_server, endpoint | reply << 16, PRIORITY_HIGH, 0, other);
+    report("call-reply-0-unbudgeted", call_reply(endpoint, 0, 0));
+    /* The row of the target: this thread has a budget, which the server runs on. */
+    cap_slot_t context = object_new(OBJECT_SCHED_CONTEXT, 0);
+    done(sched_context_configure(context, BOOT_SLOT_SCHED_CONTROL, BUDGET_NS, BUDGET_NS, 0));
+    done(sched_context_bind(context, BOOT_SLOT_THREAD));
+    done(thread_set_passive(helper.thread, 1, 0));
     report("call-reply-0", call_reply(endpoint, 0, 0));
     report("call-reply-4", call_reply(endpoint, 4, 0));
+    done(sched_context_unbind(context));
+    done(thread_set_passive(BOOT_SLOT_THREAD, 0, BOOT_SLOT_SCHED_CONTROL));
+    done(thread_set_passive(helper.thread, 0, BOOT_SLOT_SCHED_CONTROL));
     report("call-reply-slow-5", call_reply(endpoint, 5, MESSAGE_DEADLINE));
     (void)thread_suspend(helper.thread);
 
