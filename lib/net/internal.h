@@ -9,6 +9,7 @@
 #define LIB_NET_INTERNAL_H
 
 #include "lib/base/assert.h"
+#include "lib/net/dns.h"
 #include "lib/net/ipv6.h"
 #include "lib/net/list.h"
 #include "lib/net/pmtu.h"
@@ -301,6 +302,7 @@ struct net_stack {
     void (*interface_changed)(void *user);
     void *interface_user;
     struct ipv6_state v6;
+    struct dns_pending dns[DNS_QUERIES_MAX];
     struct pmtu_entry pmtu[PMTU_ENTRIES];
     struct reassembly reassembly[REASSEMBLY_PACKETS];
     uint32_t fragments_held;

@@ -298,6 +298,7 @@ static void stack_run_due(struct net_stack *stack)
     next = earlier(next, nd_tick(stack));
     next = earlier(next, slaac_tick(stack));
     next = earlier(next, reassembly_tick(stack));
+    next = earlier(next, dns_tick(stack));
     stack_due(stack, earlier(next, stack->device_deadline));
 }
 
