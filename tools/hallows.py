@@ -8,7 +8,10 @@ from pathlib import Path
 import bench
 import build
 import check
+import mutants
 import packages
+import proof_tools
+import proofs
 import run
 import storage
 import suite
@@ -43,6 +46,9 @@ VERBS = {
     "bench": ("measure instructions for each operation, beside their targets",
               bench.add_options, bench.main),
     "check": ("format, headers, layers and scripts", check.add_options, check.main),
+    "proofs": ("run the proofs and print what each came to", proofs.add_options, proofs.main),
+    "mutants": ("plant faults and say which proof finds each", mutants.add_options,
+                mutants.main),
     "storage": ("show what a running system's drive holds and how it is, or erase an image",
                 storage.add_options, storage.main),
     "image": ("build kernel and bundle, and an ISO when asked for", _image_options, _image),
@@ -76,7 +82,7 @@ def main(arguments):
     try:
         packages.ensure(options.verb, install=not options.no_install)
         return VERBS[options.verb][2](options)
-    except (packages.PackageError, run.RunError, bench.BenchError, storage.StorageError, *build.USER_ERRORS) as error:
+    except (packages.PackageError, proof_tools.ToolError, run.RunError, bench.BenchError, storage.StorageError, *build.USER_ERRORS) as error:
         print(f"hallows: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

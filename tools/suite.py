@@ -13,6 +13,8 @@ from pathlib import Path
 
 import build
 import check
+import proof_tools
+import proofs
 import vm
 from results import Results
 
@@ -27,8 +29,8 @@ def add_options(parser):
     parser.add_argument("--quick", action="store_true",
                         help="fewer power cuts and no firmware boots: a few minutes")
     parser.add_argument("filter", nargs="?", default="",
-                        help="only tests whose name contains this (check/, host/, kernel/, tools/,"
-                        " system/ start the names)")
+                        help="only tests whose name contains this (check/, host/, proofs/, kernel/,"
+                        " tools/, system/ start the names)")
 
 
 def _reaches(prefix, wanted):
@@ -97,6 +99,27 @@ def fuzz_long(results, options):
         results.ok(name, f"{calls} calls, no invariant broken")
     else:
         results.fail(name, [line for output in outputs for line in output[-10:]])
+
+
+def proof_tests(results, wanted):
+    """The proofs; all of them are quick so far."""
+    if not _reaches("proofs/", wanted):
+        return
+    chosen = proofs.find_proofs(_within("proofs/", wanted))
+    if not chosen:
+        return
+    results.section("proofs")
+    try:
+        outcomes = proofs.prove_all(chosen, show=lambda line: None)
+    except proof_tools.ToolError as reason:
+        results.skip("proofs", str(reason))
+        return
+    for outcome in outcomes:
+        name = f"proofs/{outcome.name}"
+        if outcome.good:
+            results.ok(name, f"{outcome.properties} properties")
+        else:
+            results.fail(name, [outcome.verdict, *outcome.details])
 
 
 def kernel_tests(results, wanted):
@@ -197,6 +220,7 @@ def main(options):
         build.make("all")
     host_tests(results, wanted)
     fuzz_long(results, options)
+    proof_tests(results, wanted)
     kernel_tests(results, wanted)
     pytest_tests(results, "tools", "tools", options)
     pytest_tests(results, "system", "tests/system", options)
