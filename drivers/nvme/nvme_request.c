@@ -290,8 +290,8 @@ static inline void note_request(struct nvme_command_slot *slot, const struct blo
 }
 
 /* Everything but what submit_plain takes. */
-static void submit_any(struct nvme *nvme, const struct block_request *request,
-                       time_ns_t deadline_ns)
+static __attribute__((noinline)) void
+submit_any(struct nvme *nvme, const struct block_request *request, time_ns_t deadline_ns)
 {
     struct nvme_command command;
 
@@ -324,8 +324,10 @@ static inline bool submit_plain(struct nvme *nvme, const struct block_request *r
     uint64_t bytes = (uint64_t)request->blocks << block->block_shift;
     uint64_t in_page = offset & (PAGE_BYTES - 1u);
 
-    if (unlikely((uint32_t)request->operation - BLOCK_READ > BLOCK_WRITE - BLOCK_READ ||
-                 bytes - 1u >= nvme->transfer_bytes_max || (request->flags & BLOCK_VECTORED) != 0 ||
+    /* Operation and flags in one: READ or WRITE, with FUA or without. */
+    uint32_t what = ((uint32_t)request->flags << 8 | request->operation) & ~(BLOCK_FUA << 8);
+    if (unlikely(what - BLOCK_READ > BLOCK_WRITE - BLOCK_READ ||
+                 bytes - 1u >= nvme->transfer_bytes_max ||
                  request->block > block->block_count - request->blocks ||
                  offset > region->bytes - bytes || in_page + bytes > 2u * PAGE_BYTES ||
                  (offset & 3u) != 0)) {

@@ -260,6 +260,21 @@ static status_t check_room(struct loglet *log, uint64_t bytes)
     return frames > device->free_frames ? STATUS_WOULD_BLOCK : STATUS_OK;
 }
 
+/* The common case: a record that fits the open frame, or a new one in the same extent. False says
+ * nothing. */
+static inline bool fits_simply(const struct loglet *log, uint64_t bytes)
+{
+    const struct loglet_device *device = log->device;
+
+    if (log->open_frame != NONE) {
+        const struct frame *frame = &device->frames[log->open_frame];
+        return record_can_start(frame) && bytes <= frame->capacity - align_record(frame->used);
+    }
+    return log->extent != NONE && device->free_frames != 0 &&
+           bytes + FRAME_HEADER_BYTES <= device->frame_bytes &&
+           bytes + FRAME_HEADER_BYTES <= extent_bytes(device) - log->head_offset;
+}
+
 static void append_bytes(struct loglet *log, const uint8_t *from, size_t bytes,
                          log_position_t record)
 {
@@ -299,12 +314,14 @@ status_t loglet_append(struct loglet *log, const struct loglet_piece *pieces, ui
             return STATUS_TOO_LARGE;
         }
     }
-    if (unlikely(total > loglet_record_bytes_max(log))) {
-        return STATUS_TOO_LARGE;
-    }
-    status_t status = check_room(log, total + RECORD_HEADER_BYTES);
-    if (unlikely(status != STATUS_OK)) {
-        return status;
+    if (!fits_simply(log, total + RECORD_HEADER_BYTES)) {
+        if (unlikely(total > loglet_record_bytes_max(log))) {
+            return STATUS_TOO_LARGE;
+        }
+        status_t status = check_room(log, total + RECORD_HEADER_BYTES);
+        if (unlikely(status != STATUS_OK)) {
+            return status;
+        }
     }
     if (log->open_frame != NONE && !record_can_start(&device->frames[log->open_frame])) {
         close_frame(log, 0);
