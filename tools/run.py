@@ -60,6 +60,9 @@ def add_options(parser):
     parser.add_argument("--iso", action="store_true", help="boot the ISO instead of the kernel")
     parser.add_argument("--no-iommu", action="store_true",
                         help="a machine without an IOMMU: cells that drive devices are trusted")
+    parser.add_argument("--pcap", type=Path, metavar="FILE",
+                        help="write every frame between the emulated NIC and the host to FILE, as"
+                        " tcpdump and Wireshark read it")
     parser.add_argument("--gdb", type=int, nargs="?", const=1234, metavar="PORT",
                         help="let GDB attach on 127.0.0.1 (port 1234); says how")
     parser.add_argument("--kvm", action="store_true", help="use KVM instead of emulation (TCG)")
@@ -241,6 +244,7 @@ def main(options):
             http_port=options.http_port,
             iommu=None if options.no_iommu else "legacy",
             kvm=options.kvm,
+            pcap=options.pcap,
             exit_on_reset=True,
         )
         if options.gdb:

@@ -100,6 +100,7 @@ class Machine:
     port: int = 0
     http_port: int = 0
     netdev: str | None = None  # replaces user networking
+    pcap: Path | None = None  # every frame between NIC and host goes there too
     iommu: str | None = "legacy"  # a key of IOMMUS; None: none
     kvm: bool = False
     icount: bool = False
@@ -143,7 +144,11 @@ class Machine:
         netdev = self.netdev or f"user,id=net0,{forward}"
         # Without iommu_platform QEMU's virtio devices go past the IOMMU.
         platform = ",iommu_platform=on" if self.iommu and self.nic == "virtio" else ""
-        return ["-netdev", netdev, "-device", f"{NICS[self.nic]},netdev=net0{platform}"]
+        args = ["-netdev", netdev, "-device", f"{NICS[self.nic]},netdev=net0{platform}"]
+        if self.pcap:
+            path = str(self.pcap).replace(",", ",,")
+            args += ["-object", f"filter-dump,id=pcap0,netdev=net0,maxlen=65536,file={path}"]
+        return args
 
     def _disk(self):
         if self.disk is None:

@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import socket
+import struct
 import subprocess
 import threading
 
@@ -89,6 +90,31 @@ def test_run_says_how_to_reach_it_and_keeps_data(tmp_path):
         with Client(run.port) as client:
             assert client("GET", "kept") == b"yes"
         assert run.interrupt() == 0
+
+
+def tcp_ports(capture):
+    """The TCP ports in a capture file (libpcap's format, Ethernet)."""
+    magic, _, _, _, _, _, link = struct.unpack_from("<IHHiIII", capture)
+    assert magic == 0xA1B2C3D4 and link == 1
+    at, ports = 24, set()
+    while at + 16 <= len(capture):
+        kept, whole = struct.unpack_from("<II", capture, at + 8)
+        frame = capture[at + 16 : at + 16 + kept]
+        assert len(frame) == kept == whole
+        if frame[12:14] == b"\x08\x00" and frame[23] == 6:
+            ports.update(struct.unpack_from(">HH", frame, 14 + (frame[14] & 15) * 4))
+        at += 16 + kept
+    return ports
+
+
+def test_frames_are_captured(tmp_path):
+    capture = tmp_path / "frames, all.pcap"
+    with Run(tmp_path, "--pcap", str(capture)) as run:
+        run.wait_for("Ctrl-C shuts down")
+        with Client(run.port) as client:
+            assert client("PING") == "PONG"
+        assert run.interrupt() == 0
+    assert 6379 in tcp_ports(capture.read_bytes())
 
 
 def test_foreign_drive_needs_format(tmp_path):
