@@ -172,10 +172,10 @@ struct fast_switch kernel_reply_recv_fast(uint64_t arg0, uint64_t info, struct t
     }
     struct thread *to = thread_at(k, caller);
     int32_t above = sched_top(c) - (int32_t)to->priority;
-    const uint32_t stops =
+    const uint8_t stops =
         THREAD_FAULTED | THREAD_GRANT | THREAD_TIMED | THREAD_DEMOTED | THREAD_UPCALLS;
-    uint32_t is = to->state | (uint32_t)(to->flags | t->flags) << 8;
-    if ((is & (0xffu | stops << 8)) != THREAD_REPLY_WAITING || above > 0 || to->cpu != t->cpu) {
+    if (to->state != THREAD_REPLY_WAITING || ((to->flags | t->flags) & stops) != 0 || above > 0 ||
+        to->cpu != t->cpu) {
         return NOT_FAST;
     }
     /* The context in use goes back to who lent it. */
