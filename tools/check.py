@@ -15,8 +15,10 @@ from system_description import ManifestError, load_system
 
 ROOT = build.ROOT
 LINES_MAX = 600
-# Code lines of the kernel, C and assembly with headers: its promise is to stay below.
+# Code lines of the kernel that ships, C and assembly with headers: its promise is to stay below.
+# The executable invariants are its specification: the release image holds none of them.
 KERNEL_LINES_MAX = 10_000
+KERNEL_SPECIFICATION = re.compile(r"^kernel/invariants[a-z_]*\.[ch]$")
 
 # Compiler headers that a freestanding implementation has (C11 4p6), and intrinsics.
 FREESTANDING = {
@@ -189,9 +191,10 @@ def code_lines(text):
 
 
 def check_kernel_size():
-    """the kernel has fewer than 10,000 lines of code"""
+    """the kernel that ships has fewer than 10,000 lines of code"""
     files = [n for n in tracked(".c", ".h", ".S") if n.startswith("kernel/")]
-    total = sum(code_lines(read(name)) for name in files if not HOST_ONLY.search(name))
+    files = [n for n in files if not HOST_ONLY.search(n) and not KERNEL_SPECIFICATION.search(n)]
+    total = sum(code_lines(read(name)) for name in files)
     if total < KERNEL_LINES_MAX:
         return []
     return [f"kernel/: {total} lines of code; it has to stay below {KERNEL_LINES_MAX}"]

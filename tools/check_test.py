@@ -85,6 +85,7 @@ def test_kernel_size_counts_code_only(tree, monkeypatch):
     (tree / "kernel/few.c").write_text(SPDX + "/* one\n two */\n\nint x;\nint y; // z\n")
     assert check.CHECKS["kernel-size"]() == []
     (tree / "kernel/few_test.c").write_text("int x;\n" * 9)
+    (tree / "kernel/invariants_more.c").write_text("int x;\n" * 9)
     assert check.CHECKS["kernel-size"]() == []
     (tree / "kernel/more.c").write_text("int z;\n")
     assert "4 lines of code" in check.CHECKS["kernel-size"]()[0]
