@@ -14,6 +14,7 @@
 #define RING_PROOF_ENTRIES 16u
 
 static uint32_t shared[3];
+static uint32_t looked; /* what the peer's word was when our side looked last */
 static uint32_t stored; /* what our side wrote last into shared memory */
 static struct ring_entry memory[RING_PROOF_ENTRIES];
 
@@ -21,7 +22,8 @@ static struct ring_entry memory[RING_PROOF_ENTRIES];
 uint32_t ring_load(const uint32_t *word)
 {
     (void)word;
-    return nondet_u32();
+    looked = nondet_u32();
+    return looked;
 }
 
 void ring_store(uint32_t *word, uint32_t value)
@@ -106,11 +108,14 @@ void prove_pending(void)
 {
     struct ring_consumer c = any_consumer();
     uint32_t before = c.head;
+    uint32_t known = c.tail;
     uint32_t pending = ring_pending(&c);
 
     PROVE(pending == RING_VIOLATION || pending <= c.mask + 1u);
     PROVE(c.tail - c.head <= c.mask + 1u && c.head == before);
     PROVE(IMPLIES(pending != RING_VIOLATION, pending == c.tail - c.head));
+    /* It looks when it knows of nothing, and only then. */
+    PROVE(c.tail == (known != before || pending == RING_VIOLATION ? known : looked));
     PROOF_END();
 }
 
