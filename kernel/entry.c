@@ -6,6 +6,7 @@
 #include "kernel/object/upcall.h"
 #include "kernel/sched.h"
 #include "kernel/timer.h"
+#include "kernel/trace.h"
 
 void kernel_fault(struct kernel *k, const struct fault *fault)
 {
@@ -26,6 +27,7 @@ void kernel_fault(struct kernel *k, const struct fault *fault)
         arch_report_fault(k, self, fault);
     }
     sched_finish(k);
+    trace(k, TRACE_FAULT, fault->vector, fault->address);
 }
 
 /* The context in use has nothing left: whoever ran on it faults, if the context wants that, or
@@ -71,4 +73,5 @@ void kernel_timer(struct kernel *k)
         sched_rotate(k);
     }
     sched_finish(k);
+    trace(k, TRACE_TIMER, 0, 0);
 }

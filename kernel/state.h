@@ -399,6 +399,20 @@ struct timer_wheel {
     thread_ix bucket[TIMER_LEVELS * TIMER_BUCKETS];
 };
 
+struct trace_event {
+    uint64_t time_ns;
+    uint64_t head; /* enum trace_kind | thread << 32 */
+    uint64_t what;
+    uint64_t value;
+};
+
+struct trace {
+    uint32_t on;
+    uint32_t thread; /* current at the last event */
+    uint64_t count;  /* events so far; number n is at n % TRACE_EVENTS */
+    struct trace_event event[TRACE_EVENTS];
+};
+
 /* What one CPU runs. */
 struct cpu {
     struct arch_cpu arch;
@@ -415,6 +429,7 @@ struct cpu {
     uint64_t ready_used[PRIORITY_COUNT / 64u]; /* bit p: ready[p] holds threads */
     struct timer_wheel wheel;
     struct thread_queue ready[PRIORITY_COUNT]; /* all READY threads of it but the current one */
+    struct trace trace;
 };
 
 #define CPU_COUNT_MAX 64u /* a thread's `cpu` and a set of CPUs in one word */

@@ -6,6 +6,7 @@
 #include "kernel/object/object.h"
 #include "kernel/object/upcall.h"
 #include "kernel/sched.h"
+#include "kernel/trace.h"
 
 typedef status_t (*call_handler)(struct kernel *k, struct registers *r);
 
@@ -180,6 +181,9 @@ FORWARD(sched_context_unbind, r->arg0)
 FORWARD(thread_set_passive, r->arg0, r->arg1, r->word[0])
 FORWARD(sched_context_info, r->arg0, r->word)
 
+FORWARD(trace_control, r->arg0, r->arg1)
+FORWARD(trace_read, r->arg0, r->arg1, r->word)
+
 /* ---- Dispatch
  * ----------------------------------------------------------------------------------------- */
 
@@ -204,4 +208,5 @@ void kernel_syscall_slow(struct kernel *k)
         r->result = (uint64_t)(int64_t)status;
     }
     sched_finish(k);
+    trace(k, TRACE_CALL, number, (uint64_t)(int64_t)status);
 }

@@ -248,6 +248,23 @@ static inline status_t thread_read_registers(cap_slot_t thread, uint32_t group,
     return status;
 }
 
+static inline status_t trace_control(cap_slot_t trace, bool on)
+{
+    return call_2(CALL_trace_control, trace, on ? 1u : 0u);
+}
+
+/* words: number, count, then the event's four. */
+static inline status_t trace_read(cap_slot_t trace, uint32_t cpu, uint64_t number,
+                                  uint64_t words[MESSAGE_WORDS_MAX])
+{
+    struct message m = {.info = cpu, .words = {number}};
+    status_t status = call_message(CALL_trace_read, trace, &m);
+    for (uint32_t i = 0; i < MESSAGE_WORDS_MAX; i++) {
+        words[i] = m.words[i];
+    }
+    return status;
+}
+
 static inline status_t thread_set_priority(cap_slot_t thread, cap_slot_t sched_control,
                                            uint32_t priority)
 {

@@ -178,6 +178,9 @@ enum page_attribute {
     X(thread_set_passive, 93, "slot thread, 0 or 1, slot sched_control if 0", "",                  \
       "1: run on what callers lend, else in idle time; 0: run without a budget")                   \
     X(sched_context_info, 94, "slot context", "used ns, ns to use now", "what was used")           \
+    X(trace_control, 110, "slot trace, 1 or 0", "", "record what this CPU does, or no more")       \
+    X(trace_read, 111, "slot trace, cpu, number", "words 0..5: number, count, event",              \
+      "read one recorded event")                                                                   \
     X(console_write, 80, "slot console, bytes 0..64; words 0..7", "", "print on the debug console")
 
 #define HALLOWS_SYSCALL_ENUM(name, number, arguments, values, summary) CALL_##name = (number),
@@ -186,6 +189,17 @@ enum syscall_number { HALLOWS_SYSCALL_TABLE(HALLOWS_SYSCALL_ENUM) };
 
 /* segment_derive flags. TAKE: the copy takes the place of its parent where that is attached. */
 enum derive_flags { DERIVE_TAKE = 1u << 0 };
+/* An event of the trace: time in ns; kind | thread << 32, the thread that entered the kernel; two
+ * words by kind. */
+enum trace_kind {
+    TRACE_CALL = 1,   /* call number, status (CALL_BLOCKED = 1: it waits) */
+    TRACE_SWITCH = 2, /* thread that runs now, 0: none; follows the event that made it so */
+    TRACE_IRQ = 3,    /* vector */
+    TRACE_TIMER = 4,
+    TRACE_FAULT = 5 /* vector, address */
+};
+#define TRACE_EVENTS 256u /* kept of each CPU */
+
 /* iospace_fault's second value. */
 enum io_fault_bits {
     IO_FAULT_FUNCTION = 0xffff, /* requester id: bus << 8 | device << 3 | function */

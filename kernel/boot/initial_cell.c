@@ -134,6 +134,7 @@ static status_t give_roots(struct kernel *k)
          .type = OBJECT_SCHED_CONTROL,
          .badge = PRIORITY_COUNT - 1},
         {.slot = BOOT_SLOT_CONSOLE, .type = OBJECT_CONSOLE},
+        {.slot = BOOT_SLOT_TRACE, .type = OBJECT_TRACE},
         iommu ? (struct start_capability){.slot = BOOT_SLOT_PCI_FUNCTIONS,
                                           .type = OBJECT_PCI_FUNCTIONS,
                                           .length = PCI_FUNCTIONS}

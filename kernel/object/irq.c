@@ -8,6 +8,7 @@
 #include "kernel/object/cap.h"
 #include "kernel/object/object.h"
 #include "kernel/sched.h"
+#include "kernel/trace.h"
 
 /* A free vector, or NIL. */
 static irq_ix irq_free(const struct kernel *k)
@@ -235,4 +236,5 @@ void kernel_interrupt(struct kernel *k, uint32_t vector)
         }
     }
     sched_finish(k);
+    trace(k, TRACE_IRQ, vector, 0);
 }

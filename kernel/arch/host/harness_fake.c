@@ -24,6 +24,7 @@ static void start_roots(struct kernel *k)
         {.slot = BOOT_SLOT_SCHED_CONTROL, .type = OBJECT_SCHED_CONTROL, .badge = 200},
         {.slot = BOOT_SLOT_IOSPACE, .type = OBJECT_IOSPACE},
         {.slot = BOOT_SLOT_CONSOLE, .type = OBJECT_CONSOLE},
+        {.slot = BOOT_SLOT_TRACE, .type = OBJECT_TRACE},
         {.slot = BOOT_SLOT_PCI_FUNCTIONS, .type = OBJECT_PCI_FUNCTIONS, .length = 0x10000},
     };
 

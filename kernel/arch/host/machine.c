@@ -171,6 +171,11 @@ void arch_irq_pin_mask(uint32_t gsi, bool masked)
     host_machine.pin_masked = (host_machine.pin_masked & ~bit) | (masked ? bit : 0);
 }
 
+void arch_trace(bool on)
+{
+    host_machine.traced = on;
+}
+
 uint32_t arch_port_in(uint16_t port, uint32_t width)
 {
     (void)port;

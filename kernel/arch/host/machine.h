@@ -15,7 +15,8 @@ struct host_machine {
     uint32_t port_value;      /* what port_in reads; port_out writes it */
     uint64_t flushes;         /* calls of arch_tlb_flush */
     uint64_t faults_reported; /* calls of arch_report_fault */
-    bool no_iommu;            /* a test sets it to have none */
+    bool traced;
+    bool no_iommu; /* a test sets it to have none */
     bool no_remapping;
     uint32_t io_domain[256];  /* per function: its domain, 0: none */
     uint64_t io_root[256];    /* and its space's top table */

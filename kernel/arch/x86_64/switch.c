@@ -61,6 +61,12 @@ _Static_assert(REGISTERS_FULL == ENTRY_FULL, "the core sets and clears it");
 _Static_assert(offsetof(struct thread, arch) % 64 == 0, "XSAVE wants 64 bytes");
 
 void syscall_entry(void);
+void syscall_entry_traced(void);
+
+void arch_trace(bool on)
+{
+    wrmsr(MSR_LSTAR, on ? (uint64_t)syscall_entry_traced : (uint64_t)syscall_entry);
+}
 
 /* This CPU's part of what the machine keeps. */
 static struct arch_cpu *self(void)

@@ -15,8 +15,7 @@
 
 /* ---- SYSCALL (SDM vol. 2): rcx = rip, r11 = rflags, stack is the user's ----------------------- */
     .balign 64
-    .global syscall_entry
-syscall_entry:
+    .macro syscall_save
     swapgs
     movq %rsp, %gs:CPU_USER_SP
     movq %gs:CPU_LOADED, %rsp              # the thread
@@ -37,6 +36,11 @@ syscall_entry:
     movq %rax, T_RAX(%rsp)
     movq %rdi, T_RDI(%rsp)
     movq %rsi, T_RSI(%rsp)
+    .endm
+
+    .global syscall_entry
+syscall_entry:
+    syscall_save
 #ifndef HALLOWS_DEBUG                      /* a checked build asks invariants in kernel_syscall */
     cmpw $CALL_IPC_CALL, %ax
     je call_fast
@@ -93,6 +97,13 @@ return_by_sysret:
     movq T_RAX(%rax), %rax
     swapgs
     sysretq
+
+/* The same while this CPU's trace is on (arch_trace): no short way. */
+    .global syscall_entry_traced
+syscall_entry_traced:
+    syscall_save
+    movq %gs:CPU_STACK_TOP, %rsp
+    jmp syscall_slowly
 
 call_fast:
     movq %rsp, %rdx
