@@ -200,7 +200,7 @@ void arch_irq_forget(uint32_t vector);
 uint32_t arch_port_in(uint16_t port, uint32_t width);
 void arch_port_out(uint16_t port, uint32_t width, uint32_t value);
 
-/* Every system call of this CPU goes to kernel_syscall_slow, or short ways are taken again. */
+/* System calls of this CPU enter by kernel_syscall_traced, or as usual again. */
 void arch_trace(bool on);
 
 void arch_console_write(const char *text, uint32_t bytes);

@@ -30,6 +30,8 @@ struct fast_switch kernel_reply_recv_fast(uint64_t arg0, uint64_t info, struct t
                                           struct kernel *k);
 /* kernel_syscall without the fast path. */
 void kernel_syscall_slow(struct kernel *k);
+/* As kernel_syscall_slow, recorded: what entry code calls while the CPU's trace is on. */
+void kernel_syscall_traced(struct kernel *k);
 /* The current thread raised a CPU exception in user mode: it stops, and its fault endpoint gets a
  * message. Without a usable one it becomes inactive and the core calls arch_report_fault. */
 void kernel_fault(struct kernel *k, const struct fault *fault);

@@ -457,7 +457,11 @@ static void step(struct kernel *k, uint64_t n)
     if (ipc && !foreign && !host_machine.traced && n % (4u * harness_check_every) == 0) {
         harness_compare_paths();
     } else {
-        kernel_syscall(k, thread_at(k, current_thread(k)));
+        if (host_machine.traced) {
+            kernel_syscall_traced(k);
+        } else {
+            kernel_syscall(k, thread_at(k, current_thread(k)));
+        }
     }
     snprintf(what, sizeof(what), "call %u, step %llu", number, (unsigned long long)n);
     harness_check(what);

@@ -208,5 +208,13 @@ void kernel_syscall_slow(struct kernel *k)
         r->result = (uint64_t)(int64_t)status;
     }
     sched_finish(k);
-    trace(k, TRACE_CALL, number, (uint64_t)(int64_t)status);
+}
+
+void kernel_syscall_traced(struct kernel *k)
+{
+    const struct thread *t = thread_at(k, current_thread(k));
+    uint64_t number = (uint16_t)t->registers.result;
+
+    kernel_syscall_slow(k);
+    trace(k, TRACE_CALL, number, t->state == THREAD_READY ? t->registers.result : TRACE_WAITS);
 }

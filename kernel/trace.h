@@ -2,7 +2,8 @@
 /*
  * The trace ring: what a CPU did in the kernel, as fixed binary events of four words
  * (hallows/syscall.h), the newest TRACE_EVENTS of them. Each CPU is switched on by itself. Off, it
- * costs one test on the general path; the short ways of entry code are not there while it is on.
+ * costs one test of a flag at an interrupt or fault and nothing at a system call: those enter by
+ * another way while it is on (arch_trace).
  */
 #ifndef KERNEL_TRACE_H
 #define KERNEL_TRACE_H

@@ -192,12 +192,13 @@ enum derive_flags { DERIVE_TAKE = 1u << 0 };
 /* An event of the trace: time in ns; kind | thread << 32, the thread that entered the kernel; two
  * words by kind. */
 enum trace_kind {
-    TRACE_CALL = 1,   /* call number, status (CALL_BLOCKED = 1: it waits) */
+    TRACE_CALL = 1,   /* call number, status or TRACE_WAITS */
     TRACE_SWITCH = 2, /* thread that runs now, 0: none; follows the event that made it so */
     TRACE_IRQ = 3,    /* vector */
     TRACE_TIMER = 4,
     TRACE_FAULT = 5 /* vector, address */
 };
+#define TRACE_WAITS 1u
 #define TRACE_EVENTS 256u /* kept of each CPU */
 
 /* iospace_fault's second value. */

@@ -46,6 +46,13 @@ def test_commands_on_a_running_system(disk, tmp_path):
                      for aspace, _ in aspaces]
             assert all(re.search(r"^physical [1-9a-f]\w*000$", walk, re.MULTILINE)
                        and "nothing is there" in walk for walk in walks)
+            assert "0 events; off" in gdb(socket, "hallows trace")
+            gdb(socket, "set kernel_state.cpus[0].trace.on = 1")
+            for _ in range(50):
+                assert client("PING") == "PONG"
+            trace = gdb(socket, "hallows trace")
+            assert re.search(r"^ +\d+ +[\d.]+ us  thread \w+  irq \w+", trace, re.MULTILINE)
+            assert "; on" in trace
             space = re.search(r"^iospace (\w+) ", threads, re.MULTILINE)[1]
             assert "physical" in gdb(socket, f"hallows walk {space} 100000000")
             assert client("GET", "key") == b"value"  # it runs on

@@ -203,7 +203,25 @@ def show_io(_):
               f"  fault {int(space['fault']):x} at {int(space['fault_address']):x}")
 
 
-COMMANDS = (show_cells, show_threads, show_caps, show_queues, show_walk, show_io)
+def show_trace(arguments):
+    """trace [CPU]: the events of a CPU's trace ring, oldest first"""
+    ring = kernel()["cpus"][int(arguments[0]) if arguments else 0]["trace"]
+    count, kept = int(ring["count"]), ring["event"].type.range()[1] + 1
+    for number in range(max(0, count - kept), count):
+        event = ring["event"][number % kept]
+        head, what, value = (int(event[name]) for name in ("head", "what", "value"))
+        kind = enum_name("trace_kind", head & 0xFFFFFFFF, "TRACE_")
+        if kind == "call":
+            what = enum_name("syscall_number", what, "CALL_")
+            text = f"{what} = {value - (1 << 64) if value >> 63 else value}"
+        else:
+            text = f"{what:x} {value:x}"
+        print(f"{number:8} {int(event['time_ns']) / 1000:14.3f} us  thread {head >> 32:x}"
+              f"  {kind} {text}")
+    print(f"{count} events; {'on' if int(ring['on']) else 'off'}")
+
+
+COMMANDS = (show_cells, show_threads, show_caps, show_queues, show_walk, show_io, show_trace)
 
 
 class Hallows(gdb.Command):

@@ -103,7 +103,10 @@ return_by_sysret:
 syscall_entry_traced:
     syscall_save
     movq %gs:CPU_STACK_TOP, %rsp
-    jmp syscall_slowly
+    movq $kernel_state, %rdi
+    xorl %ebp, %ebp
+    call kernel_syscall_traced
+    jmp user_return
 
 call_fast:
     movq %rsp, %rdx
