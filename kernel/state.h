@@ -400,10 +400,7 @@ struct timer_wheel {
 };
 
 struct trace_event {
-    uint64_t time_ns;
-    uint64_t head; /* enum trace_kind | thread << 32 */
-    uint64_t what;
-    uint64_t value;
+    uint64_t time_ns, head, what, value; /* head: enum trace_kind | thread << 32 */
 };
 
 struct trace {
