@@ -62,16 +62,25 @@ struct arch_cpu {
     uint64_t cr0_fpu_off;     /* CR0 with TS */
     uint32_t live;            /* LIVE_FPU, LIVE_BASES */
     uint32_t loaded_index;    /* of `loaded`; LOADED_NOBODY when that is NULL */
+    uint32_t apic_id;         /* [const] */
+    uint32_t request;         /* [atomic] what the holder of the lock wants of it; 0: nothing */
+    struct thread *request_thread;
+    struct cpu_descriptors *descriptors; /* [const] */
 };
 
 /* No thread's index, nor NIL, which a CPU's current thread may be. */
 #define LOADED_NOBODY UINT32_MAX
 
+/* The CPU calls kernel_reschedule soon, even if it idles. */
+void arch_cpu_kick(const struct cpu *c);
+
 /* Makes the machine's part and the registers of a fresh (all-zero) thread fit to run. */
 void arch_thread_init(struct thread *thread);
-/* The thread dies, or its registers are about to be read or written from outside: the machine
- * writes back what it holds of it (bases, lazily switched FPU state), and its next return to user
- * mode restores every register. */
+/* The thread dies, leaves its CPU, or its registers are about to be read or written from outside:
+ * the machine writes back what it holds of it (bases, lazily switched FPU state), and its next
+ * return to user mode restores every register. If another CPU executes it, that stops; the CPU goes
+ * on with kernel_reschedule after this entry, and what the thread entered the kernel for meanwhile,
+ * if it did, has not happened. */
 void arch_thread_forget(struct thread *thread);
 /* The fault is a user's write to a page that is there and may be read (x86: error code P, W and U,
  * Intel SDM vol. 3, 4.7). */

@@ -53,6 +53,15 @@ static void budget_ended(struct kernel *k, struct cpu *cpu)
     }
 }
 
+void kernel_reschedule(struct kernel *k)
+{
+    sched_reconsider(k);
+    if (current_thread(k).n != NIL) {
+        upcall_pending(thread_at(k, current_thread(k)));
+    }
+    sched_finish_slow(k);
+}
+
 void kernel_timer(struct kernel *k)
 {
     struct cpu *c = cpu_self(k);

@@ -43,6 +43,9 @@ bool kernel_io_fault(struct kernel *k, uint32_t function, uint64_t address, uint
 /* The hardware timer fired (or may have; early and spurious calls do no harm). */
 void kernel_timer(struct kernel *k);
 
+/* Another CPU kicked this one, or took its thread away; early and spurious calls do no harm. */
+void kernel_reschedule(struct kernel *k);
+
 /* The machine's: a thread without a usable fault endpoint has faulted and was stopped. Print a
  * report (registers, fault); return. */
 void arch_report_fault(struct kernel *k, thread_ix thread, const struct fault *fault);

@@ -163,7 +163,8 @@ static uint32_t queue_check(struct kernel *k, const struct cpu *c, uint32_t prio
     FAIL_UNLESS(14, thread_at(k, q->head)->priority == priority)
     FAIL_UNLESS(14, thread_at(k, q->head)->state == THREAD_READY)
     FAIL_UNLESS(14, thread_at(k, q->head)->cpu == c->index)
-    FAIL_UNLESS(27, c->current.n != NIL && thread_at(k, c->current)->priority >= priority)
+    FAIL_UNLESS(27, c->kicked ||
+                        (c->current.n != NIL && thread_at(k, c->current)->priority >= priority))
     return 0;
 }
 
@@ -176,7 +177,7 @@ static struct invariant_failure cpu_check(struct kernel *k, const struct cpu *c)
     }
     FAIL_UNLESS_AT(14, NIL, c->ready_top == bits_last(c->ready_used, PRIORITY_COUNT / 64u))
     FAIL_UNLESS_AT(28, c->index,
-                   c->timer_armed <= c->timer_due && c->timer_due <= c->wheel.next &&
+                   (c->kicked || c->timer_armed <= c->timer_due) && c->timer_due <= c->wheel.next &&
                        c->timer_due <= c->budget_end)
     for (uint32_t priority = 0; priority < PRIORITY_COUNT; priority++) {
         uint32_t failed = queue_check(k, c, priority);

@@ -71,12 +71,64 @@ static inline void queue_remove(struct kernel *k, struct cpu *c, struct thread *
     t->previous = (thread_ix){NIL};
 }
 
+/* Another CPU looks again at what it should run, if a thread of that priority may change it: by
+ * being better than its current one, or by sharing its time. */
+static void sched_kick(struct kernel *k, struct cpu *c, uint32_t priority)
+{
+    bool matters = c->current.n == NIL || thread_at(k, c->current)->priority <= priority;
+
+    if (matters && !c->kicked) {
+        c->kicked = true;
+        arch_cpu_kick(c);
+    }
+}
+
+void sched_reconsider(struct kernel *k)
+{
+    struct cpu *c = cpu_self(k);
+
+    c->kicked = false;
+    if (c->current.n != NIL) {
+        struct thread *t = thread_at(k, c->current);
+        if (sched_top(c) > (int32_t)t->priority) {
+            queue_push_front(k, c, c->current, t);
+            c->current = (thread_ix){NIL};
+        }
+    }
+}
+
+void sched_move(struct kernel *k, thread_ix i, uint8_t cpu)
+{
+    struct thread *t = thread_at(k, i);
+    bool ready = t->state == THREAD_READY;
+    bool timed = (t->flags & THREAD_TIMED) != 0;
+
+    if (ready) {
+        sched_remove(k, i);
+    }
+    timer_remove(k, i);
+    arch_thread_forget(t);
+    t->cpu = cpu;
+    if (timed) {
+        timer_insert(k, i, t->deadline);
+        sched_kick(k, cpu_at(k, cpu), PRIORITY_COUNT); /* to set its timer */
+    }
+    if (ready) {
+        sched_wake(k, i);
+    }
+}
+
 void sched_wake(struct kernel *k, thread_ix i)
 {
     struct thread *t = thread_at(k, i);
     struct cpu *c = cpu_of(k, t);
 
     t->state = THREAD_READY;
+    if (c != cpu_self(k)) {
+        queue_push_back(k, c, i, t);
+        sched_kick(k, c, t->priority);
+        return;
+    }
     if (c->current.n == NIL) {
         if (sched_top(c) <= (int32_t)t->priority) {
             c->current = i;
@@ -109,6 +161,9 @@ void sched_remove(struct kernel *k, thread_ix i)
     struct cpu *c = cpu_of(k, t);
 
     if (c->current.n == i.n) {
+        if (c != cpu_self(k)) {
+            arch_thread_forget(t); /* stops it; that CPU picks another after this entry */
+        }
         c->current = (thread_ix){NIL};
     } else {
         queue_remove(k, c, t);
@@ -163,6 +218,10 @@ void sched_set_priority(struct kernel *k, thread_ix i, uint8_t priority)
         return;
     }
     t->priority = priority;
+    if (c != cpu_self(k)) {
+        sched_kick(k, c, PRIORITY_COUNT); /* it may have to step back */
+        return;
+    }
     if (sched_top(c) > (int32_t)priority) {
         queue_push_front(k, c, i, t);
         c->current = (thread_ix){NIL};

@@ -15,7 +15,8 @@
  * for at once, makes the next entry go on. */
 #define SCHED_STEPS 4u
 
-/* Makes an inactive (unlinked) thread ready. It runs next if its CPU has no current thread and no
+/* Makes an inactive (unlinked) thread ready. On another CPU it is queued, and that CPU looks
+ * again. Else it runs next if its CPU has no current thread and no
  * better one is ready (a direct hand-over), or if it is of higher priority than the current one. */
 void sched_wake(struct kernel *k, thread_ix i);
 /* Takes a ready thread off the CPU or its queue; its state becomes INACTIVE. */
@@ -30,6 +31,10 @@ void sched_block(struct kernel *k, enum thread_state state);
 void sched_rotate(struct kernel *k);
 /* A ready thread gets another priority. */
 void sched_set_priority(struct kernel *k, thread_ix i, uint8_t priority);
+/* After another CPU gave this one threads, took its current one, or changed a priority. */
+void sched_reconsider(struct kernel *k);
+/* The thread belongs to CPU `cpu` from now on, which is another than now. */
+void sched_move(struct kernel *k, thread_ix i, uint8_t cpu);
 /* The highest priority with a thread in a queue of that CPU, or -1. */
 static inline int32_t sched_top(const struct cpu *c)
 {

@@ -418,6 +418,7 @@ struct cpu {
     uint64_t quantum_end; /* of the threads of priority quantum_priority; NEVER: to be set */
     uint32_t quantum_priority;
     int32_t ready_top; /* highest bit of ready_used, or -1 */
+    bool kicked;       /* its current thread may not be the best: kernel_reschedule is coming */
     uint64_t lease;    /* of the scheduling context that is in use since charge_from */
     uint64_t charge_from;
     uint64_t budget_end;  /* when that has nothing left; DEADLINE_NEVER without one */

@@ -272,6 +272,11 @@ static inline status_t thread_set_priority(cap_slot_t thread, cap_slot_t sched_c
                   (struct call_arguments){.rdx = priority});
 }
 
+static inline status_t thread_set_cpu(cap_slot_t thread, cap_slot_t sched_control, uint32_t cpu)
+{
+    return call_6(CALL_thread_set_cpu, thread, sched_control, (struct call_arguments){.rdx = cpu});
+}
+
 static inline status_t thread_resume(cap_slot_t thread)
 {
     return call_2(CALL_thread_resume, thread, 0);

@@ -137,17 +137,19 @@ def kernel_tests(results, wanted):
 def kernel_machines(results, path, wanted):
     """Runs one test kernel on every machine that makes a difference to it."""
     bundle_path = path.with_suffix(".bundle")
-    for iommu in (None, *vm.IOMMUS):
+    kinds = [(1, iommu) for iommu in (None, *vm.IOMMUS)] + [(2, None), (4, None)]
+    for cpus, iommu in kinds:
         machine = vm.Machine(
             kernel=build.KERNEL if bundle_path.exists() else path,
             bundle=bundle_path if bundle_path.exists() else None,
             nic=None,
             iommu=iommu,
+            cpus=cpus,
             memory_mib=256,
             exit_on_reset=True,
             extra=["-global", "hpet.msi=on", "-device", "edu"],
         )
-        suffix = f"-vtd-{iommu}" if iommu else ""
+        suffix = f"-vtd-{iommu}" if iommu else f"-{cpus}-cpus" if cpus > 1 else ""
         kernel_test(results, f"kernel/{path.stem}{suffix}", machine, wanted)
 
 

@@ -115,6 +115,8 @@ enum page_attribute {
       "let ipc_recv of this thread also return on this notification")                              \
     X(thread_set_upcall, 27, "slot thread, slot segment or 0, page, events", "",                   \
       "use that page for upcalls (hallows/upcall.h); pins it")                                     \
+    X(thread_set_cpu, 28, "slot thread, slot sched_control, cpu", "",                              \
+      "the thread runs on that CPU, 0..cpus_used-1 of the boot information")                       \
     X(upcall_quantum, 29, "quantum_ns, 0 or UPCALL_QUANTUM_KEEP", "",                              \
       "when the caller's QUANTUM events come; deliver what is pending")                            \
     X(ipc_call, 30, "slot endpoint, info; words", "badge 0, info, words",                          \

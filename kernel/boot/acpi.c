@@ -39,16 +39,27 @@ static const uint8_t *table_at(uint64_t address, physical_view view, uint32_t *b
     return table;
 }
 
+/* A firmware may list a CPU as both kinds. */
+static void add_cpu(uint32_t id, struct acpi_facts *out)
+{
+    for (uint32_t i = 0; i < out->cpu_id_count; i++)
+        if (out->cpu_ids[i] == id)
+            return;
+    out->cpu_count++;
+    if (out->cpu_id_count < ACPI_CPUS_MAX)
+        out->cpu_ids[out->cpu_id_count++] = id;
+}
+
 static void read_madt_entry(const uint8_t *entry, uint32_t bytes, struct acpi_facts *out)
 {
     switch (entry[0]) {
     case 0: /* processor local APIC (5.2.12.2) */
         if (bytes >= 8 && (load_le32(entry + 4) & 1))
-            out->cpu_count++;
+            add_cpu(entry[3], out);
         break;
     case 9: /* processor local x2APIC (5.2.12.12) */
         if (bytes >= 16 && (load_le32(entry + 8) & 1))
-            out->cpu_count++;
+            add_cpu(load_le32(entry + 4), out);
         break;
     case 1: /* I/O APIC (5.2.12.3) */
         if (bytes >= 12 && out->ioapic_count < ACPI_IOAPICS_MAX)
@@ -80,6 +91,7 @@ static void read_madt(const uint8_t *table, uint32_t bytes, struct acpi_facts *o
         return;
     out->have_madt = true;
     out->cpu_count = 0;
+    out->cpu_id_count = 0;
     out->lapic_address = load_le32(table + 36);
     uint32_t at = 44;
     for (uint32_t i = 0; i < MADT_ENTRIES_MAX && bytes - at >= 2; i++) {

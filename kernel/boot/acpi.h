@@ -9,6 +9,7 @@
 
 #include "kernel/boot/parameters.h"
 
+#define ACPI_CPUS_MAX 64u
 #define ACPI_IOAPICS_MAX 16u
 #define ACPI_OVERRIDES_MAX 16u
 
@@ -38,6 +39,8 @@ struct acpi_facts {
     bool have_madt;
     uint64_t lapic_address;
     uint32_t cpu_count; /* enabled CPUs; at least 1 */
+    uint32_t cpu_id_count;
+    uint32_t cpu_ids[ACPI_CPUS_MAX]; /* APIC ids of the first of them */
     uint32_t ioapic_count;
     struct acpi_ioapic ioapics[ACPI_IOAPICS_MAX];
     uint32_t override_count;

@@ -203,7 +203,7 @@ static void fill_info(const struct initial_cell_request *request, struct boot_in
     info->free_address = (INITIAL_CELL_BUNDLE_ADDRESS + p->bundle_bytes + SEGMENT_BYTES - 1) &
                          ~((uint64_t)SEGMENT_BYTES - 1);
     info->cpu_count = facts->cpu_count;
-    info->cpus_used = 1;
+    info->cpus_used = request->cpus_used;
     info->ecam_base = facts->ecam_base;
     info->ecam_first_bus = facts->ecam_first_bus;
     info->ecam_last_bus = facts->ecam_last_bus;

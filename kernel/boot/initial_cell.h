@@ -27,8 +27,9 @@ struct initial_cell_request {
     uint64_t start_memory_base;
     uint64_t start_memory_bytes; /* initial_cell_memory */
     uint64_t ram_bytes;
-    uint64_t start_tsc;     /* at the kernel's first instructions */
-    uint32_t flags;         /* enum boot_flags */
+    uint64_t start_tsc; /* at the kernel's first instructions */
+    uint32_t flags;     /* enum boot_flags */
+    uint32_t cpus_used;
     const char *problem;    /* out: what is wrong, one sentence */
     struct symbols symbols; /* out: of the initial cell's program; no entries if there are none */
     char problem_text[160];

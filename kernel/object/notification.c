@@ -37,7 +37,7 @@ void notification_raise(struct kernel *k, notification_ix i, uint64_t bits)
         return;
     }
     if (thread_at(k, n->bound)->state != THREAD_RECEIVING) {
-        n->word = upcall_notify(thread_at(k, n->bound), n->word) ? 0 : n->word;
+        n->word = upcall_notify(k, n->bound, n->word) ? 0 : n->word;
         return;
     }
     struct registers *r = &thread_at(k, n->bound)->registers;

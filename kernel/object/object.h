@@ -75,6 +75,7 @@ status_t thread_read_registers(struct kernel *k, uint64_t thread, uint64_t group
                                uint64_t words[8]);
 status_t thread_set_priority(struct kernel *k, uint64_t thread, uint64_t control,
                              uint64_t priority);
+status_t thread_set_cpu(struct kernel *k, uint64_t thread, uint64_t control, uint64_t cpu);
 status_t thread_resume(struct kernel *k, uint64_t thread);
 status_t thread_suspend(struct kernel *k, uint64_t thread);
 status_t thread_bind_notification(struct kernel *k, uint64_t thread, uint64_t notification);

@@ -356,6 +356,32 @@ status_t thread_set_priority(struct kernel *k, uint64_t thread, uint64_t control
 }
 
 /*
+ * Requires: thread held with MANAGE; a sched_control; a CPU that is used (INVALID_ARGUMENT).
+ * Changes:  the thread runs there from now on, and no longer where it ran.
+ */
+status_t thread_set_cpu(struct kernel *k, uint64_t thread, uint64_t control, uint64_t cpu)
+{
+    struct slot *slot;
+    struct slot *control_slot;
+    status_t status = cap_find(k, thread, OBJECT_THREAD, RIGHT_MANAGE, &slot);
+
+    if (status == STATUS_OK) {
+        status = cap_find(k, control, OBJECT_SCHED_CONTROL, 0, &control_slot);
+    }
+    if (status != STATUS_OK) {
+        return status;
+    }
+    if (cpu >= k->cpu_count) {
+        return STATUS_INVALID_ARGUMENT;
+    }
+    thread_ix i = {slot->object};
+    if (thread_at(k, i)->cpu != cpu) {
+        sched_move(k, i, (uint8_t)cpu);
+    }
+    return STATUS_OK;
+}
+
+/*
  * Requires: thread held with MANAGE, inactive (BUSY), configured (INVALID_ARGUMENT).
  * Changes:  it is ready.
  */

@@ -93,13 +93,28 @@ void upcall_quantum_end(struct thread *t, uint64_t now)
     upcall_raise(t, UPCALL_QUANTUM);
 }
 
-bool upcall_notify(struct thread *t, uint64_t word)
+void upcall_pending(struct thread *t)
 {
+    if (t->upcall_area != 0 && read_once(&area_of(t)->pending) != 0) {
+        (void)upcall_enter(t, 0, false);
+    }
+}
+
+bool upcall_notify(struct kernel *k, thread_ix i, uint64_t word)
+{
+    struct thread *t = thread_at(k, i);
+    const struct cpu *c = cpu_of(k, t);
+
     if ((t->upcall_events & UPCALL_NOTIFICATION) == 0) {
         return false;
     }
     (void)__atomic_fetch_or(&area_of(t)->notification, word, __ATOMIC_RELAXED);
-    upcall_raise(t, UPCALL_NOTIFICATION);
+    if (c != cpu_self(k) && c->current.n == i.n) { /* its registers are in that CPU */
+        (void)__atomic_fetch_or(&area_of(t)->pending, UPCALL_NOTIFICATION, __ATOMIC_RELAXED);
+        arch_cpu_kick(c);
+    } else {
+        upcall_raise(t, UPCALL_NOTIFICATION);
+    }
     return true;
 }
 
@@ -247,8 +262,6 @@ status_t upcall_quantum(struct kernel *k, uint64_t quantum_ns)
         upcall_flag(t);
     }
     t->registers.result = STATUS_OK;
-    if (read_once(&area_of(t)->pending) != 0) {
-        (void)upcall_enter(t, 0, false);
-    }
+    upcall_pending(t);
     return STATUS_OK;
 }

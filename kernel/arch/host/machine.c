@@ -46,6 +46,11 @@ void arch_thread_init(struct thread *thread)
     thread->registers.flags = 0x202;
 }
 
+void arch_cpu_kick(const struct cpu *c)
+{
+    host_machine.kicked |= 1u << c->index;
+}
+
 void arch_thread_forget(struct thread *thread)
 {
     thread->registers.entry = 1;

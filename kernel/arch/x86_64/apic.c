@@ -10,6 +10,8 @@ enum {
     APIC_TASK_PRIORITY = 0x08,
     APIC_EOI = 0x0b,
     APIC_SPURIOUS = 0x0f,
+    APIC_COMMAND = 0x30, /* x2APIC: all of it; else the low half */
+    APIC_COMMAND_HIGH = 0x31,
     APIC_LVT_TIMER = 0x32,
     APIC_LVT_THERMAL = 0x33,
     APIC_LVT_PERFORMANCE = 0x34,
@@ -28,6 +30,13 @@ enum {
 #define LVT_NMI (4u << 8)
 #define LVT_TIMER_TSC_DEADLINE (2u << 17)
 #define TIMER_DIVIDE_BY_1 0xbu
+#define COMMAND_INIT 0x4500u /* level: assert, as the next two */
+#define COMMAND_STARTUP 0x4600u
+#define COMMAND_FIXED 0x4000u
+#define COMMAND_NMI_OTHERS 0xc4400u
+#define COMMAND_PENDING (1u << 12)
+#define COMMAND_POLLS_MAX 1000000u
+#define XAPIC_ID_MAX 0xfeu /* 0xff is everybody */
 #define PIC1 0x20u
 #define PIC2 0xa0u
 
@@ -35,7 +44,6 @@ static volatile uint32_t *page;
 static bool x2apic;
 static bool tsc_deadline;
 static uint64_t count_per_tick;
-static uint64_t armed_tsc;
 
 static uint32_t apic_read(uint32_t reg)
 {
@@ -99,6 +107,13 @@ uint32_t apic_timer_count(void)
     return apic_read(APIC_TIMER_CURRENT);
 }
 
+static void timer_setup(void)
+{
+    apic_write(APIC_LVT_TIMER, VECTOR_TIMER | (tsc_deadline ? LVT_TIMER_TSC_DEADLINE : 0));
+    if (tsc_deadline)
+        __asm__ volatile("mfence" : : : "memory"); /* SDM vol. 3, 11.5.4.1 */
+}
+
 void apic_timer_init(uint64_t timer_count_per_tick)
 {
     apic_write(APIC_TIMER_INITIAL, 0);
@@ -109,17 +124,11 @@ void apic_timer_init(uint64_t timer_count_per_tick)
     }
     tsc_deadline = cpu_features.tsc_deadline;
     count_per_tick = timer_count_per_tick;
-    armed_tsc = UINT64_MAX;
-    apic_write(APIC_LVT_TIMER, VECTOR_TIMER | (tsc_deadline ? LVT_TIMER_TSC_DEADLINE : 0));
-    if (tsc_deadline)
-        __asm__ volatile("mfence" : : : "memory"); /* SDM vol. 3, 11.5.4.1 */
+    timer_setup();
 }
 
 void apic_timer_arm(uint64_t tsc)
 {
-    if (tsc == armed_tsc && tsc == UINT64_MAX)
-        return;
-    armed_tsc = tsc;
     if (tsc_deadline) {
         wrmsr(MSR_TSC_DEADLINE, tsc == UINT64_MAX ? 0 : tsc == 0 ? 1 : tsc);
         return;
@@ -148,4 +157,52 @@ uint32_t apic_id(void)
 bool apic_is_x2apic(void)
 {
     return x2apic;
+}
+
+void apic_join(void)
+{
+    uint64_t mode = APIC_BASE_ENABLE | (x2apic ? APIC_BASE_X2APIC : 0);
+    uint64_t base = rdmsr(MSR_APIC_BASE);
+    wrmsr(MSR_APIC_BASE, base | APIC_BASE_ENABLE); /* x2APIC is entered from xAPIC only */
+    wrmsr(MSR_APIC_BASE, base | mode);
+    local_setup();
+    timer_setup();
+}
+
+bool apic_can_reach(uint32_t id)
+{
+    return x2apic || id <= XAPIC_ID_MAX;
+}
+
+static void command(uint32_t id, uint32_t low)
+{
+    if (x2apic) {
+        __asm__ volatile("mfence" : : : "memory"); /* this write waits for no store: 11.12.3 */
+        wrmsr(MSR_X2APIC + APIC_COMMAND, (uint64_t)id << 32 | low);
+        return;
+    }
+    for (uint32_t i = 0; (apic_read(APIC_COMMAND) & COMMAND_PENDING) && i < COMMAND_POLLS_MAX; i++)
+        cpu_pause();
+    apic_write(APIC_COMMAND_HIGH, id << 24);
+    apic_write(APIC_COMMAND, low);
+}
+
+void apic_send(uint32_t id, uint32_t vector)
+{
+    command(id, COMMAND_FIXED | vector);
+}
+
+void apic_send_init(uint32_t id)
+{
+    command(id, COMMAND_INIT);
+}
+
+void apic_send_startup(uint32_t id, uint32_t page_number)
+{
+    command(id, COMMAND_STARTUP | page_number);
+}
+
+void apic_send_nmi_to_others(void)
+{
+    command(0, COMMAND_NMI_OTHERS);
 }

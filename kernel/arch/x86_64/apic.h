@@ -4,7 +4,7 @@
  * through its page (SDM vol. 3, chapter 11). The old PICs are masked for good.
  *
  * Vectors: 0..31 CPU exceptions; VECTOR_PIC_* the masked PICs' spurious ones; VECTOR_DEVICE_* given
- * out to interrupt handlers; VECTOR_IOMMU; VECTOR_TIMER; VECTOR_SPURIOUS.
+ * out to interrupt handlers; VECTOR_IOMMU; VECTOR_TIMER; VECTOR_KICK; VECTOR_SPURIOUS.
  */
 #ifndef KERNEL_ARCH_X86_64_APIC_H
 #define KERNEL_ARCH_X86_64_APIC_H
@@ -18,6 +18,7 @@
 #define VECTOR_DEVICE_LAST 0xeeu
 #define VECTOR_IOMMU 0xefu /* its fault event */
 #define VECTOR_TIMER 0xf0u
+#define VECTOR_KICK 0xf1u /* from another CPU */
 #define VECTOR_SPURIOUS 0xffu
 
 /* Masks the PICs and turns the local APIC on, its timer stopped. `lapic_address` is used when there
@@ -35,6 +36,17 @@ void apic_timer_init(uint64_t count_per_tick);
  * A far time may fire early; the caller then arms again. */
 void apic_timer_arm(uint64_t tsc);
 void apic_end_of_interrupt(void);
+/* Turns on the local APIC of a CPU other than the first, as that one's is. Context: start of that
+ * CPU. */
+void apic_join(void);
+/* False: the id is too large for the APIC's mode. */
+bool apic_can_reach(uint32_t id);
+/* An interrupt, an INIT, a start at physical page `page`, for another CPU; an NMI for all others.
+ * SDM vol. 3, 11.6. */
+void apic_send(uint32_t id, uint32_t vector);
+void apic_send_init(uint32_t id);
+void apic_send_startup(uint32_t id, uint32_t page);
+void apic_send_nmi_to_others(void);
 uint32_t apic_id(void);
 bool apic_is_x2apic(void);
 

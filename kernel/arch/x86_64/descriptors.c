@@ -3,6 +3,7 @@
 #include "kernel/arch/x86_64/cpu.h"
 #include "kernel/arch/x86_64/layout.h"
 #include "kernel/arch/x86_64/traps.h"
+#include "lib/base/bytes.h"
 
 #define GATE_INTERRUPT 0x8e00u
 #define GATE_USER 0x6000u /* may be raised by `int` in user mode */
@@ -38,16 +39,21 @@ extern const char trap_stubs[];
 extern char kernel_stack_top[];
 
 static struct gate idt[256] __attribute__((aligned(16)));
-static struct tss tss __attribute__((aligned(16)));
-static uint64_t gdt[8] __attribute__((aligned(16))) = {
+
+struct cpu_descriptors {
+    uint64_t gdt[8];
+    struct tss tss;
+} __attribute__((aligned(16)));
+static struct cpu_descriptors boot_descriptors;
+_Static_assert(sizeof(struct cpu_descriptors) <= PAGE_BYTES, "fits a page");
+
+static const uint64_t segments[6] = {
     0,
     0x00af9b000000ffffull, /* kernel code, 64-bit */
     0x00cf93000000ffffull, /* kernel data */
     0,                     /* SELECTOR_USER_BASE: 32-bit user code, which does not exist */
     0x00cff3000000ffffull, /* user data */
     0x00affb000000ffffull, /* user code, 64-bit */
-    0,
-    0 /* TSS, two entries */
 };
 
 static void set_gate(uint32_t vector, uint32_t ist, uint32_t type)
@@ -60,19 +66,26 @@ static void set_gate(uint32_t vector, uint32_t ist, uint32_t type)
                                 .offset_high = (uint32_t)(at >> 32)};
 }
 
+void descriptors_load(struct cpu_descriptors *d, uint64_t stack_top)
+{
+    struct tss *tss = &d->tss;
+    tss->rsp[0] = stack_top;
+    for (uint32_t i = 0; i < 3; i++)
+        tss->ist[i] = stack_top + (i + 1) * (STACK_GUARD_BYTES + IST_STACK_BYTES);
+    tss->io_map_base = sizeof *tss; /* no port is open to user mode */
+    memcpy(d->gdt, segments, sizeof segments);
+    uint64_t base = (uint64_t)tss;
+    d->gdt[6] =
+        (sizeof *tss - 1) | (base & 0xffffff) << 16 | 0x89ull << 40 | (base >> 24 & 0xff) << 56;
+    d->gdt[7] = base >> 32;
+    struct descriptor_pointer pointer = {sizeof d->gdt - 1, (uint64_t)d->gdt};
+    __asm__ volatile("lgdt %0\n\tltr %w1" : : "m"(pointer), "r"(SELECTOR_TSS) : "memory");
+    pointer = (struct descriptor_pointer){sizeof idt - 1, (uint64_t)idt};
+    __asm__ volatile("lidt %0" : : "m"(pointer) : "memory");
+}
+
 void descriptors_init(void)
 {
-    uint64_t stack = (uint64_t)kernel_stack_top;
-    tss.rsp[0] = stack;
-    for (uint32_t i = 0; i < 3; i++)
-        tss.ist[i] = stack + (i + 1) * (STACK_GUARD_BYTES + IST_STACK_BYTES);
-    tss.io_map_base = sizeof tss; /* no port is open to user mode */
-    uint64_t base = (uint64_t)&tss;
-    gdt[6] = (sizeof tss - 1) | (base & 0xffffff) << 16 | 0x89ull << 40 | (base >> 24 & 0xff) << 56;
-    gdt[7] = base >> 32;
-    struct descriptor_pointer pointer = {sizeof gdt - 1, (uint64_t)gdt};
-    __asm__ volatile("lgdt %0\n\tltr %w1" : : "m"(pointer), "r"(SELECTOR_TSS) : "memory");
-
     for (uint32_t vector = 0; vector < 256; vector++)
         set_gate(vector, 0, GATE_INTERRUPT);
     set_gate(VECTOR_BREAKPOINT, 0, GATE_INTERRUPT | GATE_USER);
@@ -80,6 +93,5 @@ void descriptors_init(void)
     set_gate(8, 1, GATE_INTERRUPT);  /* double fault */
     set_gate(2, 2, GATE_INTERRUPT);  /* NMI */
     set_gate(18, 3, GATE_INTERRUPT); /* machine check */
-    pointer = (struct descriptor_pointer){sizeof idt - 1, (uint64_t)idt};
-    __asm__ volatile("lidt %0" : : "m"(pointer) : "memory");
+    descriptors_load(&boot_descriptors, (uint64_t)kernel_stack_top);
 }

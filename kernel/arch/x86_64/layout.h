@@ -5,6 +5,7 @@
  *
  *   PHYSICAL_WINDOW  all RAM, read-write, never executable, 2 MiB or 1 GiB pages
  *   DEVICE_WINDOW    the kernel's own device pages (local APIC, I/O APIC, HPET), uncached
+ *   STACK_WINDOW     stacks of the CPUs but the first, each above a page that is never mapped
  *   KERNEL_VIRTUAL   the kernel image, physical address 0 upwards; sections by their own rights
  */
 #ifndef KERNEL_ARCH_X86_64_LAYOUT_H
@@ -12,8 +13,12 @@
 
 #define PHYSICAL_WINDOW 0xffff800000000000
 #define DEVICE_WINDOW 0xffffffffc0000000
+#define STACK_WINDOW 0xffffffffa0000000
 #define KERNEL_VIRTUAL 0xffffffff80000000
 #define KERNEL_PHYSICAL 0x200000
+#define TRAMPOLINE_PHYSICAL                                                                        \
+    0x8000 /* where other CPUs start; below 1 MiB, which nobody else has                           \
+            */
 
 /* Selectors of the kernel's descriptor table, in the order that SYSCALL and SYSRET want
  * (Intel SDM vol. 2, SYSRET): user data before user code. */
@@ -27,6 +32,7 @@
 #define KERNEL_STACK_BYTES 16384
 #define IST_STACK_BYTES 8192
 #define STACK_GUARD_BYTES 4096
+#define STACK_WINDOW_BYTES 0x10000 /* of one CPU */
 
 #define MULTIBOOT2_LOADER_MAGIC 0x36d76289
 #define PVH_START_MAGIC 0x336ec578

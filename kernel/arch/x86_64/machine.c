@@ -22,31 +22,12 @@ _Static_assert(IRQ_VECTOR_LAST == VECTOR_DEVICE_LAST, "the core hands out these 
 /* ---- Address spaces ---------------------------------------------------------------------------
  */
 
-void arch_tlb_flush(uint64_t root)
-{
-    uint64_t loaded = arch_cpu_self()->arch.root;
-    if (root == 0 || root == loaded)
-        write_cr3(loaded);
-}
-
 void arch_aspace_init(uint64_t root)
 {
     uint64_t *entries = arch_memory(root);
     const uint64_t *kernel = arch_memory(paging_kernel_root());
     for (uint32_t i = PML4_KERNEL_FIRST; i < PML4_ENTRIES; i++)
         entries[i] = kernel[i];
-}
-
-void arch_aspace_forget(uint64_t root)
-{
-    struct arch_cpu *cpu = &arch_cpu_self()->arch;
-    if (cpu->root != root)
-        return;
-    cpu->root = paging_kernel_root();
-    write_cr3(cpu->root);
-    /* Whoever runs next loads its own root. */
-    if (cpu->loaded != NULL)
-        arch_thread_forget(cpu->loaded);
 }
 
 /* ---- Time ------------------------------------------------------------------------------------ */

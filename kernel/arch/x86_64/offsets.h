@@ -45,12 +45,16 @@
 #define CPU_CR0_FPU_OFF 48
 #define CPU_LIVE 56
 #define CPU_LOADED_INDEX 60
-#define CPU_CURRENT 64
+#define CPU_CURRENT 88
 
 /* struct arch_cpu's `live`, one bit each, none of the above: what the CPU holds that the next
  * thread must not see */
 #define LIVE_FPU 8    /* CR0.TS is clear */
 #define LIVE_BASES 16 /* FS and GS base are the loaded thread's, and it may change them */
+
+/* struct kernel_lock */
+#define LOCK_NEXT 0
+#define LOCK_SERVING 4
 
 /* hallows/syscall.h */
 #define CALL_IPC_CALL 30

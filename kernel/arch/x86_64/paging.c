@@ -111,9 +111,50 @@ status_t paging_init(const struct memory_map *ram, page_source pages)
     *device_entry = image_physical((const char *)device_table) | PTE_PRESENT | PTE_WRITE;
     open_guards(pages);
     /* Every top-level entry that the kernel will ever use exists now. */
+    paging_load();
+    return STATUS_OK;
+}
+
+void paging_load(void)
+{
     wrmsr(MSR_PAT, PAT_VALUE);
     write_cr3(kernel_root);
-    return STATUS_OK;
+}
+
+static bool map_fresh(uint64_t address, uint64_t bytes, page_source pages)
+{
+    for (uint64_t at = address; at < address + bytes; at += PAGE_BYTES) {
+        uint64_t page = pages();
+        if (page == 0 ||
+            map(at, page, PAGE_BYTES, PTE_PRESENT | PTE_WRITE | PTE_GLOBAL | PTE_NO_EXECUTE,
+                pages) != STATUS_OK)
+            return false;
+    }
+    return true;
+}
+
+uint64_t paging_map_stack(uint32_t cpu, page_source pages)
+{
+    uint64_t at = STACK_WINDOW + (uint64_t)cpu * STACK_WINDOW_BYTES;
+    uint64_t top = at + STACK_GUARD_BYTES + KERNEL_STACK_BYTES;
+    bool done = map_fresh(at + STACK_GUARD_BYTES, KERNEL_STACK_BYTES, pages);
+    for (uint32_t i = 0; i < 3 && done; i++)
+        done = map_fresh(top + i * (STACK_GUARD_BYTES + IST_STACK_BYTES) + STACK_GUARD_BYTES,
+                         IST_STACK_BYTES, pages);
+    return done ? top : 0;
+}
+
+uint64_t paging_start_root(uint64_t physical, page_source pages)
+{
+    uint64_t own = kernel_root;
+    uint64_t root = pages();
+    if (root == 0)
+        return 0;
+    memcpy(physical_pointer(root), physical_pointer(own), PAGE_BYTES);
+    kernel_root = root; /* where `map` maps */
+    status_t status = map(physical, physical, PAGE_BYTES, PTE_PRESENT, pages);
+    kernel_root = own;
+    return status == STATUS_OK ? root : 0;
 }
 
 volatile void *paging_map_device(uint64_t address)

@@ -38,6 +38,17 @@ HALLOWS_MUST_CHECK status_t paging_init(const struct memory_map *ram, page_sourc
 #define DEVICE_WINDOW_PAGES 32u
 volatile void *paging_map_device(uint64_t address);
 
+/* Loads the kernel's own tables on another CPU. Context: its start. */
+void paging_load(void);
+
+/* Maps the stacks of CPU `cpu`: the kernel's (KERNEL_STACK_BYTES) and three more (IST_STACK_BYTES),
+ * each above an unmapped page. Returns the top of the first; 0: no memory. Context: start only. */
+uint64_t paging_map_stack(uint32_t cpu, page_source pages);
+
+/* A copy of the kernel's top table that also shows the page at `physical` (below 1 GiB) at its own
+ * address, executable. Returns its address, below 4 GiB; 0: no memory. */
+uint64_t paging_start_root(uint64_t physical, page_source pages);
+
 /* Physical address of the kernel's own top table. */
 uint64_t paging_kernel_root(void);
 

@@ -3,6 +3,7 @@
  * The end: reason, registers, backtrace with names, then stop. Uses nothing but the console port,
  * and stops at once if it fails itself.
  */
+#include "kernel/arch/x86_64/apic.h"
 #include "kernel/arch/x86_64/cpu.h"
 #include "kernel/arch/x86_64/layout.h"
 #include "kernel/arch/x86_64/serial.h"
@@ -22,9 +23,10 @@ static bool panicking;
 static void begin(void)
 {
     __asm__ volatile("cli");
-    if (panicking)
-        cpu_stop();
-    panicking = true;
+    if (__atomic_exchange_n(&panicking, true, __ATOMIC_ACQ_REL))
+        cpu_stop(); /* this CPU again, or another: the first one's NMI */
+    if (kernel_state.cpu_count > 1)
+        apic_send_nmi_to_others();
     print("\nhallows: PANIC: ");
 }
 
@@ -46,12 +48,18 @@ static void print_place(uint64_t address)
     print_named(usable ? &symbols : NULL, address);
 }
 
+static bool on_stack(uint64_t address)
+{
+    uint64_t others = STACK_WINDOW + (uint64_t)CPU_COUNT_MAX * STACK_WINDOW_BYTES;
+    return (address >= (uint64_t)stack_guards && address <= (uint64_t)ist_stack_tops_end - 16) ||
+           (address >= STACK_WINDOW && address <= others - 16);
+}
+
 /* Frame pointers, as long as they lie in the kernel's stacks and go upwards. */
 static void print_backtrace(uint64_t frame_pointer)
 {
     for (uint32_t i = 0; i < BACKTRACE_FRAMES_MAX; i++) {
-        if (frame_pointer % 8 != 0 || frame_pointer < (uint64_t)stack_guards ||
-            frame_pointer > (uint64_t)ist_stack_tops_end - 16)
+        if (frame_pointer % 8 != 0 || !on_stack(frame_pointer))
             return;
         const uint64_t *frame = (const uint64_t *)frame_pointer;
         if (frame[1] < (uint64_t)text_start || frame[1] >= (uint64_t)text_end)

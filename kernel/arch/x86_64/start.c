@@ -9,6 +9,7 @@
 #include "kernel/arch/x86_64/ioapic.h"
 #include "kernel/arch/x86_64/paging.h"
 #include "kernel/arch/x86_64/serial.h"
+#include "kernel/arch/x86_64/smp.h"
 #include "kernel/arch/x86_64/traps.h"
 #include "kernel/arch/x86_64/vtd.h"
 #include "kernel/boot/acpi.h"
@@ -175,7 +176,8 @@ static void start_core(void)
     uint64_t page_count = end / PAGE_BYTES;
     uint64_t bytes = (page_count * sizeof(struct page) + PAGE_BYTES - 1) & ~(PAGE_BYTES - 1ull);
     uint64_t pages = take_memory(bytes, UINT64_MAX);
-    uint64_t cpus_bytes = (sizeof(struct cpu) + PAGE_BYTES - 1) & ~(PAGE_BYTES - 1ull);
+    uint32_t cpu_room = facts.cpu_count < CPU_COUNT_MAX ? facts.cpu_count : CPU_COUNT_MAX;
+    uint64_t cpus_bytes = (cpu_room * sizeof(struct cpu) + PAGE_BYTES - 1) & ~(PAGE_BYTES - 1ull);
     uint64_t cpus = take_memory(cpus_bytes, UINT64_MAX);
     if (pages == 0 || cpus == 0)
         refuse("memory", "there is too little for the table of pages");
@@ -184,7 +186,9 @@ static void start_core(void)
     struct cpu *cpu = physical_pointer(cpus);
     cpu->arch.stack_top = (uint64_t)kernel_stack_top;
     syscall_init(cpu);
-    kernel_init(&kernel_state, cpu, 1, physical_pointer(pages), (uint32_t)page_count);
+    request.cpus_used = smp_start(cpu, &facts, &parameters.memory, table_page);
+    kernel_init(&kernel_state, cpu, request.cpus_used, physical_pointer(pages),
+                (uint32_t)page_count);
     request.start_memory_bytes = initial_cell_memory(&parameters);
     request.start_memory_base = take_memory(request.start_memory_bytes, UINT64_MAX);
     if (request.start_memory_base == 0)
@@ -194,10 +198,11 @@ static void start_core(void)
 static void print_machine(void)
 {
     const struct time_calibration *time = clock_calibration();
-    print("hallows: %u MiB RAM, %u CPU%s (1 used), TSC %lu kHz, %s, %u I/O APIC%s%s\n",
+    print("hallows: %u MiB RAM, %u CPU%s (%u used), TSC %lu kHz, %s, %u I/O APIC%s%s\n",
           (uint32_t)(request.ram_bytes >> 20), facts.cpu_count, facts.cpu_count == 1 ? "" : "s",
-          time->tsc_hz / 1000, apic_is_x2apic() ? "x2APIC" : "xAPIC", facts.ioapic_count,
-          facts.ioapic_count == 1 ? "" : "s", cpu_features.hypervisor ? ", hypervisor" : "");
+          request.cpus_used, time->tsc_hz / 1000, apic_is_x2apic() ? "x2APIC" : "xAPIC",
+          facts.ioapic_count, facts.ioapic_count == 1 ? "" : "s",
+          cpu_features.hypervisor ? ", hypervisor" : "");
     if (facts.problem != NULL)
         print("hallows: note: %s; left out\n", facts.problem);
     if (vtd_mode() != NULL) {
@@ -262,8 +267,8 @@ void x86_64_start(uint32_t loader, uint32_t information)
     request.time = clock_calibration();
     request.flags = (cpu_features.hypervisor ? BOOT_FLAG_HYPERVISOR : 0u) |
                     (vtd_mode() != NULL ? BOOT_FLAG_IOMMU : 0u);
-    print_machine();
     start_core();
+    print_machine();
     status_t status = initial_cell_start(&kernel_state, &request);
     if (status != STATUS_OK)
         refuse("bundle", request.problem);

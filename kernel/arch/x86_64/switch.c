@@ -227,7 +227,7 @@ void arch_thread_init(struct thread *thread)
     thread->registers.entry = ENTRY_FULL;
 }
 
-void arch_thread_forget(struct thread *thread)
+void thread_unload(struct thread *thread)
 {
     struct arch_cpu *cpu = self();
     if (cpu->loaded == thread) {
@@ -240,7 +240,7 @@ void arch_thread_forget(struct thread *thread)
         fpu_save(cpu);
         fpu_switch_off(cpu);
     }
-    thread->registers.entry |= ENTRY_FULL; /* bases may be written: the slow way looks at them */
+    thread->registers.entry |= ENTRY_FULL;
 }
 
 uint64_t arch_flags_sanitize(uint64_t flags)
@@ -291,8 +291,13 @@ void trap_interrupt(uint64_t vector)
     } else if (vector == VECTOR_IOMMU) {
         vtd_interrupt();
         apic_end_of_interrupt();
+        kernel_reschedule(&kernel_state);
+    } else {
+        /* Spurious ones, the APIC's and the masked PICs', want no acknowledgement. */
+        if (vector == VECTOR_KICK)
+            apic_end_of_interrupt();
+        kernel_reschedule(&kernel_state);
     }
-    /* Spurious ones, the APIC's and the masked PICs', want no acknowledgement. */
 }
 
 /* The current thread's next instruction lies beyond the user half: it executed SYSCALL in the last

@@ -2,7 +2,9 @@
 /*
  * Every way into the kernel and the one way out. The kernel runs on a stack of the CPU, from its top,
  * with interrupts off; it keeps nothing on it between entries (event kernel). A user thread's registers
- * are saved in its struct registers, through the pointer in struct cpu.
+ * are saved in its struct registers, through the pointer in struct cpu. Then the kernel lock is
+ * taken (a ticket of kernel_lock), and given back when the way to user mode or to idling can no
+ * longer fail: smp.h says what a CPU does for others while it waits for it.
  *
  * Kernel-mode traps: interrupts come only while idle, whose state is worth nothing; an exception is
  * a bug of the kernel and ends in a panic. NMI, double fault and machine check have stacks of their
@@ -10,6 +12,19 @@
  */
 #include "kernel/arch/x86_64/layout.h"
 #include "kernel/arch/x86_64/offsets.h"
+
+/* Takes the lock, or goes to `wait` with the ticket in ecx. */
+    .macro take_lock wait
+    movl $1, %ecx
+    lock xaddl %ecx, kernel_lock + LOCK_NEXT(%rip)
+    cmpl %ecx, kernel_lock + LOCK_SERVING(%rip)
+    jne \wait
+    .endm
+
+/* Context: the lock is held, so nobody else writes there; earlier stores are seen first (TSO). */
+    .macro give_lock
+    incl kernel_lock + LOCK_SERVING(%rip)
+    .endm
 
     .section .text.entry, "ax"
 
@@ -41,6 +56,8 @@
     .global syscall_entry
 syscall_entry:
     syscall_save
+    take_lock wait_syscall
+syscall_locked:
 #ifndef HALLOWS_DEBUG                      /* a checked build asks invariants in kernel_syscall */
     cmpw $CALL_IPC_CALL, %ax
     je call_fast
@@ -79,6 +96,7 @@ switch_to:
     movq %rcx, %gs:CPU_ROOT
     movq %rcx, %cr3
 return_by_sysret:
+    give_lock
     movq T_IP(%rax), %rcx
     movq T_FLAGS(%rax), %r11
     movq T_RDX(%rax), %rdx
@@ -102,6 +120,8 @@ return_by_sysret:
     .global syscall_entry_traced
 syscall_entry_traced:
     syscall_save
+    take_lock wait_traced
+traced_locked:
     movq %gs:CPU_STACK_TOP, %rsp
     movq $kernel_state, %rdi
     xorl %ebp, %ebp
@@ -159,6 +179,7 @@ return_full:
     shrq $47, %rdx                         # IRETQ would fault in here, in ring 0
     jnz bad_return_address
     andl $~ENTRY_FULL, T_ENTRY(%rax)
+    give_lock
     movq %gs:CPU_STACK_TOP, %rsp
     pushq $SELECTOR_USER_DATA
     pushq T_SP(%rax)
@@ -196,8 +217,11 @@ bad_return_address:
 
 /* The state of the CPU while idle is nothing but this loop: an interrupt starts afresh. `sti` lets
  * no interrupt in before `hlt` has begun (SDM vol. 2, STI). */
+    .global cpu_idle
 idle:
     movq %gs:CPU_STACK_TOP, %rsp
+    give_lock
+cpu_idle:
 1:  sti
     hlt
     jmp 1b
@@ -257,11 +281,57 @@ trap_common:
     pushq $2                               # AC, DF, NT off: a trap keeps the user's
     popfq
     xorl %ebp, %ebp
+    take_lock wait_trap
+trap_locked:
     cmpl $32, %edi
     jae 1f
     call trap_exception
     jmp user_return
 1:  call trap_interrupt
+    jmp user_return
+
+/* The lock is somebody else's. Whoever has it may take the loaded thread off this CPU meanwhile;
+ * then its system call or exception has not happened (smp.h). */
+wait_syscall:
+    movq %gs:CPU_STACK_TOP, %rsp
+    xorl %ebp, %ebp
+    movl %ecx, %edi
+    call lock_wait
+    movl %gs:CPU_LOADED_INDEX, %ecx
+    cmpl %gs:CPU_CURRENT, %ecx
+    jne nothing_happened
+    movq %gs:CPU_LOADED, %rsp
+    movq T_RAX(%rsp), %rax
+    movq T_RDI(%rsp), %rdi
+    movq T_RSI(%rsp), %rsi
+    jmp syscall_locked
+
+wait_traced:
+    movq %gs:CPU_STACK_TOP, %rsp
+    xorl %ebp, %ebp
+    movl %ecx, %edi
+    call lock_wait
+    movl %gs:CPU_LOADED_INDEX, %ecx
+    cmpl %gs:CPU_CURRENT, %ecx
+    jne nothing_happened
+    jmp traced_locked
+
+wait_trap:
+    pushq %rdi
+    pushq %rsi
+    movl %ecx, %edi
+    call lock_wait
+    popq %rsi
+    popq %rdi
+    cmpl $32, %edi
+    jae trap_locked
+    movl %gs:CPU_LOADED_INDEX, %ecx
+    cmpl %gs:CPU_CURRENT, %ecx
+    je trap_locked
+nothing_happened:
+    movq %gs:CPU_STACK_TOP, %rsp
+    movq $kernel_state, %rdi
+    call kernel_reschedule
     jmp user_return
 
 trap_in_kernel:
@@ -270,8 +340,8 @@ trap_in_kernel:
     movq (%rsp), %rdi
     movq %gs:CPU_STACK_TOP, %rsp
     xorl %ebp, %ebp
-    call trap_interrupt
-    jmp user_return
+    take_lock wait_trap
+    jmp trap_locked
 
 /* struct trap_frame, for panic.c */
 trap_panic:

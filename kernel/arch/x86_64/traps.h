@@ -15,8 +15,13 @@ struct trap_frame {
     uint64_t vector, error, ip, cs, flags, sp, ss;
 };
 
-/* Loads GDT, TSS and IDT. Context: start only. */
+/* A CPU's GDT and TSS; fits a page. */
+struct cpu_descriptors;
+/* Makes the IDT, and loads it and the first CPU's GDT and TSS. Context: start only. */
 void descriptors_init(void);
+/* Makes and loads another CPU's GDT and TSS, and the IDT. Its stacks are as paging_map_stack lays
+ * them out. Context: start of that CPU. */
+void descriptors_load(struct cpu_descriptors *memory, uint64_t stack_top);
 /* Sets the SYSCALL registers and the kernel's GS of this CPU, which is `cpu` from now on. Context:
  * start only. */
 void syscall_init(struct cpu *cpu);
@@ -25,6 +30,8 @@ void syscall_init(struct cpu *cpu);
 void trap_exception(uint64_t vector, uint64_t error);
 void trap_interrupt(uint64_t vector);
 void thread_switch(struct thread *next);
+/* Writes back what this CPU holds of the thread, which it then does not hold any more. */
+void thread_unload(struct thread *thread);
 void return_address_fault(void);
 _Noreturn void user_return(void);
 
