@@ -173,6 +173,9 @@ def kernel_test(results, group, machine, wanted):
             results.fail(name, [why])
         else:
             results.skip(name, why)
+    done = re.search(r"^TESTS DONE .* (\d+) failed", text, re.MULTILINE)
+    if done and int(done.group(1)) != len(re.findall(r"^FAIL ", text, re.MULTILINE)):
+        ended = [f"{done.group(1)} tests failed, not all of them with a line that says so"]
     if ended:
         results.fail(group, ended)
 

@@ -64,6 +64,8 @@ status_t notification_signal(struct kernel *k, uint64_t slot_number)
     if (slot->badge == 0) {
         return STATUS_INVALID_ARGUMENT;
     }
+    /* The upcall may be the caller's own: what it interrupts is the return from this call. */
+    thread_at(k, current_thread(k))->registers.result = STATUS_OK;
     notification_raise(k, (notification_ix){slot->object}, slot->badge);
     return STATUS_OK;
 }

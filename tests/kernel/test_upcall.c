@@ -204,7 +204,7 @@ KERNEL_TEST(a_notification_interrupts_its_thread)
 KERNEL_TEST(foreign_system_calls_stay_in_the_thread)
 {
     open_area(count, UPCALL_SYSCALL);
-    /* This program's code but that one function makes kernel calls. */
+    /* The code behind that function makes kernel calls (upcall.S). */
     area->kernel_code_first = (uint64_t)upcall_test_foreign + 32;
     EXPECT_EQ(upcall_test_foreign(39, 7), 39007);
     EXPECT_EQ(upcall_test_foreign(1, 2), 1002);

@@ -81,7 +81,9 @@ upcall_test_spin:
     popq %rbx
     ret
 
-// uint64_t upcall_test_foreign(uint64_t number, uint64_t argument); 32 bytes.
+// uint64_t upcall_test_foreign(uint64_t number, uint64_t argument); 32 bytes. With the start-up code,
+// before everything else: what makes kernel calls is one range of addresses behind it.
+    .section .text.start, "ax"
     .balign 64
     .globl upcall_test_foreign
 upcall_test_foreign:
