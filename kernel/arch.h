@@ -132,6 +132,11 @@ uint64_t arch_table_encode(uint64_t physical);
 uint64_t arch_attach_encode(uint64_t physical, uint32_t rights);
 /* Rights of such an entry: RIGHT_READ, WRITE, EXECUTE. */
 uint32_t arch_attach_rights(uint64_t entry);
+/* The entry of a table of level 1 or 2 that is a page itself; else as arch_leaf_encode. */
+uint64_t arch_large_encode(uint64_t physical, uint32_t rights);
+bool arch_entry_large(uint64_t entry);
+/* The highest level that may hold such entries: 1, or 2 where the CPU has pages of 1 GiB. */
+uint32_t arch_large_level_max(void);
 /* A leaf or level-1 entry with the same rights whose writes trap (copy-on-write); not LEAF_OWN. */
 uint64_t arch_entry_share(uint64_t entry);
 /* The CPU lets writes through. */

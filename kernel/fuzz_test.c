@@ -153,6 +153,7 @@ static const struct {
     {CALL_segment_depopulate, 3, "gKC"},
     {CALL_segment_derive, 6, "ggHzAO"},
     {CALL_segment_revert, 2, "g"},
+    {CALL_segment_populate_large, 4, "gLGHM"},
     {CALL_irq_create_msi, 2, "c0"},
     {CALL_irq_create_ioapic, 2, "c0NN"},
     {CALL_irq_bind, 3, "qn"},
@@ -229,6 +230,12 @@ static uint64_t random_argument(char kind)
         return random_time();
     case 'I':
         return random_info();
+    case 'L':
+        return random_below(3) == 0 ? random_slot(OBJECT_UNTYPED) : SLOT_DEVICE_LARGE;
+    case 'G':
+        return random_below(4) == 0 ? random_next() : random_below(5) * SEGMENT_BYTES * 256u;
+    case 'M':
+        return random_below(4) == 0 ? random_next() : random_below(1024);
     case 'H':
         return random_below(16) == 0 ? random_below(20) : 1 + random_below(2);
     case 'z':

@@ -234,7 +234,8 @@ uint32_t inv_entry_check(struct kernel *k, page_table_ix i, uint32_t n)
     bool used = bit_get(t->paging.used, n);
 
     FAIL_UNLESS(23, (entry != 0) == used)
-    if (t->level != 1 || !used) {
+    bool table = used && t->level == 2 && !arch_entry_large(entry);
+    if (t->level == 0 || table || !used) {
         FAIL_UNLESS(24, r->segment.n == NIL && r->next_table.n == NIL && r->previous_table.n == NIL)
         if (used) {
             const struct page *page = page_at(k, arch_leaf_physical(entry));
@@ -246,13 +247,22 @@ uint32_t inv_entry_check(struct kernel *k, page_table_ix i, uint32_t n)
     }
     FAIL_UNLESS(24, inv_alive(k, OBJECT_SEGMENT, r->segment.n))
     const struct segment *s = segment_at(k, r->segment);
-    const struct page *shown = page_at(k, arch_leaf_physical(entry));
+    FAIL_UNLESS(24, arch_entry_large(entry) ? s->large_level == t->level
+                                            : s->large_level == 0 && t->level == 1)
+    if (arch_entry_large(entry)) {
+        uint32_t rights = arch_leaf_rights(entry);
+        FAIL_UNLESS(24, arch_leaf_physical(entry) == arch_leaf_physical(s->large))
+        FAIL_UNLESS(26, (rights & RIGHTS_WX) != RIGHTS_WX)
+        FAIL_UNLESS(26, (rights & ~arch_leaf_rights(s->large)) == 0)
+    }
+    const struct page *shown =
+        page_at(k, arch_entry_large(entry) ? s->physical : arch_leaf_physical(entry));
     FAIL_UNLESS(24,
                 shown->kind == PAGE_PAGING && object_index_ok(k, shown->owner, OBJECT_SEGMENT, 2))
     FAIL_UNLESS(60, segment_at(k, (segment_ix){shown->owner})->source.n == s->source.n)
     if (t->iospace.n == NIL && arch_entry_writable(entry)) {
         FAIL_UNLESS(61, s->child.n == NIL && s->shown == s->physical)
-        FAIL_UNLESS(61, arch_leaf_physical(entry) == s->physical)
+        FAIL_UNLESS(61, arch_entry_large(entry) || arch_leaf_physical(entry) == s->physical)
     }
     bool io = t->iospace.n != NIL;
     FAIL_UNLESS(61, !io || (s->child.n == NIL && s->shown == s->physical))
@@ -334,6 +344,17 @@ uint32_t inv_segment_check(struct kernel *k, segment_ix i)
         FAIL_UNLESS(60, inv_alive(k, OBJECT_SEGMENT, s->child.n) &&
                             segment_at(k, s->child)->parent.n == i.n &&
                             segment_at(k, s->child)->previous.n == NIL)
+    }
+    if (s->large_level != 0) {
+        uint64_t frame = arch_leaf_physical(s->large);
+        FAIL_UNLESS(60, s->child.n == NIL && s->parent.n == NIL && s->used != 0)
+        FAIL_UNLESS(26, (arch_leaf_rights(s->large) & RIGHTS_WX) != RIGHTS_WX)
+        if ((frame >> PAGE_SHIFT) < k->page_count) {
+            const struct page *page = page_at(k, frame);
+            bool own = arch_leaf_own(s->large);
+            FAIL_UNLESS(25, own ? page->kind == PAGE_FRAME && page->owner == i.n
+                                : page->kind == PAGE_RESERVED)
+        }
     }
     if (s->spare != 0) {
         const struct page *page = &k->pages[s->spare];

@@ -341,7 +341,10 @@ struct segment {
     uint32_t used;        /* 0: `physical` is all zero */
     thread_ix upcalls;    /* first thread with its upcall area in here */
     struct attachment io; /* first of those in I/O spaces: then it has no copies */
-    uint64_t reserved2[6];
+    uint32_t large_level; /* 1: it is one page of 2 MiB, 2: of 1 GiB; 0: it has small ones */
+    uint32_t reserved;
+    uint64_t large; /* the leaf that shows it, with all its rights */
+    uint64_t reserved2[4];
 };
 _Static_assert(sizeof(struct segment) == 2 * GRANULE_BYTES, "two granules");
 

@@ -133,6 +133,13 @@ FORWARD(segment_detach, r->arg0, r->arg1, r->word[0])
 FORWARD(segment_device_address, r->arg0, r->arg1, r->word[0], &r->word[0])
 FORWARD(segment_depopulate, r->arg0, r->arg1, r->word[0])
 
+HANDLER(segment_populate_large)
+{
+    const struct large_request request = {r->arg0, r->arg1, r->word[0], r->word[1], r->word[2]};
+
+    return segment_populate_large(k, &request);
+}
+
 HANDLER(segment_derive)
 {
     const struct derive_request request = {.parent = r->arg0,

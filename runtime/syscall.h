@@ -468,6 +468,20 @@ static inline status_t segment_depopulate(cap_slot_t segment, uint32_t first_pag
                   (struct call_arguments){.rdx = count});
 }
 
+struct large_page {
+    cap_slot_t memory; /* device memory, or the segment's untyped memory */
+    uint64_t offset;   /* into device memory */
+    uint32_t level;    /* 1: 2 MiB, 2: 1 GiB */
+    uint32_t rights;   /* and page attributes */
+};
+
+/* Repeat on AGAIN. */
+static inline status_t segment_populate_large(cap_slot_t segment, struct large_page page)
+{
+    return call_6(CALL_segment_populate_large, segment, page.memory,
+                  (struct call_arguments){page.offset, page.level, page.rights, 0});
+}
+
 struct derive_request {
     cap_slot_t parent; /* first of `count` in a row, as the next */
     cap_slot_t child;

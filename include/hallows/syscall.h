@@ -147,6 +147,10 @@ enum page_attribute {
       "the address a device uses for that page")                                                   \
     X(segment_depopulate, 58, "slot segment, first page, count", "",                               \
       "empty populated pages; their frames stay the segment's and back its pages again")           \
+    X(segment_populate_large, 59,                                                                  \
+      "slot segment, slot untyped or devmem, byte offset, level 1|2, rights|attributes", "",       \
+      "make a new segment one page of 2 MiB (1) or 1 GiB (2, device memory only); AGAIN as "       \
+      "retype")                                                                                    \
     X(segment_derive, 120,                                                                         \
       "slot first parent, slot first child, count, slot aspace or 0, address, flags", "",          \
       "make new segments copy-on-write copies, and attach them; AGAIN: freezing the parents")      \

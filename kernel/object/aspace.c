@@ -43,7 +43,16 @@ page_table_ix paging_directory(struct kernel *k, const struct paging *top, uint6
     }
     const struct paging *middle = &page_table_at(k, paging_child(k, top, entry))->paging;
     entry = paging_index(address, 2);
-    return bit_get(middle->used, entry) ? paging_child(k, middle, entry) : (page_table_ix){NIL};
+    bool table = bit_get(middle->used, entry) && !arch_entry_large(*paging_entry(middle, entry));
+    return table ? paging_child(k, middle, entry) : (page_table_ix){NIL};
+}
+
+page_table_ix aspace_middle(struct kernel *k, aspace_ix i, uint64_t address)
+{
+    const struct paging *top = &aspace_at(k, i)->paging;
+    uint32_t entry = paging_index(address, 3);
+
+    return bit_get(top->used, entry) ? paging_child(k, top, entry) : (page_table_ix){NIL};
 }
 
 page_table_ix aspace_directory(struct kernel *k, aspace_ix i, uint64_t address)
@@ -223,7 +232,12 @@ static bool middle_step(struct kernel *k, page_table_ix i)
         table_leave(k, t);
         return true;
     }
-    (void)directory_step(k, paging_child(k, &t->paging, entry));
+    if (arch_entry_large(*paging_entry(&t->paging, entry))) {
+        segment_undo(k, (struct attachment){i, entry});
+        arch_tlb_flush(aspace_at(k, t->aspace)->paging.physical);
+    } else {
+        (void)directory_step(k, paging_child(k, &t->paging, entry));
+    }
     return false;
 }
 

@@ -106,6 +106,9 @@ status_t iospace_attach(struct kernel *k, uint64_t segment, uint64_t iospace, ui
     if (bit_get(page_table_at(k, at.table)->paging.used, at.entry)) {
         return STATUS_ALREADY_MAPPED;
     }
+    if (segment_at(k, (segment_ix){slot->object})->large_level != 0) {
+        return STATUS_UNSUPPORTED;
+    }
     status = segment_make_open(k, (segment_ix){slot->object});
     if (status != STATUS_OK) {
         return status;

@@ -125,6 +125,8 @@ page_table_ix paging_directory(struct kernel *k, const struct paging *top, uint6
 status_t iospace_enter_table(struct kernel *k, iospace_ix i, page_table_ix table, uint64_t address);
 /* One bounded step of taking out what entry `entry` of a top-level table points to. */
 void paging_step(struct kernel *k, const struct paging *top, uint32_t entry);
+/* The level-2 table that covers it, likewise. */
+page_table_ix aspace_middle(struct kernel *k, aspace_ix i, uint64_t address);
 /* The map behind the call: enters `table`, unmapped, or ALREADY_MAPPED. */
 status_t aspace_enter_table(struct kernel *k, aspace_ix i, page_table_ix table, uint64_t address);
 
@@ -138,6 +140,14 @@ struct populate_request {
 };
 status_t segment_populate(struct kernel *k, const struct populate_request *request);
 status_t segment_populate_device(struct kernel *k, const struct populate_request *request);
+struct large_request {
+    uint64_t segment; /* slot */
+    uint64_t source;  /* slot of the untyped or device memory */
+    uint64_t offset;  /* into device memory, bytes */
+    uint64_t level;   /* 1: 2 MiB, 2: 1 GiB */
+    uint64_t rights;  /* and attributes */
+};
+status_t segment_populate_large(struct kernel *k, const struct large_request *request);
 status_t segment_depopulate(struct kernel *k, uint64_t segment, uint64_t first, uint64_t count);
 status_t segment_protect(struct kernel *k, uint64_t segment, uint64_t first, uint64_t count,
                          uint64_t rights);

@@ -75,7 +75,8 @@ void segment_enter(struct kernel *k, segment_ix i, struct attachment at, uint32_
     struct segment *segment = segment_at(k, i);
     struct paging *paging = &page_table_at(k, at.table)->paging;
     bool open = segment_is_open(segment);
-    uint64_t entry = arch_attach_encode(segment->shown, rights);
+    uint64_t entry = segment->large_level != 0 ? segment_large_entry(segment, rights)
+                                               : arch_attach_encode(segment->shown, rights);
 
     segment_record(k, at)->segment = i;
     segment_link(k, open ? &segment->open : &segment->held, at);
@@ -131,24 +132,34 @@ void segment_flush(struct kernel *k, const struct segment *segment)
     arch_tlb_flush(more ? 0 : aspace_at(k, page_table_at(k, only.table)->aspace)->paging.physical);
 }
 
-/* Finds the segment's and the aspace's capability and the place of an address. */
-static status_t attach_decode(struct kernel *k, uint64_t aspace, uint64_t address,
+struct attach_place {
+    const struct segment *segment;
+    uint64_t aspace; /* slot */
+    uint64_t address;
+};
+
+/* Finds the aspace's capability and the place of an address: in a table of level 2 for pages of
+ * 1 GiB. */
+static status_t attach_decode(struct kernel *k, const struct attach_place *place,
                               struct attachment *at)
 {
+    uint64_t address = place->address;
+    uint32_t level = place->segment->large_level == 2 ? 2 : 1;
     struct slot *space;
-    status_t status = cap_find(k, aspace, OBJECT_ASPACE, RIGHT_MANAGE, &space);
+    status_t status = cap_find(k, place->aspace, OBJECT_ASPACE, RIGHT_MANAGE, &space);
 
     if (status != STATUS_OK) {
         return status;
     }
-    if ((address & (SEGMENT_BYTES - 1u)) != 0) {
+    if ((address & (((uint64_t)SEGMENT_BYTES << (9u * (level - 1u))) - 1u)) != 0) {
         return STATUS_MISALIGNED;
     }
     if (address >= USER_ADDRESS_END) {
         return STATUS_INVALID_ARGUMENT;
     }
-    at->table = aspace_directory(k, (aspace_ix){space->object}, address);
-    at->entry = paging_index(address, 1);
+    aspace_ix i = {space->object};
+    at->table = level == 1 ? aspace_directory(k, i, address) : aspace_middle(k, i, address);
+    at->entry = paging_index(address, level);
     return at->table.n == NIL ? STATUS_MISSING_TABLE : STATUS_OK;
 }
 
@@ -165,7 +176,9 @@ status_t segment_attach(struct kernel *k, uint64_t segment, uint64_t aspace, uin
     status_t status = cap_find(k, segment, OBJECT_SEGMENT, RIGHT_READ, &slot);
 
     if (status == STATUS_OK) {
-        status = attach_decode(k, aspace, address, &at);
+        status = attach_decode(
+            k, &(struct attach_place){segment_at(k, (segment_ix){slot->object}), aspace, address},
+            &at);
     }
     if (status != STATUS_OK) {
         return status;
@@ -191,7 +204,9 @@ status_t segment_detach(struct kernel *k, uint64_t segment, uint64_t aspace, uin
     status_t status = cap_find(k, segment, OBJECT_SEGMENT, 0, &slot);
 
     if (status == STATUS_OK) {
-        status = attach_decode(k, aspace, address, &at);
+        status = attach_decode(
+            k, &(struct attach_place){segment_at(k, (segment_ix){slot->object}), aspace, address},
+            &at);
     }
     if (status != STATUS_OK) {
         return status == STATUS_MISSING_TABLE ? STATUS_NOT_MAPPED : status;

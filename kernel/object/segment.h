@@ -13,6 +13,9 @@ static inline uint64_t *segment_leaf(const struct segment *segment, uint32_t pag
     return (uint64_t *)arch_memory(segment->physical) + page;
 }
 
+/* The entry that attaches a large page with at most these rights. */
+uint64_t segment_large_entry(const struct segment *segment, uint32_t rights);
+
 /* Threads have their upcall areas in it. */
 static inline bool segment_pinned(const struct segment *segment)
 {

@@ -245,7 +245,8 @@ static status_t derive_check(struct kernel *k, const struct derive_request *requ
     }
     const struct segment *parent = segment_at(k, (segment_ix){from->object});
     const struct segment *child = segment_at(k, (segment_ix){to->object});
-    if (to->object <= *above || from->object == to->object || parent->source.n != child->source.n) {
+    if (to->object <= *above || from->object == to->object || parent->source.n != child->source.n ||
+        parent->large_level != 0) {
         return STATUS_INVALID_ARGUMENT;
     }
     if (segment_pinned(parent)) {

@@ -123,6 +123,9 @@ static status_t range_decode(struct kernel *k, const struct populate_request *re
         (request->rights >> 32) != 0) {
         return STATUS_INVALID_ARGUMENT;
     }
+    if (segment_at(k, (segment_ix){(*slot)->object})->large_level != 0) {
+        return STATUS_INVALID_ARGUMENT;
+    }
     uint32_t asked = (uint32_t)request->rights;
     uint32_t given = rights_narrow((*slot)->rights, asked & RIGHTS_PAGE);
     uint32_t attributes = asked & ~(uint32_t)RIGHTS_PAGE;
@@ -368,6 +371,10 @@ status_t segment_device_address(struct kernel *k, uint64_t segment, uint64_t pag
         return STATUS_INVALID_ARGUMENT;
     }
     const struct segment *s = segment_at(k, (segment_ix){slot->object});
+    if (s->large_level == 1 && arch_leaf_own(s->large)) {
+        *value = arch_leaf_physical(s->large) + page * PAGE_BYTES;
+        return STATUS_OK;
+    }
     uint64_t leaf = *segment_leaf(s, (uint32_t)page);
     if (s->shown != s->physical || !arch_leaf_own(leaf)) {
         return STATUS_NOT_MAPPED;

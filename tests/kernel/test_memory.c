@@ -201,6 +201,110 @@ KERNEL_TEST(an_address_space_dies_under_its_thread)
     (void)notification_wait(never, now_ns() + 1000000, &word);
 }
 
+/* ---- Large pages ----------------------------------------------------------------------------- */
+
+/* A new segment in *segment, and its untyped memory, whose next byte is 2 MiB-aligned. */
+static cap_slot_t aligned_memory(cap_slot_t *segment)
+{
+    cap_slot_t memory = slot_new(), pair = next_slots(2), filler = slot_new();
+    uint64_t address = 0;
+    EXPECT_OK(
+        retype(largest_untyped(), (struct retype_request){OBJECT_UNTYPED, 6ull << 20, memory, 1}));
+    EXPECT_OK(retype(memory, (struct retype_request){OBJECT_SEGMENT, 0, pair, 2}));
+    status_t status;
+    do
+        status = segment_populate(pair, 0, 1, memory, RW);
+    while (status == STATUS_AGAIN);
+    EXPECT_OK(segment_device_address(pair, 0, BOOT_SLOT_IOSPACE, &address));
+    uint64_t next = address + 2 * PAGE_BYTES; /* behind that frame and the filler's header */
+    uint64_t gap = (SEGMENT_BYTES - next % SEGMENT_BYTES) % SEGMENT_BYTES;
+    if (gap == 0)
+        gap = SEGMENT_BYTES;
+    EXPECT_OK(retype(memory, (struct retype_request){OBJECT_UNTYPED, gap, filler, 1}));
+    *segment = pair + 1;
+    return memory;
+}
+
+static status_t populate_large(cap_slot_t segment, struct large_page page)
+{
+    status_t status;
+    do
+        status = segment_populate_large(segment, page);
+    while (status == STATUS_AGAIN);
+    return status;
+}
+
+KERNEL_TEST(a_large_page_is_memory)
+{
+    cap_slot_t segment = 0;
+    cap_slot_t memory = aligned_memory(&segment);
+    uint64_t address = test_address(), device = 0;
+    EXPECT_OK(populate_large(segment, (struct large_page){memory, 0, 1, RW}));
+    EXPECT_OK(attach(segment, BOOT_SLOT_ASPACE, address, RW));
+    for (uint64_t at = address; at < address + SEGMENT_BYTES; at += 64 * PAGE_BYTES) {
+        EXPECT_EQ(*(volatile uint64_t *)at, 0);
+        *(volatile uint64_t *)at = at;
+    }
+    EXPECT_EQ(*(volatile uint64_t *)(address + 64 * PAGE_BYTES), address + 64 * PAGE_BYTES);
+    EXPECT_EQ(fault_error(jump, address), 0x15);
+    EXPECT_OK(segment_device_address(segment, 5, BOOT_SLOT_IOSPACE, &device));
+    EXPECT_EQ(device % SEGMENT_BYTES, 5 * PAGE_BYTES);
+    EXPECT_OK(segment_detach(segment, BOOT_SLOT_ASPACE, address));
+    EXPECT_EQ(fault_error(load, address), 0x4);
+    EXPECT_OK(attach(segment, BOOT_SLOT_ASPACE, address, RIGHT_READ));
+    EXPECT_EQ(fault_error(store, address), 0x7);
+    EXPECT_EQ(fault_error(load, address), -1);
+    EXPECT_OK(revoke(memory));
+    EXPECT_EQ(fault_error(load, address), 0x4);
+    EXPECT_OK(reset(memory));
+}
+
+/* The device memory that holds an aligned piece of `bytes`, and its offset there, or ~0. */
+static uint64_t device_piece(uint32_t *index, uint64_t bytes)
+{
+    for (*index = 0; *index < boot->device_memory_count; ++*index) {
+        const struct boot_range *range = &boot->device_memory[*index];
+        uint64_t first = (range->base + bytes - 1) & ~(bytes - 1);
+        if (first + bytes <= range->base + range->bytes)
+            return first - range->base;
+    }
+    return ~0ull;
+}
+
+static void device_page(uint32_t level, uint64_t bytes)
+{
+    uint32_t index;
+    uint64_t offset = device_piece(&index, bytes);
+    if (offset == ~0ull)
+        return test_skip("no device memory of that size");
+    cap_slot_t segment = object_new(OBJECT_SEGMENT, 0), empty = segment_new(0, RW);
+    uint64_t address = 0x600000000000ull;
+    status_t status =
+        segment_populate_large(segment, (struct large_page){boot->device_memory[index].slot, offset,
+                                                            level, RIGHT_READ | PAGE_UNCACHED});
+    if (status == STATUS_UNSUPPORTED)
+        return test_skip("this CPU has no pages of 1 GiB");
+    EXPECT_OK(status);
+    while (segment_attach(segment, BOOT_SLOT_ASPACE, address, RIGHT_READ) == STATUS_MISSING_TABLE)
+        EXPECT_OK(aspace_map_table(BOOT_SLOT_ASPACE, object_new(OBJECT_PAGE_TABLE, 0), address));
+    EXPECT_EQ(fault_error(load, address + bytes - 8), -1);
+    EXPECT_EQ(fault_error(store, address), 0x7);
+    EXPECT_EQ(fault_error(load, address + bytes), 0x4);
+    EXPECT(segment_attach(empty, BOOT_SLOT_ASPACE, address, RW) != STATUS_OK);
+    EXPECT_OK(destroy(segment));
+    EXPECT_EQ(fault_error(load, address), 0x4);
+}
+
+KERNEL_TEST(device_memory_in_a_page_of_2_mib)
+{
+    device_page(1, SEGMENT_BYTES);
+}
+
+KERNEL_TEST(device_memory_in_a_page_of_1_gib)
+{
+    device_page(2, 1ull << 30);
+}
+
 /* ---- Ports ----------------------------------------------------------------------------------- */
 
 KERNEL_TEST(ports_are_read_and_ranges_kept)

@@ -13,7 +13,8 @@
 
 /* Slots of the initial cell, after those of hallows/boot.h. */
 enum harness_slot {
-    SLOT_UNTYPED = 16, /* HARNESS_UNTYPED_BYTES */
+    SLOT_DEVICE_LARGE = 15, /* device memory for large pages */
+    SLOT_UNTYPED = 16,      /* HARNESS_UNTYPED_BYTES */
     SLOT_UNTYPED_2 = 17,
     SLOT_DEVICE = 18, /* device memory */
     SLOT_FREE = 20
@@ -25,6 +26,8 @@ enum harness_slot {
 #define HARNESS_TABLE_SLOTS 256u
 #define HARNESS_PRIORITY 100u
 #define HARNESS_DEVICE_BASE 0xfe000000u
+#define HARNESS_DEVICE_LARGE_BASE 0x100000000ull
+#define HARNESS_DEVICE_LARGE_BYTES 0x80000000ull
 
 /* Not a status: the calling thread waits now. */
 #define BLOCKED 1000

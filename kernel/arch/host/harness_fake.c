@@ -55,6 +55,8 @@ void harness_start(void)
     VERIFY(start_untyped(k, SLOT_UNTYPED_2, HARNESS_UNTYPED_BASE + HARNESS_UNTYPED_BYTES,
                          0x80000) == STATUS_OK);
     VERIFY(start_device_memory(k, SLOT_DEVICE, HARNESS_DEVICE_BASE, 0x10000) == STATUS_OK);
+    VERIFY(start_device_memory(k, SLOT_DEVICE_LARGE, HARNESS_DEVICE_LARGE_BASE,
+                               HARNESS_DEVICE_LARGE_BYTES) == STATUS_OK);
     void *memory;
     VERIFY(start_page(k, 0x400000, RIGHT_READ | RIGHT_EXECUTE, &memory) == STATUS_OK);
     start_thread(k, 0x400000, 0x500000, 0);

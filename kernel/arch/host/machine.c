@@ -12,6 +12,7 @@
 #define ENTRY_RIGHTS 0x3ffu
 #define ENTRY_WITHHELD ((uint64_t)1 << 0) /* writes trap */
 #define ENTRY_OWN ((uint64_t)1 << 1)
+#define ENTRY_LARGE ((uint64_t)1 << 2)
 #define ENTRY_PHYSICAL 0x000ffffffffff000ull
 /* Rights lie in bits 52..61, above the address. */
 #define ENTRY_RIGHTS_SHIFT 52u
@@ -74,6 +75,21 @@ uint64_t arch_leaf_encode(uint64_t physical, uint32_t rights)
     VERIFY((physical & ~ENTRY_PHYSICAL) == 0 && (rights & ~ENTRY_RIGHTS) == 0);
     VERIFY((rights & (RIGHT_WRITE | RIGHT_EXECUTE)) != (RIGHT_WRITE | RIGHT_EXECUTE));
     return ENTRY_PRESENT | physical | (uint64_t)rights << ENTRY_RIGHTS_SHIFT | own;
+}
+
+uint64_t arch_large_encode(uint64_t physical, uint32_t rights)
+{
+    return arch_leaf_encode(physical, rights) | ENTRY_LARGE;
+}
+
+bool arch_entry_large(uint64_t entry)
+{
+    return (entry & ENTRY_LARGE) != 0;
+}
+
+uint32_t arch_large_level_max(void)
+{
+    return 2;
 }
 
 bool arch_leaf_own(uint64_t entry)

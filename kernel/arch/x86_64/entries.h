@@ -54,6 +54,16 @@ static inline uint64_t arch_leaf_encode(uint64_t physical, uint32_t rights)
     return entry;
 }
 
+static inline uint64_t arch_large_encode(uint64_t physical, uint32_t rights)
+{
+    return arch_leaf_encode(physical, rights) | PTE_LARGE;
+}
+
+static inline bool arch_entry_large(uint64_t entry)
+{
+    return (entry & PTE_LARGE) != 0;
+}
+
 static inline uint32_t arch_attach_rights(uint64_t entry)
 {
     if (!(entry & PTE_PRESENT))

@@ -22,6 +22,11 @@ _Static_assert(IRQ_VECTOR_LAST == VECTOR_DEVICE_LAST, "the core hands out these 
 /* ---- Address spaces ---------------------------------------------------------------------------
  */
 
+uint32_t arch_large_level_max(void)
+{
+    return cpu_features.page_1g ? 2 : 1;
+}
+
 void arch_aspace_init(uint64_t root)
 {
     uint64_t *entries = arch_memory(root);
