@@ -13,6 +13,8 @@
         return number;                                                                             \
     }
 
+#define RIGHTS_WX (RIGHT_WRITE | RIGHT_EXECUTE)
+
 /* There is an object of that type there, and it is not dead. */
 bool inv_alive(struct kernel *k, enum object_type type, uint32_t n);
 /* A slot that holds a capability. */
