@@ -7,6 +7,7 @@
  * the server's user instructions too, so that those are the kernel's alone.
  */
 #include "tests/kernel/bench.h"
+#include "runtime/syscall_time.h"
 #include "runtime/upcall.h"
 #include "tests/kernel/hpet.h"
 

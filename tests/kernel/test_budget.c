@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 /* Scheduling contexts: budgets that end and come back, lending through calls, faults. */
+#include "runtime/syscall_time.h"
 #include "tests/kernel/harness.h"
 
 #define MS 1000000ull
