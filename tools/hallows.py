@@ -10,6 +10,7 @@ import build
 import check
 import mutants
 import packages
+import pcap
 import proof_tools
 import proofs
 import run
@@ -51,6 +52,8 @@ VERBS = {
                 mutants.main),
     "storage": ("show what a running system's drive holds and how it is, or erase an image",
                 storage.add_options, storage.main),
+    "pcap": ("write the frames of a running system's network interface", pcap.add_options,
+             pcap.main),
     "image": ("build kernel and bundle, and an ISO when asked for", _image_options, _image),
 }
 
@@ -82,7 +85,8 @@ def main(arguments):
     try:
         packages.ensure(options.verb, install=not options.no_install)
         return VERBS[options.verb][2](options)
-    except (packages.PackageError, proof_tools.ToolError, run.RunError, bench.BenchError, storage.StorageError, *build.USER_ERRORS) as error:
+    except (packages.PackageError, proof_tools.ToolError, run.RunError, bench.BenchError,
+            storage.StorageError, pcap.PcapError, *build.USER_ERRORS) as error:
         print(f"hallows: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -22,6 +22,7 @@ from system_description import load_system, show_size
 ROOT = build.ROOT
 READY_SECONDS = 120
 SHUTDOWN_SECONDS = 30
+SOCKET_PATH_BYTES_MAX = 107  # sun_path of unix(7), less its end
 
 
 class RunError(Exception):
@@ -32,6 +33,11 @@ def state_folder():
     """Where drives lie between runs (XDG Base Directory Specification)."""
     base = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
     return Path(base) / "hallows"
+
+
+def control_socket(port):
+    """QEMU's control socket of the run whose key-value server has this port."""
+    return state_folder() / f"run-{port}.qmp"
 
 
 def add_options(parser):
@@ -110,6 +116,17 @@ def _lock_disk(path):
         file.close()
         raise RunError(f"the drive {path} is in use by another run; give another --disk") from error
     return file
+
+
+def _control_arguments(path):
+    """QEMU's arguments for a control socket at `path`, where `./hallows pcap` finds it."""
+    if len(os.fsencode(path)) > SOCKET_PATH_BYTES_MAX:
+        print(f"hallows: ./hallows pcap will not find this run: {path} is too long for the name of"
+              " a socket", file=sys.stderr)
+        return []
+    path.parent.mkdir(parents=True, exist_ok=True)
+    escaped = str(path).replace(",", ",,")
+    return ["-qmp", f"unix:{escaped},server=on,wait=off"]
 
 
 def _check_kvm():
@@ -247,6 +264,7 @@ def main(options):
             pcap=options.pcap,
             exit_on_reset=True,
         )
+        machine.extra += _control_arguments(control_socket(options.port))
         if options.gdb:
             machine.extra += ["-gdb", f"tcp:127.0.0.1:{options.gdb}"]
             print(f"GDB: gdb {build.KERNEL.relative_to(ROOT)} -x tools/gdb/hallows.py"
@@ -255,4 +273,7 @@ def main(options):
             machine.iso = build.make_iso(bundle_path, output.with_suffix(".iso"))
         print(f"Starting '{system.name}' in QEMU ({memory_mib} MiB, {options.cpus} CPU,"
               f" {options.nic}, drive {disk}) ...\n", flush=True)
-        return Session(machine, options).run()
+        try:
+            return Session(machine, options).run()
+        finally:
+            control_socket(options.port).unlink(missing_ok=True)

@@ -7,12 +7,10 @@ started and no other.
 """
 
 import ctypes
-import json
 import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import threading
@@ -21,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import accept_queue
+from qmp import Qmp, QmpError
 
 QEMU = "qemu-system-x86_64"
 READY = "hallows: system ready"
@@ -183,7 +182,7 @@ class Vm:
         self.machine = machine
         self.on_serial = on_serial
         self.process = None
-        self.qmp_file = None
+        self._qmp = None
         self._folder = None
         self._text = ""
         self._ended = False
@@ -231,25 +230,16 @@ class Vm:
         while True:
             if self.process.poll() is not None:
                 raise VmError(self._why_ended())
-            connection = socket.socket(socket.AF_UNIX)
-            connection.settimeout(max(0.1, deadline - time.monotonic()))
             try:
-                connection.connect(path)
+                self._qmp = Qmp(path, max(0.1, deadline - time.monotonic()))
                 break
             except (FileNotFoundError, ConnectionRefusedError):
-                connection.close()
                 if time.monotonic() > deadline:
                     raise VmError("QEMU did not open its control socket in time") from None
                 with self._changed:
                     self._changed.wait(0.02)
-        self.qmp_file = connection.makefile("rwb")
-        try:
-            self.qmp_file.readline()
-        except OSError as error:
-            raise VmError("QEMU does not answer on its control socket") from error
-        finally:
-            connection.close()  # the file keeps the socket open
-        self.qmp("qmp_capabilities")
+            except (OSError, QmpError) as error:
+                raise VmError(str(error)) from error
         if self.machine.nic and not self.machine.netdev:
             self._find_ports()
 
@@ -262,12 +252,9 @@ class Vm:
 
     def close(self):
         """Ends the machine at once, as a power cut would; safe to call twice."""
-        if self.qmp_file:
-            try:
-                self.qmp_file.close()
-            except OSError:
-                pass  # the peer went first
-            self.qmp_file = None
+        if self._qmp:
+            self._qmp.close()
+            self._qmp = None
         if self.process:
             if self.process.poll() is None:
                 self.process.kill()
@@ -369,23 +356,10 @@ class Vm:
 
     def qmp(self, command, **arguments):
         """Sends one QMP command and returns its result."""
-        message = {"execute": command}
-        if arguments:
-            message["arguments"] = {k.replace("_", "-"): v for k, v in arguments.items()}
         try:
-            self.qmp_file.write(json.dumps(message).encode() + b"\n")
-            self.qmp_file.flush()
-            while True:
-                line = self.qmp_file.readline()
-                if not line:
-                    raise VmError(f"QEMU ended during '{command}'")
-                answer = json.loads(line)
-                if "return" in answer:
-                    return answer["return"]
-                if "error" in answer:
-                    raise VmError(f"QEMU refuses '{command}': {answer['error']['desc']}")
-        except (OSError, ValueError) as error:
-            raise VmError(f"QEMU does not answer '{command}': {error}") from error
+            return self._qmp.execute(command, **arguments)
+        except QmpError as error:
+            raise VmError(str(error)) from error
 
     def power_button(self):
         """Presses the ACPI power button."""

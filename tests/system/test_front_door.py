@@ -117,6 +117,35 @@ def test_frames_are_captured(tmp_path):
     assert 6379 in tcp_ports(capture.read_bytes())
 
 
+def test_frames_of_a_running_system_are_captured(tmp_path):
+    capture, state = tmp_path / "frames.pcap", tmp_path / "s"
+    environment = dict(os.environ, XDG_STATE_HOME=str(state))
+    with Run(state) as run:
+        command = [HALLOWS, "pcap", "--no-install", "--port", str(run.port)]
+        run.wait_for("Ctrl-C shuts down")
+        named = subprocess.run([*command, "--interface", "list", "-"], env=environment, timeout=60,
+                               capture_output=True, text=True, check=True)
+        assert named.stdout == "net0\n"
+        wrong = subprocess.run([*command, "--interface", "net7", str(capture)], env=environment,
+                               timeout=60, capture_output=True, text=True, check=False)
+        assert wrong.returncode == 1 and "no interface 'net7'; there are: net0" in wrong.stderr
+        assert not capture.exists()
+        for target in (str(capture), "-"):  # the second time in vain unless the first has let go
+            with subprocess.Popen([*command, target], env=environment, stdout=subprocess.PIPE,
+                                  stderr=subprocess.PIPE) as tap:
+                assert tap.stderr.readline() == b"Capturing net0; Ctrl-C ends.\n"
+                with Client(run.port) as client:
+                    assert client("PING") == "PONG"
+                tap.send_signal(signal.SIGINT)
+                output, errors = tap.communicate(timeout=60)
+                assert tap.returncode == 0, errors
+            assert 6379 in tcp_ports(output if target == "-" else capture.read_bytes())
+        assert run.interrupt() == 0
+    late = subprocess.run([*command, str(capture)], env=environment, timeout=60,
+                          capture_output=True, text=True, check=False)
+    assert late.returncode == 1 and f"no running system at port {run.port}" in late.stderr
+
+
 def test_foreign_drive_needs_format(tmp_path):
     drive = tmp_path / "foreign.img"
     drive.write_bytes(b"not ours " * 10_000 + bytes(256 << 20))
