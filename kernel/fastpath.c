@@ -10,13 +10,6 @@
 #include "kernel/object/cap.h"
 #include "kernel/sched.h"
 
-/* Host tests check everything themselves. */
-#if defined(HALLOWS_DEBUG) && !defined(HALLOWS_HOST)
-#define CHECK_AFTER_CALLS true
-#else
-#define CHECK_AFTER_CALLS false
-#endif
-
 /* What the common message has in its info: at most seven words, a label below 2^15, no flags. */
 #define COMMON_INFO 0x7fff0007ull
 /* What the short way takes: words in use and a user's label; no flags. */
@@ -282,8 +275,13 @@ static inline void syscall_way(struct kernel *k, struct thread *t)
 
 void kernel_syscall(struct kernel *k, struct thread *t)
 {
-    syscall_way(k, t);
-    if (CHECK_AFTER_CALLS) {
-        invariants_check_some(k);
+    struct invariants_touched touched;
+
+    if (INVARIANTS_AFTER_ENTRIES) {
+        invariants_touch(k, t, &touched);
+        syscall_way(k, t);
+        invariants_after_entry(k, &touched);
+    } else {
+        syscall_way(k, t);
     }
 }

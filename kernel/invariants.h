@@ -66,12 +66,33 @@ struct invariant_failure {
 struct invariant_failure invariants_check_page(struct kernel *k, uint32_t page);
 /* Those of the rest: irqs, queues, timer. */
 struct invariant_failure invariants_check_global(struct kernel *k);
-/* The next few pages, round and round, and the current thread: what a checked build does after each
- * entry. Traps. */
-void invariants_check_some(struct kernel *k);
+/* Those of a CPU: current thread, ready queues, timer. */
+struct invariant_failure invariants_check_cpu(struct kernel *k, const struct cpu *c);
 /* All. */
 struct invariant_failure invariants_check(struct kernel *k);
 /* The sentence for a number. */
 const char *invariant_text(uint32_t number);
+
+/* ---- A checked kernel (make CHECKED=1) ------------------------------------------------------ */
+
+#if defined(HALLOWS_DEBUG) && defined(HALLOWS_KERNEL)
+#define INVARIANTS_AFTER_ENTRIES true
+#else
+#define INVARIANTS_AFTER_ENTRIES false
+#endif
+
+/* What a system call names: its thread, and slots of its table among its arguments (0: no slot). */
+#define INVARIANTS_TOUCHED_MAX 8u
+struct invariants_touched {
+    thread_ix thread;
+    table_ix table;
+    uint32_t slot[INVARIANTS_TOUCHED_MAX];
+};
+/* Before the call: what the current thread `t` asks for. */
+void invariants_touch(struct kernel *k, const struct thread *t, struct invariants_touched *touched);
+/* After an entry (not a call: touched NULL). Asks the invariants of the named slots, their objects
+ * and their neighbours in the tree, of the thread that entered and the one that runs next, and of
+ * this CPU; and all of the whole state after each 32 entries. Traps. */
+void invariants_after_entry(struct kernel *k, const struct invariants_touched *touched);
 
 #endif

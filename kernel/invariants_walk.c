@@ -5,10 +5,6 @@
 #include "kernel/object/object.h"
 #include "kernel/timer.h"
 
-/* Work of a checked build after each system call. */
-#define CHECK_PAGES 8u
-#define CHECK_GLOBAL_EVERY 64u
-
 /* ---- Walking
  * -------------------------------------------------------------------------------------------- */
 
@@ -168,7 +164,7 @@ static uint32_t queue_check(struct kernel *k, const struct cpu *c, uint32_t prio
     return 0;
 }
 
-static struct invariant_failure cpu_check(struct kernel *k, const struct cpu *c)
+struct invariant_failure invariants_check_cpu(struct kernel *k, const struct cpu *c)
 {
     if (c->current.n != NIL) {
         FAIL_UNLESS_AT(27, c->current.n, inv_alive(k, OBJECT_THREAD, c->current.n))
@@ -199,7 +195,7 @@ struct invariant_failure invariants_check_global(struct kernel *k)
         FAIL_UNLESS_AT(failed, v, failed == 0)
     }
     for (uint32_t i = 0; i < k->cpu_count && failure.number == 0; i++) {
-        failure = cpu_check(k, &k->cpus[i]);
+        failure = invariants_check_cpu(k, &k->cpus[i]);
     }
     return failure;
 }
@@ -212,23 +208,4 @@ struct invariant_failure invariants_check(struct kernel *k)
         failure = invariants_check_page(k, page);
     }
     return failure;
-}
-
-void invariants_check_some(struct kernel *k)
-{
-    struct invariant_failure failure = {0, 0};
-
-    for (uint32_t n = 0; n < CHECK_PAGES && failure.number == 0; n++) {
-        k->check_next = k->check_next + 1 < k->page_count ? k->check_next + 1 : 0;
-        failure = invariants_check_page(k, k->check_next);
-    }
-    if (failure.number == 0 && current_thread(k).n != NIL) {
-        failure = invariants_check_page(k, current_thread(k).n / GRANULES_PER_PAGE);
-    }
-    if (failure.number == 0 && k->check_next % CHECK_GLOBAL_EVERY == 0) {
-        failure = invariants_check_global(k);
-    }
-    if (failure.number != 0) {
-        assertion_failed(invariant_text(failure.number), __FILE__, (int)failure.index);
-    }
 }

@@ -453,7 +453,6 @@ struct kernel {
     aspace_ix initial_aspace;
     thread_ix initial_thread;
     uint32_t lease_next; /* last number given to a lease */
-    uint32_t check_next; /* checked builds: the page whose invariants are asked next */
 };
 
 /* ---- Accessors ------------------------------------------------------------------------------- */

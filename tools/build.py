@@ -15,6 +15,7 @@ from system_description import load_system
 ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / "build"
 KERNEL = BUILD / "kernel/hallows.elf"
+CHECKED_KERNEL = BUILD / "checked/kernel/hallows.elf"
 CELLS = BUILD / "cells"
 
 
@@ -26,7 +27,7 @@ def make(*targets, variables=(), quiet=True):
     """Runs make; shows its output only when it fails or quiet is False."""
     jobs = str(os.cpu_count() or 1)
     command = ["make", "-C", str(ROOT), "--no-print-directory", f"-j{jobs}"]
-    command += [f"PYTHON={sys.executable}", *variables, *targets]
+    command += [f"PYTHON={sys.executable}", *variables, *map(str, targets)]
     done = subprocess.run(
         command,
         stdout=subprocess.PIPE if quiet else None,
@@ -37,8 +38,14 @@ def make(*targets, variables=(), quiet=True):
     if done.returncode:
         if quiet:
             sys.stderr.write(done.stdout)
-        raise BuildError(f"make {' '.join(targets)} failed (status {done.returncode})")
+        raise BuildError(f"make {' '.join(map(str, targets))} failed (status {done.returncode})")
     return done.stdout
+
+
+def make_checked_kernel():
+    """Builds the kernel with assertions and invariants beside the one that ships."""
+    kernel = CHECKED_KERNEL.relative_to(ROOT)
+    make(kernel, variables=(f"BUILD={kernel.parent.parent}", "CHECKED=1"))
 
 
 def make_bundle(system_file, settings=(), output=None):

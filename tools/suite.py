@@ -130,17 +130,21 @@ def kernel_tests(results, wanted):
     if not images:
         return
     results.section("kernel tests inside QEMU")
+    build.make_checked_kernel()
     for path in images:
         kernel_machines(results, path, _within("kernel/", wanted))
 
 
 def kernel_machines(results, path, wanted):
-    """Runs one test kernel on every machine that makes a difference to it."""
+    """Runs one test kernel on every machine that makes a difference to it; on two of them with a
+    checked kernel, which asks its invariants after every entry (kernel/invariants.h)."""
     bundle_path = path.with_suffix(".bundle")
-    kinds = [(1, iommu) for iommu in (None, *vm.IOMMUS)] + [(2, None), (4, None)]
-    for cpus, iommu in kinds:
+    kinds = [(1, iommu, False) for iommu in (None, *vm.IOMMUS)]
+    kinds += [(2, None, False), (4, None, False), (1, "legacy", True), (2, None, True)]
+    for cpus, iommu, checked in kinds:
+        kernel = build.CHECKED_KERNEL if checked else build.KERNEL
         machine = vm.Machine(
-            kernel=build.KERNEL if bundle_path.exists() else path,
+            kernel=kernel if bundle_path.exists() else path,
             bundle=bundle_path if bundle_path.exists() else None,
             nic=None,
             iommu=iommu,
@@ -150,6 +154,7 @@ def kernel_machines(results, path, wanted):
             extra=["-global", "hpet.msi=on", "-device", "edu"],
         )
         suffix = f"-vtd-{iommu}" if iommu else f"-{cpus}-cpus" if cpus > 1 else ""
+        suffix += "-checked" if checked else ""
         kernel_test(results, f"kernel/{path.stem}{suffix}", machine, wanted)
 
 

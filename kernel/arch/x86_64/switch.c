@@ -13,6 +13,7 @@
 #include "kernel/arch/x86_64/paging.h"
 #include "kernel/arch/x86_64/traps.h"
 #include "kernel/arch/x86_64/vtd.h"
+#include "kernel/invariants.h"
 
 #define VECTOR_INVALID_OPCODE 6u
 #define VECTOR_NO_FPU 7u
@@ -277,6 +278,8 @@ void trap_exception(uint64_t vector, uint64_t error)
     if (vector == VECTOR_PAGE_FAULT)
         fault.address = read_cr2();
     kernel_fault(&kernel_state, &fault);
+    if (INVARIANTS_AFTER_ENTRIES)
+        invariants_after_entry(&kernel_state, NULL);
 }
 
 void trap_interrupt(uint64_t vector)
@@ -298,6 +301,8 @@ void trap_interrupt(uint64_t vector)
             apic_end_of_interrupt();
         kernel_reschedule(&kernel_state);
     }
+    if (INVARIANTS_AFTER_ENTRIES)
+        invariants_after_entry(&kernel_state, NULL);
 }
 
 /* The current thread's next instruction lies beyond the user half: it executed SYSCALL in the last
