@@ -293,6 +293,7 @@ struct net_stack {
 
     time_ns_t next_deadline; /* nothing is due before */
     time_ns_t device_deadline;
+    bool link; /* as last seen */
     struct dhcp_client dhcp;
     ipv4_t dns_server;
     const char *host_name;

@@ -122,6 +122,7 @@ status_t stack_init(struct net_stack **out, const struct stack_config *config, v
     memset(memory, 0, needed);
     stack->dev = config->dev;
     stack->pool = config->dev->pool;
+    stack->link = config->dev->ops->link_up(config->dev);
     stack->now = now;
     stack->receive_buffer = NETBUF_NONE;
     stack->host_name = config->host_name;
@@ -286,11 +287,29 @@ static time_ns_t earlier(time_ns_t a, time_ns_t b)
     return a < b ? a : b;
 }
 
+/* A cable that was plugged in again may lead elsewhere: neighbours and switches are told. */
+static void stack_watch_link(struct net_stack *stack)
+{
+    bool link = stack->dev->ops->link_up(stack->dev);
+
+    if (link == stack->link) {
+        return;
+    }
+    stack->link = link;
+    if (link && stack->address != IPV4_ANY) {
+        arp_announce(stack);
+    }
+    if (stack->interface_changed != NULL) {
+        stack->interface_changed(stack->interface_user);
+    }
+}
+
 static void stack_run_due(struct net_stack *stack)
 {
     stack->next_deadline = DEADLINE_NEVER;
     if (stack->now >= stack->device_deadline) {
         stack->device_deadline = stack->dev->ops->tick(stack->dev, stack->now);
+        stack_watch_link(stack);
     }
     time_ns_t next = tcp_tick(stack);
     next = earlier(next, arp_tick(stack));

@@ -141,7 +141,7 @@ struct stack_interface {
 
 void stack_interface(const struct net_stack *stack, struct stack_interface *interface);
 
-/* Called whenever the address, mask, gateway or DNS server changed; NULL: nobody. */
+/* Called whenever the link, address, mask, gateway or DNS server changed; NULL: nobody. */
 void stack_on_interface_change(struct net_stack *stack, void (*changed)(void *user), void *user);
 
 #define IPV6_TEXT_BYTES 40u

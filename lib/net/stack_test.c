@@ -300,3 +300,55 @@ TEST(configuration_is_checked)
     CHECK_EQ(stack_init(&stack, &good, memory + 8, bytes, 0), STATUS_MISALIGNED);
     sim_destroy(sim);
 }
+
+static void count_link_change(void *user)
+{
+    ++*(unsigned *)user;
+}
+
+/* The device's housekeeping: when the link is up again the neighbours hear of the address. */
+static time_ns_t tick_each_second(struct netdev *dev, time_ns_t now_ns)
+{
+    (void)dev;
+    return now_ns + 1000000000u;
+}
+
+static bool count_announcements(void *user, unsigned from, uint8_t *data, uint32_t length)
+{
+    if (from == 0 && length >= 42 && data[12] == 0x08 && data[13] == 0x06) {
+        ++*(unsigned *)user;
+    }
+    return true;
+}
+
+TEST(a_link_that_comes_up_again_is_told)
+{
+    struct sim *sim = sim_create(&plain);
+    struct netdev_ops ops = *sim->wire.end[0].dev.ops;
+    struct stack_interface interface;
+    unsigned changes = 0;
+    unsigned announced = 0;
+
+    ops.tick = tick_each_second;
+    sim->wire.end[0].dev.ops = &ops;
+    sim->stack[0]->device_deadline = 0;
+    sim->stack[0]->next_deadline = 0;
+    stack_on_interface_change(sim->stack[0], count_link_change, &changes);
+    sim_run(sim, 3000000000u);
+    sim->wire.tap = count_announcements;
+    sim->wire.tap_user = &announced;
+    sim_run(sim, 3000000000u);
+    CHECK_EQ(changes, 0);
+    CHECK_EQ(announced, 0);
+    sim->wire.end[0].link_up = false;
+    sim_run(sim, 2000000000u);
+    CHECK_EQ(changes, 1);
+    stack_interface(sim->stack[0], &interface);
+    CHECK(!interface.link_up);
+    CHECK_EQ(announced, 0);
+    sim->wire.end[0].link_up = true;
+    sim_run(sim, 2000000000u);
+    CHECK_EQ(changes, 2);
+    CHECK_EQ(announced, 1);
+    sim_destroy(sim);
+}

@@ -128,23 +128,33 @@ static status_t open_stack(struct network *network, struct network_request *requ
                           : stack_init(&network->stack, &config, memory, bytes, now_ns(network));
 }
 
-static void log_interface(void *user)
+static void log_addresses(const struct stack_interface *interface)
 {
-    const struct network *network = user;
-    struct stack_interface interface;
-
-    stack_interface(network->stack, &interface);
-    if (interface.configured) {
-        ipv4_t a = interface.address;
+    if (interface->configured) {
+        ipv4_t a = interface->address;
         log_line("network: address %u.%u.%u.%u", a >> 24, a >> 16 & 255u, a >> 8 & 255u, a & 255u);
     } else {
         log_line("network: no address");
     }
-    for (uint32_t i = 0; i < interface.address6_count; i++) {
+    for (uint32_t i = 0; i < interface->address6_count; i++) {
         char text[IPV6_TEXT_BYTES];
-        ipv6_format(&interface.address6[i], text);
+        ipv6_format(&interface->address6[i], text);
         log_line("network: address %s", text);
     }
+}
+
+static void log_interface(void *user)
+{
+    struct network *network = user;
+    struct stack_interface interface;
+
+    stack_interface(network->stack, &interface);
+    if (interface.link_up != network->link) {
+        network->link = interface.link_up;
+        log_line("network: link %s", network->link ? "up" : "down");
+        return;
+    }
+    log_addresses(&interface);
 }
 
 status_t network_open(struct network *network, struct network_request *request)

@@ -22,6 +22,7 @@ struct network {
     const struct cell_info *info;
     struct netdev *dev;
     struct net_stack *stack;
+    bool link; /* as last said on the console */
 };
 
 struct network_request {
