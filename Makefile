@@ -241,7 +241,7 @@ $(HOST_RUNS): run-%: %
 
 HOST_TOOL_FLAGS := $(COMMON) -O2 -msse4.2 -DHALLOWS_HOST -D_GNU_SOURCE -pthread
 # Left unresolved on purpose: QEMU provides the plugin interface when it loads the object.
-$(BUILD)/bench/count.so: bench/plugin/count_host.c
+$(BUILD)/bench/%.so: bench/plugin/%_host.c
 	@mkdir -p $(@D)
 	$(call say,PLUGIN,$@)
 	$(Q)$(CC) $(HOST_TOOL_FLAGS) -shared -fPIC -fvisibility=hidden $< -o $@

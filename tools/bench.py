@@ -11,6 +11,7 @@ import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
+import bench_kernel
 import bench_linux
 import bench_storage_linux
 import bench_machine
@@ -73,22 +74,36 @@ def parse(group, text, targets):
     return out
 
 
-def table(figures, unmeasured=()):
-    """The figures as lines of text."""
-    rows = [("benchmark", "value", "unit", "target", "")]
+def columns(rows):
+    """Rows of cells as lines: the second and fourth column to the right, as numbers are."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return ["  ".join(f"{cell:{'>' if column in (1, 3) else '<'}{width}}"
+                      for column, (cell, width) in enumerate(zip(row, widths))).rstrip()
+            for row in rows]
+
+
+def table(figures, unmeasured=(), anchors=None):
+    """The figures as lines of text, with those of other systems where there are any."""
+    systems = [system for system in bench_kernel.SYSTEMS
+               if any(system in (anchors or {}).get(figure.name, {}) for figure in figures)]
+    rows = [("benchmark", "value", "unit", "target", "", *systems)]
     for figure in figures:
         target = "-" if figure.target is None else f"{figure.target:,}"
         verdict = {True: "met", False: "missed", None: ""}[figure.met]
-        rows.append((figure.name, f"{figure.value:,}", figure.unit, target, verdict))
-    rows += [(name, "-", "", f"{target:,}", "not measured") for name, target in unmeasured]
-    widths = [max(len(row[column]) for row in rows) for column in range(5)]
-    lines = []
-    for name, value, unit, target, verdict in rows:
-        lines.append(
-            f"{name:{widths[0]}}  {value:>{widths[1]}}  {unit:{widths[2]}}"
-            f"  {target:>{widths[3]}}  {verdict}".rstrip()
-        )
-    return lines
+        others = (anchors or {}).get(figure.name, {})
+        rows.append((figure.name, f"{figure.value:,}", figure.unit, target, verdict,
+                     *(others.get(system, "") for system in systems)))
+    rows += [(name, "-", "", f"{target:,}", "not measured", *("" for _ in systems))
+             for name, target in unmeasured]
+    return columns(rows)
+
+
+def print_kernel_notes(sources):
+    """What the columns of other systems are, and the table of privileged events."""
+    print()
+    print("\n".join(f"{system}: {text}" for system, text in sources.items()))
+    print(f"\nPrivileged events of one operation. {bench_kernel.LEGEND}.")
+    print("\n".join(columns(bench_kernel.events_table())))
 
 
 def add_options(parser):
@@ -134,9 +149,13 @@ def main(options):
     measured = {figure.name for figure in figures}
     missing = [(name, target) for name, (target, _) in targets.items()
                if name not in measured and options.filter in name]
-    print("\n".join(table(figures, missing)))
+    sources, anchors = bench_kernel.load_anchors()
+    print("\n".join(table(figures, missing, anchors)))
+    if bench_kernel.Events.rows:
+        print_kernel_notes(sources)
     if options.json:
-        rows = [figure.as_json() for figure in figures]
+        rows = [{**figure.as_json(), "elsewhere": anchors.get(figure.name, {}),
+                 "events": bench_kernel.Events.rows.get(figure.name)} for figure in figures]
         options.json.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
     if failures:
         raise BenchError("; ".join(failures))

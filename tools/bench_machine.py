@@ -18,6 +18,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import bench_kernel
 import bench_stages
 import build
 import vm
@@ -225,23 +226,4 @@ def storage():
         return _console(machine, r"bench ended: ", BOOT_SECONDS)
 
 
-def kernel():
-    """The kernel's own operations, measured by the test kernel's bench mode."""
-    build.make("all")
-    folder = build.BUILD / "tests/kernel"
-    machine = vm.Machine(
-        kernel=build.KERNEL,
-        bundle=folder / "semantics.bundle",
-        command_line="bench",
-        nic=None,
-        iommu=None,  # the interrupt that is measured is the HPET's, which goes past it
-        memory_mib=256,
-        icount=True,
-        exit_on_reset=True,
-    )
-    with vm.Vm(machine) as guest:
-        guest.wait_for(r"^BENCH DONE", 300)
-        return guest.serial
-
-
-SOURCES = {"kernel": kernel, "net": network, "kvstore": kvstore, "storage": storage}
+SOURCES = {"kernel": bench_kernel.measure, "net": network, "kvstore": kvstore, "storage": storage}

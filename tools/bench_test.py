@@ -2,6 +2,9 @@
 """Unit tests of the benchmark table."""
 
 import bench
+import bench_kernel
+import pytest
+import vm
 
 OUTPUT = """noise
 BENCH syscall 60 instr
@@ -29,3 +32,25 @@ def test_targets_are_well_formed():
     targets = bench.load_targets()
     assert targets["kernel/call-reply-0"][0] == 260 and len(targets) >= 20
     assert all(value > 0 and what for value, what in targets.values())
+
+
+def test_figures_of_other_systems_stand_beside_ours():
+    figures = bench.parse("kernel", "BENCH syscall 60 instr\n", {})
+    lines = bench.table(figures, [], {"kernel/syscall": {"sel4": "252"}})
+    assert lines[0].split()[-1] == "sel4" and lines[1].split()[-1] == "252"
+
+
+def test_anchors_belong_to_rows_and_name_their_source():
+    sources, rows = bench_kernel.load_anchors()
+    targets = bench.load_targets()
+    assert set(sources) == set(bench_kernel.SYSTEMS)
+    for name, row in rows.items():
+        assert name in targets and row and set(row) <= set(sources)
+
+
+def test_events_go_to_the_row_that_was_reported():
+    console = "BENCH kernel/boot 9 instr\nBENCH kernel/call 8 instr\n"
+    assert bench_kernel.events_of(console, ["none", "kernel 8 user 2 cr3 1"]) == {
+        "kernel/call": {"kernel": 8, "user": 2, "cr3": 1}}
+    with pytest.raises(vm.VmError):
+        bench_kernel.events_of(console, ["none"])

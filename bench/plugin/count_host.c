@@ -9,9 +9,6 @@
  * in the upper half of the address space, `user` the rest. FILE has lines "LOW HIGH NAME" (hex,
  * [LOW, HIGH), ascending, not overlapping); ranges of the same name are counted together.
  * Counts are exact for a halted guest; for a running one they are those of some recent instant.
- *
- * Debian packages no header for plugins, so the few declarations needed stand here. They follow the
- * interface that QEMU documents as plugin API version 4 (QEMU 9.2 and later).
  */
 #include <inttypes.h>
 #include <pthread.h>
@@ -25,37 +22,13 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#define PLUGIN_EXPORT __attribute__((visibility("default")))
-#define PLUGIN_API_VERSION 4
+#include "bench/plugin/qemu_plugin.h"
+
 #define RANGES_MAX 4096
 #define NAMES_MAX RANGES_MAX
 #define LINE_BYTES 262144
 
-typedef uint64_t qemu_plugin_id_t;
-struct qemu_plugin_tb;
-struct qemu_plugin_insn;
-struct qemu_plugin_scoreboard;
-struct qemu_info_t;
-typedef struct {
-    struct qemu_plugin_scoreboard *score;
-    size_t offset;
-} qemu_plugin_u64;
-enum qemu_plugin_op { QEMU_PLUGIN_INLINE_ADD_U64 };
-
-void qemu_plugin_register_vcpu_tb_trans_cb(qemu_plugin_id_t id,
-                                           void (*cb)(qemu_plugin_id_t, struct qemu_plugin_tb *));
-size_t qemu_plugin_tb_n_insns(const struct qemu_plugin_tb *tb);
-struct qemu_plugin_insn *qemu_plugin_tb_get_insn(const struct qemu_plugin_tb *tb, size_t index);
-uint64_t qemu_plugin_insn_vaddr(const struct qemu_plugin_insn *insn);
-void qemu_plugin_register_vcpu_insn_exec_inline_per_vcpu(struct qemu_plugin_insn *insn,
-                                                         enum qemu_plugin_op op,
-                                                         qemu_plugin_u64 entry, uint64_t value);
-struct qemu_plugin_scoreboard *qemu_plugin_scoreboard_new(size_t element_bytes);
-uint64_t qemu_plugin_u64_sum(qemu_plugin_u64 entry);
-
-PLUGIN_EXPORT int qemu_plugin_version = PLUGIN_API_VERSION;
-PLUGIN_EXPORT int qemu_plugin_install(qemu_plugin_id_t id, const struct qemu_info_t *info, int argc,
-                                      char **argv);
+int qemu_plugin_version = PLUGIN_API_VERSION;
 
 struct counters {
     uint64_t kernel;

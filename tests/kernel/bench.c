@@ -48,15 +48,28 @@ static inline void done(status_t status)
         print("FAIL a measured call: %s\n", status_name(status));
 }
 
+static inline uint64_t measure_begin(void)
+{
+    BENCH_MARK(BENCH_MARK_BEGIN);
+    return clock_ticks();
+}
+
+static inline uint64_t measure_end(void)
+{
+    uint64_t ticks = clock_ticks();
+    BENCH_MARK(BENCH_MARK_END);
+    return ticks;
+}
+
 /* Runs `statement` ROUNDS times with `i` counting and reports the smallest or the mean, with the
  * few instructions that the call's stub takes in user mode. */
 #define MEASURE(name, mean, statement)                                                             \
     do {                                                                                           \
         uint64_t best = UINT64_MAX, total = 0;                                                     \
         for (uint32_t i = 0; i < ROUNDS; i++) {                                                    \
-            uint64_t from = clock_ticks();                                                         \
+            uint64_t from = measure_begin();                                                       \
             statement;                                                                             \
-            uint64_t ticks = clock_ticks() - from;                                                 \
+            uint64_t ticks = measure_end() - from;                                                 \
             best = ticks < best ? ticks : best;                                                    \
             total += ticks;                                                                        \
         }                                                                                          \
@@ -93,14 +106,14 @@ static void bench_memory(void)
     MEASURE("segment-detach", false, ({
                 if (i > 0) {
                     done(segment_attach(segment, BOOT_SLOT_ASPACE, address, RW));
-                    from = clock_ticks();
+                    from = measure_begin();
                 }
                 done(segment_detach(segment, BOOT_SLOT_ASPACE, address));
             }));
     MEASURE("segment-attach", false, ({
                 if (i > 0) {
                     done(segment_detach(segment, BOOT_SLOT_ASPACE, address));
-                    from = clock_ticks();
+                    from = measure_begin();
                 }
                 done(segment_attach(segment, BOOT_SLOT_ASPACE, address, RW));
             }));
@@ -129,7 +142,7 @@ static void bench_map(void)
                 if (segment_populate(segment, ROUNDS, POPULATE_PAGES_MAX, test_untyped, RW) !=
                     STATUS_AGAIN)
                     print("FAIL a measured map: nothing was to be cleared\n");
-                from = clock_ticks();
+                from = measure_begin();
                 done(segment_populate(segment, i, 1, test_untyped, RW));
             }));
     MEASURE("unmap", false, done(segment_depopulate(segment, i, 1)));
@@ -190,7 +203,7 @@ static void clone_parents(const struct clone *c, uint32_t pages)
 
 static void clone_runs(uint64_t page)
 {
-    *(volatile uint64_t *)page = clock_ticks();
+    *(volatile uint64_t *)page = measure_end();
 }
 
 /* Copies of all segments of a cell, attached in another address space, and a thread there; from the
@@ -214,7 +227,7 @@ static void bench_clone(const char *first_name, const char *name, uint32_t count
         clone_objects(&c, c.children);
         struct helper child = helper_new(clone_runs, page, PRIORITY_HIGH);
         done(thread_configure(child.thread, BOOT_SLOT_TABLE, other, 0));
-        uint64_t from = clock_ticks();
+        uint64_t from = measure_begin();
         clone_derive(&c);
         done(thread_resume(child.thread));
         report(round == 0 ? first_name : name, *(volatile uint64_t *)page - from);
@@ -257,7 +270,7 @@ uint64_t upcall_entered; /* ticks at the first instruction of the handler */
 /* Instead of the library's entry: the time first. */
 void bench_upcall_entry(void);
 __asm__(".text\nbench_upcall_entry:\n rdtsc\n shlq $32, %rdx\n orq %rdx, %rax\n"
-        " movq %rax, upcall_entered(%rip)\n jmp upcall_entry");
+        " movq %rax, upcall_entered(%rip)\n nopl 0x48420002(%rax)\n jmp upcall_entry");
 
 static void upcall_quantum_over(struct upcall_area *area, uint64_t events)
 {
@@ -385,7 +398,7 @@ static void waiter(uint64_t address)
     for (;;) {
         uint64_t word;
         (void)notification_wait(page->notification, DEADLINE_NEVER, &word);
-        page->woken_ticks = clock_ticks();
+        page->woken_ticks = measure_end();
     }
 }
 
@@ -402,7 +415,7 @@ static void bench_signal_switch(cap_slot_t other)
     (void)helper_start_in(waiter, address, PRIORITY_HIGH, 0, other);
     uint64_t best = UINT64_MAX;
     for (uint32_t i = 0; i < ROUNDS; i++) {
-        uint64_t from = clock_ticks();
+        uint64_t from = measure_begin();
         (void)notification_signal(signal);
         uint64_t ticks = page->woken_ticks - from;
         best = ticks < best ? ticks : best;
@@ -420,7 +433,7 @@ static void interrupt_handler(uint64_t unused)
     for (;;) {
         uint64_t word;
         (void)notification_wait(irq_notification, DEADLINE_NEVER, &word);
-        irq_ticks = (uint32_t)clock_ticks() - last_ticks;
+        irq_ticks = (uint32_t)measure_end() - last_ticks;
         interrupted = 1;
     }
 }

@@ -3,6 +3,7 @@
 #ifndef TESTS_KERNEL_BENCH_H
 #define TESTS_KERNEL_BENCH_H
 
+#include "tests/kernel/bench_marks.h"
 #include "tests/kernel/harness.h"
 
 /* Ticks that measuring nothing takes. */
@@ -10,6 +11,7 @@ uint64_t bench_nothing(void);
 
 static inline void report(const char *name, uint64_t instructions)
 {
+    BENCH_MARK(BENCH_MARK_REPORT);
     print("BENCH kernel/%s %lu instr\n", name, instructions);
 }
 

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 // Measured user code, where every instruction counts.
+#include "tests/kernel/bench_marks.h"
+
 #define CALL_IPC_CALL 30
 #define CALL_IPC_RECV 32
 #define CALL_IPC_REPLY 33
@@ -21,6 +23,7 @@ bench_syscall:
     movq %rsi, %rdi
     movq %rdx, %rsi
     movq $-1, %r15                         # DEADLINE_NEVER, where the info says MESSAGE_DEADLINE
+    BENCH_MARK(BENCH_MARK_BEGIN)
     rdtsc
     shlq $32, %rdx
     orq %rdx, %rax
@@ -29,6 +32,7 @@ bench_syscall:
     syscall
     movq %rax, %r12
     rdtsc
+    BENCH_MARK(BENCH_MARK_END)
     jmp bench_end
 
 // As bench_syscall without the call: what the measurement costs.
@@ -73,12 +77,14 @@ bench_resume:
     leaq 1f(%rip), %rax
     movq %rax, 256(%rdi)
     movq %rsp, 280(%rdi)
+    BENCH_MARK(BENCH_MARK_BEGIN)
     rdtsc
     shlq $32, %rdx
     orq %rdx, %rax
     movq %rax, 224(%rdi)                   # the frame's rbp
     jmp upcall_resume
 1:  rdtsc
+    BENCH_MARK(BENCH_MARK_END)
     jmp bench_end
 
 // void bench_server(uint64_t): bits 0..15 endpoint, 16..31 reply, 32..47 slot to accept in, 48..
@@ -146,6 +152,7 @@ bench_faulter:
 // *end is not 0.
     .globl bench_spin
 bench_spin:
+    BENCH_MARK(BENCH_MARK_BEGIN)
     rdtsc
     movl %eax, (%rdi)
     cmpl $0, (%rsi)
