@@ -34,6 +34,23 @@ struct ring_entry {
 _Static_assert(sizeof(struct ring_entry) == sizeof(struct ring_submission), "one size");
 _Static_assert(sizeof(struct ring_entry) == sizeof(struct ring_completion), "one size");
 
+#ifdef RING_MODEL
+uint64_t ring_word_load(const ring_word *word);
+void ring_entry_store(struct ring_entry *to, const struct ring_entry *from);
+#else
+/* Read once, in no order. */
+static inline uint64_t ring_word_load(const ring_word *word)
+{
+    return __atomic_load_n(word, __ATOMIC_RELAXED);
+}
+
+/* In no order either; the publication orders them. */
+static inline void ring_entry_store(struct ring_entry *to, const struct ring_entry *from)
+{
+    *to = *from;
+}
+#endif
+
 struct ring_producer {
     struct ring_entry *entries; /* [const] */
     uint32_t mask;              /* [const] */
@@ -92,7 +109,7 @@ static inline uint32_t ring_room(struct ring_producer *producer, uint32_t wish)
 /* Writes the next entry, invisible until published; ring_room said that there is room. */
 static inline void ring_push(struct ring_producer *producer, const struct ring_entry *entry)
 {
-    producer->entries[producer->tail & producer->mask] = *entry;
+    ring_entry_store(&producer->entries[producer->tail & producer->mask], entry);
     producer->tail++;
 }
 
@@ -127,7 +144,7 @@ static inline void ring_take(struct ring_consumer *consumer, struct ring_entry *
     const struct ring_entry *from = &consumer->entries[consumer->head & consumer->mask];
 
     for (uint32_t i = 0; i < RING_ENTRY_WORDS; i++) {
-        entry->words[i] = __atomic_load_n(&from->words[i], __ATOMIC_RELAXED);
+        entry->words[i] = ring_word_load(&from->words[i]);
     }
     consumer->head++;
 }

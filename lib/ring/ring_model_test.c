@@ -1,379 +1,369 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 /*
- * Explores every interleaving of a producer and a consumer that sleeps, over the header itself, on
- * a machine with a store buffer for each processor (x86-TSO: Sewell et al., "x86-TSO", CACM 2010):
- * no wake-up may be lost and no entry missed or changed. Two runs with a broken header check that
- * the explorer would notice.
- *
- * Each access to a shared word is a step of a coroutine. Executions are repeated from the start
- * along a recorded path; a state (memory, store buffers, and for each thread a digest of all it
- * ever loaded, which determines where it stands) is not entered twice.
+ * Every execution of two honest sides over the real header, under sequential consistency and
+ * x86-TSO (lib/ring/model_fake.h): each operation arrives once, whole and in order, both ways; no
+ * wake-up is lost; and both sides end within a bounded number of steps however they are scheduled.
+ * Faults planted into the header's operations, one a test, show that the search would notice.
  */
 #define RING_MODEL
 #include "lib/ring/ring.h"
 
-#include <stdlib.h>
-#include <ucontext.h>
-
+#include "lib/ring/model_fake.h"
 #include "tests/check.h"
 
-#define ITEMS 4u
-#define STACK_BYTES 65536u
-#define BUFFER_MAX 32u
-#define PATH_MAX_STEPS 400u
-#define SEEN_SLOTS (1u << 20)
+/* Two entries, so that four operations go round the ring. */
+#define ENTRIES 2u
+#define OPERATIONS 4u
 
-enum { PRODUCER, CONSUMER, THREADS };
+enum { CLIENT, SERVER };
 
-struct pending_store {
-    uint32_t *word;
-    uint32_t value;
-};
+/* The header's operations, so that a test can put a broken one in place of one. */
+static struct operations {
+    void (*push)(struct ring_producer *producer, const struct ring_entry *entry);
+    bool (*publish)(struct ring_producer *producer);
+    void (*take)(struct ring_consumer *consumer, struct ring_entry *entry);
+    bool (*arm)(struct ring_consumer *consumer);
+    bool greedy; /* submits more than may be outstanding */
+} operations;
 
-struct thread {
-    ucontext_t context;
-    uint8_t *stack;
-    bool done;
-    bool asleep;
-    uint64_t digest; /* of what it loaded and how far it came */
-    struct pending_store buffer[BUFFER_MAX];
-    uint32_t buffered;
-};
+static const struct operations of_the_header = {ring_push, ring_publish, ring_take, ring_arm,
+                                                false};
 
-static struct {
-    struct thread threads[THREADS];
-    ucontext_t scheduler;
-    int running;
-    bool abandoned; /* threads run to their end without choices */
-    bool without_fence;
-    bool without_recheck;
-    bool doorbell;
-    struct ring_shared shared;
-    struct ring_entry entries[8];
-    uint64_t received;
-    bool wrong;
-    /* The path: at step i, choice[i] of choices[i]. */
-    uint8_t choice[PATH_MAX_STEPS];
-    uint8_t choices[PATH_MAX_STEPS];
-    uint32_t depth;
-    uint32_t replay; /* steps that are given */
-    uint64_t states;
-    uint64_t executions;
-    uint64_t lost_wakeups;
-} model;
-
-static uint64_t *seen;
-
-static uint64_t mix(uint64_t digest, uint64_t value)
+static struct ring_shared *shared(void)
 {
-    digest = (digest ^ value) * 0x9e3779b97f4a7c15ull;
-    return digest ^ digest >> 29;
+    return (struct ring_shared *)(void *)model_memory;
 }
 
-/* ---- The machine ------------------------------------------------------------------------------
+static struct ring_entry *entries_at(uint32_t n)
+{
+    return (struct ring_entry *)(void *)(model_memory + RING_ENTRIES_OFFSET) + n;
+}
+
+static struct ring_producer submit_producer(uint32_t entries)
+{
+    return (struct ring_producer){.entries = entries_at(0),
+                                  .mask = entries - 1u,
+                                  .shared_tail = &shared()->submit_tail,
+                                  .shared_head = &shared()->submit_head,
+                                  .wanted = &shared()->submit_wanted};
+}
+
+static struct ring_consumer submit_consumer(uint32_t entries)
+{
+    return (struct ring_consumer){.entries = entries_at(0),
+                                  .mask = entries - 1u,
+                                  .shared_tail = &shared()->submit_tail,
+                                  .shared_head = &shared()->submit_head,
+                                  .wanted = &shared()->submit_wanted};
+}
+
+static struct ring_entry entry_of(uint64_t item, uint64_t salt)
+{
+    return (struct ring_entry){{item, ~item, item * 3u + salt, salt}};
+}
+
+static void expect_entry(const struct ring_entry *entry, uint64_t item, uint64_t salt)
+{
+    const struct ring_entry wanted = entry_of(item, salt);
+
+    model_expect(memcmp(entry, &wanted, sizeof(wanted)) == 0);
+}
+
+static void no_setup(void)
+{
+}
+
+/* ---- One direction ----------------------------------------------------------------------------
  */
 
-static void step_point(void)
+#define ONE_WAY_ITEMS 4u
+
+/* The header has no doorbell for room, since users bound what is outstanding; here the consumer
+ * always rings. */
+static void wait_for_room(struct ring_producer *producer)
 {
-    if (!model.abandoned) {
-        struct thread *self = &model.threads[model.running];
-        swapcontext(&self->context, &model.scheduler);
+    while (ring_room(producer, 1) == 0) {
+        model_sleep();
     }
 }
-
-uint32_t ring_load(const uint32_t *word)
-{
-    step_point();
-    struct thread *self = &model.threads[model.running];
-    uint32_t value = *word;
-    for (uint32_t i = 0; i < self->buffered; i++) {
-        if (self->buffer[i].word == word) {
-            value = self->buffer[i].value;
-        }
-    }
-    self->digest = mix(self->digest, value + 1u);
-    return value;
-}
-
-void ring_store(uint32_t *word, uint32_t value)
-{
-    step_point();
-    struct thread *self = &model.threads[model.running];
-    if (model.abandoned || self->buffered == BUFFER_MAX) {
-        *word = value;
-        return;
-    }
-    self->buffer[self->buffered++] = (struct pending_store){word, value};
-    self->digest = mix(self->digest, 2);
-}
-
-static void flush_one(struct thread *thread)
-{
-    *thread->buffer[0].word = thread->buffer[0].value;
-    thread->buffered--;
-    memmove(thread->buffer, thread->buffer + 1, thread->buffered * sizeof thread->buffer[0]);
-}
-
-void ring_fence(void)
-{
-    step_point();
-    struct thread *self = &model.threads[model.running];
-    while (!model.without_fence && self->buffered > 0) {
-        flush_one(self);
-    }
-    self->digest = mix(self->digest, 3);
-}
-
-/* ---- The program ------------------------------------------------------------------------------
- */
 
 static void produce(void)
 {
-    struct ring_producer producer = {
-        .entries = model.entries,
-        .mask = 7,
-        .shared_tail = &model.shared.submit_tail,
-        .shared_head = &model.shared.submit_head,
-        .wanted = &model.shared.submit_wanted,
-    };
+    struct ring_producer producer = submit_producer(ENTRIES);
 
-    for (uint64_t item = 0; item < ITEMS && !model.abandoned; item++) {
-        struct ring_entry entry = {{item, ~item, item * 3u, 7}};
-        ring_push(&producer, &entry);
-        if (item == 1) {
+    for (uint64_t item = 0; item < ONE_WAY_ITEMS; item++) {
+        const struct ring_entry entry = entry_of(item, 7);
+        wait_for_room(&producer);
+        operations.push(&producer, &entry);
+        if (item == 0) {
             continue; /* two in one batch */
         }
-        if (ring_publish(&producer)) {
-            step_point();
-            model.doorbell = true;
-            model.threads[PRODUCER].digest = mix(model.threads[PRODUCER].digest, 4);
+        if (operations.publish(&producer)) {
+            model_ring(SERVER);
         }
     }
-    model.threads[PRODUCER].done = true;
 }
 
-static void sleep_until_rung(void)
+static void consume(void)
 {
-    struct thread *self = &model.threads[CONSUMER];
+    struct ring_consumer consumer = submit_consumer(ENTRIES);
+    uint64_t received = 0;
 
-    self->asleep = true;
-    step_point();
-    self->asleep = false;
-    model.doorbell = false;
-    self->digest = mix(self->digest, 5);
+    while (received < ONE_WAY_ITEMS) {
+        uint32_t pending = ring_pending(&consumer);
+        model_expect(pending <= ONE_WAY_ITEMS - received);
+        for (uint32_t i = 0; i < pending && i < ONE_WAY_ITEMS; i++) {
+            struct ring_entry entry;
+            operations.take(&consumer, &entry);
+            expect_entry(&entry, received++, 7);
+        }
+        if (pending != 0) {
+            ring_release(&consumer);
+            model_ring(CLIENT);
+        } else if (operations.arm(&consumer)) {
+            model_sleep();
+            ring_disarm(&consumer);
+        }
+    }
 }
 
-/* The mistake that the second run must notice: sleeping without a second look. */
-static bool arm_blindly(struct ring_consumer *consumer)
+/* ---- Both directions: each operation is answered ----------------------------------------------
+ */
+
+/* As many as may be outstanding. Returns how many have been submitted by now. */
+static uint64_t submit_some(struct ring_producer *submit, uint64_t submitted, uint64_t reaped)
+{
+    uint64_t limit = operations.greedy ? OPERATIONS : reaped + ENTRIES;
+    uint64_t from = submitted;
+
+    while (submitted < OPERATIONS && submitted < limit) {
+        uint32_t room = ring_room(submit, 1);
+        /* The server releases a submission before it completes it. */
+        model_expect(operations.greedy || (room >= 1 && room <= ENTRIES));
+        const struct ring_entry entry = entry_of(submitted++, 7);
+        operations.push(submit, &entry);
+    }
+    if (submitted != from && operations.publish(submit)) {
+        model_ring(SERVER);
+    }
+    return submitted;
+}
+
+static void client(void)
+{
+    struct ring_producer submit = submit_producer(ENTRIES);
+    struct ring_consumer complete = {.entries = entries_at(ENTRIES),
+                                     .mask = ENTRIES - 1u,
+                                     .shared_tail = &shared()->complete_tail,
+                                     .shared_head = &shared()->complete_head,
+                                     .wanted = &shared()->complete_wanted};
+    uint64_t submitted = 0;
+    uint64_t reaped = 0;
+
+    while (reaped < OPERATIONS) {
+        submitted = submit_some(&submit, submitted, reaped);
+        uint32_t pending = ring_pending(&complete);
+        model_expect(pending <= submitted - reaped);
+        for (uint32_t i = 0; i < pending && i < ENTRIES; i++) {
+            struct ring_entry entry;
+            operations.take(&complete, &entry);
+            expect_entry(&entry, reaped++, 9);
+        }
+        if (pending != 0) {
+            ring_release(&complete);
+        } else if (operations.arm(&complete)) {
+            model_sleep();
+            ring_disarm(&complete);
+        }
+    }
+}
+
+static void server(void)
+{
+    struct ring_consumer submit = submit_consumer(ENTRIES);
+    struct ring_producer complete = {.entries = entries_at(ENTRIES),
+                                     .mask = ENTRIES - 1u,
+                                     .shared_tail = &shared()->complete_tail,
+                                     .shared_head = &shared()->complete_head,
+                                     .wanted = &shared()->complete_wanted};
+    uint64_t served = 0;
+
+    while (served < OPERATIONS) {
+        uint32_t pending = ring_pending(&submit);
+        model_expect(pending <= OPERATIONS - served && pending <= ENTRIES);
+        for (uint32_t i = 0; i < pending && i < ENTRIES; i++) {
+            struct ring_entry entry;
+            operations.take(&submit, &entry);
+            expect_entry(&entry, served, 7);
+            entry = entry_of(served++, 9);
+            model_expect(ring_room(&complete, 1) >= 1);
+            operations.push(&complete, &entry);
+        }
+        if (pending != 0) {
+            ring_release(&submit);
+            if (operations.publish(&complete)) {
+                model_ring(CLIENT);
+            }
+        } else if (operations.arm(&submit)) {
+            model_sleep();
+            ring_disarm(&submit);
+        }
+    }
+}
+
+/* ---- Without faults ---------------------------------------------------------------------------
+ */
+
+static const struct model_program one_way = {
+    .setup = no_setup, .side = {produce, consume}, .order = MODEL_TSO};
+static const struct model_program both_ways = {
+    .setup = no_setup, .side = {client, server}, .order = MODEL_TSO};
+
+static void check_good(struct model_program program, enum model_order order)
+{
+    operations = of_the_header;
+    program.order = order;
+    struct model_result result = model_explore(&program, 0);
+
+    printf("  %" PRIu64 " states, %" PRIu64 " executions, at most %" PRIu64 " steps\n",
+           result.states, result.executions, result.longest);
+    CHECK_EQ(result.stuck, 0);
+    CHECK_EQ(result.wrong, 0);
+    CHECK(result.complete);
+    CHECK(result.executions > 1000);
+}
+
+TEST(one_way_in_order)
+{
+    check_good(one_way, MODEL_SC);
+}
+
+TEST(one_way_with_store_buffers)
+{
+    check_good(one_way, MODEL_TSO);
+}
+
+TEST(both_ways_in_order)
+{
+    check_good(both_ways, MODEL_SC);
+}
+
+TEST(both_ways_with_store_buffers)
+{
+    check_good(both_ways, MODEL_TSO);
+}
+
+/* ---- Planted faults ---------------------------------------------------------------------------
+ */
+
+static struct model_result with_fault(struct model_program program, enum model_order order,
+                                      const struct operations *broken)
+{
+    operations = *broken;
+    program.order = order;
+    return model_explore(&program, 1);
+}
+
+TEST(a_missing_fence_loses_a_wakeup_with_store_buffers_only)
+{
+    for (int side = CLIENT; side <= SERVER; side++) {
+        struct model_program program = both_ways;
+        program.without_fence = 1u << side;
+        CHECK(with_fault(program, MODEL_TSO, &of_the_header).stuck > 0);
+        program = one_way;
+        program.without_fence = 1u << side;
+        CHECK(with_fault(program, MODEL_TSO, &of_the_header).stuck > 0);
+        struct model_result in_order = with_fault(program, MODEL_SC, &of_the_header);
+        CHECK(in_order.stuck == 0 && in_order.wrong == 0 && in_order.complete);
+    }
+}
+
+static bool arm_without_second_look(struct ring_consumer *consumer)
 {
     ring_store(consumer->wanted, 1);
     ring_fence();
     return true;
 }
 
-static void consume(void)
+static bool arm_after_the_look(struct ring_consumer *consumer)
 {
-    struct ring_consumer consumer = {
-        .entries = model.entries,
-        .mask = 7,
-        .shared_tail = &model.shared.submit_tail,
-        .shared_head = &model.shared.submit_head,
-        .wanted = &model.shared.submit_wanted,
-    };
+    bool empty = ring_load(consumer->shared_tail) == consumer->head;
 
-    while (model.received < ITEMS && !model.abandoned) {
-        uint32_t pending = ring_pending(&consumer);
-        if (pending == RING_VIOLATION) {
-            model.wrong = true;
-            break;
-        }
-        for (uint32_t i = 0; i < pending; i++) {
-            struct ring_entry entry;
-            ring_take(&consumer, &entry);
-            if (entry.words[0] != model.received || entry.words[1] != ~model.received) {
-                model.wrong = true;
-            }
-            model.received++;
-        }
-        if (pending != 0) {
-            ring_release(&consumer);
-        } else if (model.without_recheck ? arm_blindly(&consumer) : ring_arm(&consumer)) {
-            sleep_until_rung();
-            ring_disarm(&consumer);
-        }
-    }
-    model.threads[CONSUMER].done = true;
+    ring_fence();
+    ring_store(consumer->wanted, empty ? 1 : 0);
+    return empty;
 }
 
-/* ---- The explorer -----------------------------------------------------------------------------
- */
-
-static void start_thread(int number, void (*run)(void))
+TEST(sleeping_without_a_second_look_loses_a_wakeup)
 {
-    struct thread *thread = &model.threads[number];
-    uint8_t *stack = thread->stack;
+    struct operations broken = of_the_header;
 
-    memset(thread, 0, sizeof *thread);
-    thread->stack = stack;
-    getcontext(&thread->context);
-    thread->context.uc_stack.ss_sp = stack;
-    thread->context.uc_stack.ss_size = STACK_BYTES;
-    thread->context.uc_link = &model.scheduler;
-    makecontext(&thread->context, run, 0);
+    broken.arm = arm_without_second_look;
+    CHECK(with_fault(one_way, MODEL_SC, &broken).stuck > 0);
+    CHECK(with_fault(both_ways, MODEL_SC, &broken).stuck > 0);
 }
 
-static uint64_t digest_state(void)
+TEST(asking_for_a_doorbell_after_the_look_loses_a_wakeup)
 {
-    uint64_t digest = mix(model.doorbell, model.shared.submit_tail);
+    struct operations broken = of_the_header;
 
-    digest = mix(digest, model.shared.submit_head);
-    digest = mix(digest, model.shared.submit_wanted);
-    for (int i = 0; i < THREADS; i++) {
-        const struct thread *thread = &model.threads[i];
-        digest = mix(digest, thread->digest);
-        digest = mix(digest, thread->buffered * 4u + thread->done * 2u + thread->asleep);
-        for (uint32_t j = 0; j < thread->buffered; j++) {
-            digest = mix(digest,
-                         (uint64_t)((uint8_t *)thread->buffer[j].word - (uint8_t *)&model.shared));
-            digest = mix(digest, thread->buffer[j].value);
-        }
-    }
-    return digest | 1u;
+    broken.arm = arm_after_the_look;
+    CHECK(with_fault(one_way, MODEL_SC, &broken).stuck > 0);
+    CHECK(with_fault(both_ways, MODEL_TSO, &broken).stuck > 0);
 }
 
-/* False if the state has been entered before. */
-static bool enter_state(void)
+static bool publish_after_the_question(struct ring_producer *producer)
 {
-    uint64_t digest = digest_state();
+    bool wanted = ring_load(producer->wanted) != 0;
 
-    for (uint64_t slot = digest;; slot++) {
-        uint64_t *at = &seen[slot % SEEN_SLOTS];
-        if (*at == digest) {
-            return false;
-        }
-        if (*at == 0) {
-            *at = digest;
-            model.states++;
-            return model.states < SEEN_SLOTS / 2u;
-        }
-    }
+    ring_fence();
+    ring_store(producer->shared_tail, producer->tail);
+    return wanted;
 }
 
-/* Actions 0 and 1 run a thread, 2 and 3 let the oldest store of a thread reach memory. */
-static uint32_t enabled_actions(int actions[4])
+TEST(publishing_after_the_question_loses_a_wakeup)
 {
-    uint32_t count = 0;
+    struct operations broken = of_the_header;
 
-    for (int i = 0; i < THREADS; i++) {
-        const struct thread *thread = &model.threads[i];
-        if (!thread->done && (!thread->asleep || model.doorbell)) {
-            actions[count++] = i;
-        }
-        if (thread->buffered > 0) {
-            actions[count++] = THREADS + i;
-        }
-    }
-    return count;
+    broken.publish = publish_after_the_question;
+    CHECK(with_fault(one_way, MODEL_SC, &broken).stuck > 0);
+    CHECK(with_fault(both_ways, MODEL_SC, &broken).stuck > 0);
 }
 
-static void act(int action)
+static void publish_before_the_write(struct ring_producer *producer, const struct ring_entry *entry)
 {
-    if (action >= THREADS) {
-        flush_one(&model.threads[action - THREADS]);
-        return;
-    }
-    model.running = action;
-    model.threads[action].digest = mix(model.threads[action].digest, 6);
-    swapcontext(&model.scheduler, &model.threads[action].context);
+    ring_store(producer->shared_tail, producer->tail + 1u);
+    ring_push(producer, entry);
 }
 
-static void finish_threads(void)
+TEST(publishing_before_the_write_shows_what_is_not_there)
 {
-    model.abandoned = true;
-    for (int i = 0; i < THREADS; i++) {
-        if (!model.threads[i].done) {
-            act(i);
-        }
-    }
-    model.abandoned = false;
+    struct operations broken = of_the_header;
+
+    broken.push = publish_before_the_write;
+    CHECK(with_fault(one_way, MODEL_SC, &broken).wrong > 0);
+    CHECK(with_fault(both_ways, MODEL_TSO, &broken).wrong > 0);
 }
 
-/* One execution along model.choice[0..replay), then the first choice each time. */
-static void execute(void)
+static void release_before_the_read(struct ring_consumer *consumer, struct ring_entry *entry)
 {
-    int actions[4];
-
-    memset(&model.shared, 0, sizeof model.shared);
-    memset(model.entries, 0, sizeof model.entries);
-    model.doorbell = false;
-    model.received = 0;
-    model.depth = 0;
-    start_thread(PRODUCER, produce);
-    start_thread(CONSUMER, consume);
-    for (;;) {
-        uint32_t count = enabled_actions(actions);
-        if (count == 0) {
-            model.lost_wakeups += model.received < ITEMS;
-            break;
-        }
-        if (model.depth == PATH_MAX_STEPS || (model.depth >= model.replay && !enter_state())) {
-            break;
-        }
-        uint32_t choice = model.depth < model.replay ? model.choice[model.depth] : 0;
-        model.choice[model.depth] = (uint8_t)choice;
-        model.choices[model.depth] = (uint8_t)count;
-        model.depth++;
-        act(actions[choice]);
-    }
-    model.wrong |= model.depth == PATH_MAX_STEPS;
-    finish_threads();
-    model.executions++;
+    ring_store(consumer->shared_head, consumer->head + 1u);
+    ring_take(consumer, entry);
 }
 
-static void explore(bool without_fence, bool without_recheck)
+TEST(releasing_before_the_read_lets_it_be_overwritten)
 {
-    memset(&model, 0, sizeof model);
-    seen = calloc(SEEN_SLOTS, sizeof *seen);
-    model.threads[PRODUCER].stack = malloc(STACK_BYTES);
-    model.threads[CONSUMER].stack = malloc(STACK_BYTES);
-    model.without_fence = without_fence;
-    model.without_recheck = without_recheck;
-    for (;;) {
-        execute();
-        /* Back to the last step with a choice left. */
-        while (model.depth > 0 &&
-               model.choice[model.depth - 1u] + 1u == model.choices[model.depth - 1u]) {
-            model.depth--;
-        }
-        if (model.depth == 0) {
-            break;
-        }
-        model.choice[model.depth - 1u]++;
-        model.replay = model.depth;
-    }
-    free(model.threads[PRODUCER].stack);
-    free(model.threads[CONSUMER].stack);
-    free(seen);
-    CHECK(model.states < SEEN_SLOTS / 2u);
-    CHECK(!model.wrong);
+    struct operations broken = of_the_header;
+
+    broken.take = release_before_the_read;
+    CHECK(with_fault(one_way, MODEL_SC, &broken).wrong > 0);
+    CHECK(with_fault(one_way, MODEL_TSO, &broken).wrong > 0);
 }
 
-TEST(no_interleaving_loses_a_wakeup)
+TEST(more_than_the_ring_holds_is_noticed)
 {
-    explore(false, false);
-    CHECK_EQ(model.lost_wakeups, 0);
-    CHECK(model.states > 1000);
-    printf("  %" PRIu64 " states, %" PRIu64 " executions\n", model.states, model.executions);
-}
+    struct operations broken = of_the_header;
 
-TEST(the_explorer_notices_a_missing_fence)
-{
-    explore(true, false);
-    CHECK(model.lost_wakeups > 0);
-}
-
-TEST(the_explorer_notices_a_missing_second_look)
-{
-    explore(false, true);
-    CHECK(model.lost_wakeups > 0);
+    broken.greedy = true;
+    CHECK(with_fault(both_ways, MODEL_SC, &broken).wrong > 0);
 }

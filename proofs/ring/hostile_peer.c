@@ -36,6 +36,16 @@ void ring_fence(void)
 {
 }
 
+uint64_t ring_word_load(const ring_word *word)
+{
+    return *word;
+}
+
+void ring_entry_store(struct ring_entry *to, const struct ring_entry *from)
+{
+    *to = *from;
+}
+
 static uint32_t any_mask(void)
 {
     uint32_t entries = nondet_u32();
