@@ -27,6 +27,7 @@ status_t event_loop_add(struct event_loop *loop, const struct event_source *sour
         return STATUS_FULL;
     }
     loop->sources[loop->source_count++] = *source;
+    loop->mark = clock_ticks();
     return STATUS_OK;
 }
 
@@ -77,12 +78,13 @@ static void sleep(struct event_loop *loop)
     if (!arm_all(loop)) {
         return;
     }
+    time_ns_t deadline = next_deadline(loop);
     uint64_t before = clock_ticks();
-    take_word(loop, next_deadline(loop));
-    loop->counters.sleep_ticks += clock_ticks() - before;
+    take_word(loop, deadline);
+    loop->mark = clock_ticks();
+    loop->counters.sleep_ticks += loop->mark - before;
     loop->counters.sleeps++;
     disarm_first(loop, loop->source_count);
-    loop->mark = clock_ticks();
 }
 
 /* Work has come after `idle_ns` without: would polling have met it? */
@@ -112,23 +114,24 @@ static void end_of_work(struct event_loop *loop, time_ns_t now, uint64_t ticks)
 
 void event_loop_round(struct event_loop *loop)
 {
-    uint64_t before = clock_ticks();
+    uint64_t before = loop->mark;
     time_ns_t now = clock_ns_at(loop->time, before);
-    bool worked = false;
+    const struct event_source *end = loop->sources + loop->source_count;
+    uint32_t worked = 0;
 
-    for (uint32_t i = 0; i < loop->source_count; i++) {
-        worked = loop->sources[i].poll(loop->sources[i].context, now) || worked;
+    loop->now_ns = now;
+    for (const struct event_source *source = loop->sources; source != end; source++) {
+        worked |= source->poll(source->context, now);
     }
     uint64_t after = clock_ticks();
-    uint64_t mark = loop->mark;
     loop->mark = after;
-    if (worked) {
+    if (worked != 0) {
         end_of_work(loop, now, after - before);
         return;
     }
     loop->idle = true;
     loop->counters.empty_rounds++;
-    loop->counters.spin_ticks += after - mark;
+    loop->counters.spin_ticks += after - before;
     if (now - loop->worked_ns < loop->window_ns) {
         __builtin_ia32_pause();
         return;

@@ -10,9 +10,10 @@
  * No wake-up is lost: a source's `arm` turns its interrupt or doorbell on, looks once more and says
  * so when work is there already. The notification word keeps signals that come before the wait.
  *
- * Accounting: TSC ticks of rounds that did work count as busy, of rounds that found nothing, with
- * the way from the round before, as spinning, of the wait as asleep. "Busy instructions per
- * request" is busy_ticks over requests.
+ * Accounting: the clock is read once a round, at its end, which is where the next one begins. TSC
+ * ticks of rounds that did work count as busy, of those that found nothing as spinning, of the wait
+ * as asleep. The way to the next round counts as that round's. Arming is in none of them.
+ * "Busy instructions per request" is busy_ticks over requests.
  *
  * Thread rule: one thread, never re-entered.
  */
@@ -26,7 +27,8 @@
 
 /* What the loop drives. Only `poll` has to be there. */
 struct event_source {
-    /* Does a bounded amount of the work that is there; true if it did any. */
+    /* Does a bounded amount of the work that is there; true if it did any. now_ns is the time at
+     * the end of the round before, or of the sleep. */
     bool (*poll)(void *context, time_ns_t now_ns);
     /* Turns wake-ups on; false, wake-ups off, if work is there already. */
     bool (*arm)(void *context);
@@ -53,6 +55,7 @@ struct event_loop {
     uint32_t window_max_ns; /* [const] */
     uint32_t window_ns;     /* it polls so long after the last work */
     bool idle;              /* the last round found nothing */
+    time_ns_t now_ns;       /* what the sources were told in this round */
     time_ns_t worked_ns;    /* when work was last found */
     uint64_t mark;          /* ticks at the end of the last round or sleep */
     uint64_t events;        /* notification bits since event_loop_take_events */

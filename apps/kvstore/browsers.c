@@ -43,9 +43,12 @@ static bool on_accept(struct tcp_connection *connection, void *user)
 static uint32_t on_receive(struct tcp_connection *connection, void *user, const uint8_t *data,
                            uint32_t length)
 {
-    size_t taken = web_feed(user, data, length);
+    struct web_session *session = user;
+    struct kvstore *kvstore = session->source->context;
 
     (void)connection;
+    kvstore_round_time(kvstore);
+    size_t taken = web_feed(session, data, length);
     (void)send_page(user);
     return (uint32_t)taken;
 }

@@ -44,6 +44,7 @@ struct store {
     log_position_t last_record;
     status_t failure;
     enum durability durability; /* as the log was last told */
+    time_ns_t quiet_until;      /* nothing to do before, unless the server wants something */
     time_ns_t flush_due;        /* DURABILITY_EVERYSEC: not before */
     /* Checkpoints. */
     bool begin_wanted;               /* the next batch's first record is `checkpoint_begin` */
@@ -62,6 +63,7 @@ struct kvstore {
     struct web_source web;
     struct event_loop loop;
     time_ns_t upkeep_due;
+    time_ns_t told_ns; /* what time the server was told */
     bool ready;
     bool stopping;
 };
@@ -71,6 +73,13 @@ void kvstore_pause(struct kvstore *kvstore);
 time_ns_t kvstore_now(const struct kvstore *kvstore);
 /* Sets the server's time. */
 void kvstore_tell_time(struct kvstore *kvstore, time_ns_t now_ns);
+/* Before anything in a round that may ask the server for the time. */
+static inline void kvstore_round_time(struct kvstore *kvstore)
+{
+    if (kvstore->told_ns != kvstore->loop.now_ns) {
+        kvstore_tell_time(kvstore, kvstore->loop.now_ns);
+    }
+}
 
 /* ---- store.c ----------------------------------------------------------------------------------
  */
@@ -79,7 +88,19 @@ void kvstore_tell_time(struct kvstore *kvstore, time_ns_t now_ns);
 status_t store_open(struct kvstore *kvstore) HALLOWS_MUST_CHECK;
 /* Gives pending records to the log, takes what became durable, carries checkpoints on. True if
  * anything happened. */
-bool store_poll(struct kvstore *kvstore, time_ns_t now_ns);
+bool store_run(struct kvstore *kvstore, time_ns_t now_ns);
+/* The same, which is little when nothing is under way and nothing wanted. */
+static inline bool store_poll(struct kvstore *kvstore, time_ns_t now_ns)
+{
+    const struct database *database = &kvstore->server.database;
+    const struct store *store = &kvstore->store;
+
+    if (now_ns < store->quiet_until && chain_bytes(&database->journal.pending) == 0 &&
+        !database->checkpoint_wanted && store->durability == kvstore->server.config.durability) {
+        return false;
+    }
+    return store_run(kvstore, now_ns);
+}
 bool store_arm(struct store *store);
 void store_disarm(struct store *store);
 time_ns_t store_deadline(struct store *store);

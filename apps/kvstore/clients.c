@@ -56,6 +56,7 @@ static bool on_accept(struct tcp_connection *connection, void *user)
     char peer[SESSION_PEER_BYTES];
     struct client *client = heap_allocate(kvstore->heap, sizeof *client);
 
+    kvstore_round_time(kvstore);
     tcp_info(connection, &info);
     if (info.is_v6) {
         char text[IPV6_TEXT_BYTES];
@@ -90,7 +91,8 @@ static uint32_t on_receive(struct tcp_connection *connection, void *user, const 
         client->paused = true;
         return 0;
     }
-    session_feed(client->session, data, length);
+    kvstore_round_time(client->kvstore);
+    session_take(client->session, data, length);
     (void)send_output(client);
     return length;
 }
@@ -100,14 +102,18 @@ static void on_end(struct tcp_connection *connection, void *user)
     struct client *client = user;
 
     (void)connection;
+    kvstore_round_time(client->kvstore);
     session_end(client->session);
     (void)send_output(client);
 }
 
 static void on_sendable(struct tcp_connection *connection, void *user)
 {
+    struct client *client = user;
+
     (void)connection;
-    (void)send_output(user);
+    kvstore_round_time(client->kvstore);
+    (void)send_output(client);
 }
 
 static void on_closed(struct tcp_connection *connection, void *user, status_t reason)
@@ -135,6 +141,7 @@ bool clients_send_ready(struct kvstore *kvstore)
     struct session *session = server_next_ready(&kvstore->server);
     bool any = session != NULL;
 
+    kvstore_round_time(kvstore);
     while (session != NULL) {
         (void)send_output(session_user(session));
         session = server_next_ready(&kvstore->server);

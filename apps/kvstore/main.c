@@ -11,7 +11,6 @@
 #define PAUSE_NS 1000000u
 #define NET_BUFFERS 2048u
 #define CONNECTIONS 1024u
-/* Empty rounds before the loop sleeps: a reply's next request often comes at once. */
 
 time_ns_t kvstore_now(const struct kvstore *kvstore)
 {
@@ -30,23 +29,13 @@ void kvstore_tell_time(struct kvstore *kvstore, time_ns_t now_ns)
 {
     int64_t unix_ms = (int64_t)((kvstore->info->unix_ns_at_zero + now_ns) / 1000000u);
 
+    kvstore->told_ns = now_ns;
+    kvstore->server.busy_ticks = kvstore->loop.counters.busy_ticks;
     server_set_time(&kvstore->server, now_ns, unix_ms);
 }
 
 /* ---- Event sources ----------------------------------------------------------------------------
  */
-
-/* First in each round: what time it is. */
-static bool poll_clock(void *context, time_ns_t now_ns)
-{
-    kvstore_tell_time(context, now_ns);
-    return false;
-}
-
-static bool poll_store(void *context, time_ns_t now_ns)
-{
-    return store_poll(context, now_ns);
-}
 
 static bool arm_store(void *context)
 {
@@ -62,49 +51,41 @@ static void disarm_store(void *context)
     store_disarm(&kvstore->store);
 }
 
-static time_ns_t deadline_of_store(void *context)
-{
-    struct kvstore *kvstore = context;
-
-    return store_deadline(&kvstore->store);
-}
-
-/* Last in each round: sends what the others made ready. */
+/* Last in each round: the log, and what it and the network made ready to be sent. */
 static bool poll_server(void *context, time_ns_t now_ns)
 {
     struct kvstore *kvstore = context;
+    bool worked = store_poll(kvstore, now_ns);
 
-    kvstore->server.busy_ticks = kvstore->loop.counters.busy_ticks;
     if (now_ns >= kvstore->upkeep_due) {
+        kvstore_round_time(kvstore);
         kvstore->upkeep_due = server_upkeep(&kvstore->server);
     }
-    return clients_send_ready(kvstore);
+    return kvstore->server.ready_first != NULL ? clients_send_ready(kvstore) : worked;
 }
 
 static time_ns_t server_deadline(void *context)
 {
     struct kvstore *kvstore = context;
+    time_ns_t log_due = store_deadline(&kvstore->store);
 
+    kvstore_round_time(kvstore);
     kvstore->upkeep_due = server_upkeep(&kvstore->server);
-    return kvstore->upkeep_due;
+    return kvstore->upkeep_due < log_due ? kvstore->upkeep_due : log_due;
 }
 
 static status_t add_sources(struct kvstore *kvstore)
 {
-    const struct event_source sources[] = {
-        {poll_clock, NULL, NULL, NULL, kvstore},
-        {poll_store, arm_store, disarm_store, deadline_of_store, kvstore},
-        {poll_server, NULL, NULL, server_deadline, kvstore},
+    const struct event_source server = {
+        .poll = poll_server,
+        .arm = arm_store,
+        .disarm = disarm_store,
+        .deadline = server_deadline,
+        .context = kvstore,
     };
-    status_t status = event_loop_add(&kvstore->loop, &sources[0]);
+    status_t status = network_add(&kvstore->network, &kvstore->loop);
 
-    if (status == STATUS_OK) {
-        status = network_add(&kvstore->network, &kvstore->loop);
-    }
-    for (size_t i = 1; i < sizeof sources / sizeof sources[0] && status == STATUS_OK; i++) {
-        status = event_loop_add(&kvstore->loop, &sources[i]);
-    }
-    return status;
+    return status == STATUS_OK ? event_loop_add(&kvstore->loop, &server) : status;
 }
 
 /* ---- Start ------------------------------------------------------------------------------------

@@ -99,4 +99,5 @@ void report_storage(void *context, struct text *text)
     put_logs(store, text);
     text_print(text, "}");
     (void)nvme_ask_health(&store->nvme, kvstore_now(kvstore)); /* for whoever asks next */
+    store->quiet_until = 0;
 }

@@ -436,9 +436,24 @@ static void check_failure(struct store *store)
     }
 }
 
-bool store_poll(struct kvstore *kvstore, time_ns_t now_ns)
+/* Until when there is nothing to do: 0 while something is under way. */
+static time_ns_t quiet_until(struct store *store)
+{
+    const struct database *database = &store->server->database;
+
+    if (store->failure != STATUS_OK || store->count != 0 || loglet_device_busy(store->device) ||
+        database->checkpointing || store->trim_wanted ||
+        store->nvme.admin.free_count != store->nvme.admin.depth) {
+        return 0;
+    }
+    return store_deadline(store);
+}
+
+bool store_run(struct kvstore *kvstore, time_ns_t now_ns)
 {
     struct store *store = &kvstore->store;
+
+    kvstore_round_time(kvstore);
     keep_durability(store, now_ns);
     bool worked = drain(store, now_ns);
 
@@ -450,6 +465,7 @@ bool store_poll(struct kvstore *kvstore, time_ns_t now_ns)
         tell_status(store);
         worked = carry_checkpoint(store, now_ns) || worked;
     }
+    store->quiet_until = worked ? 0 : quiet_until(store);
     return worked;
 }
 

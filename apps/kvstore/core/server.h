@@ -125,7 +125,10 @@ struct session *session_open(struct server *server, const char *peer);
 const char *session_refusal(void);
 /* The client is gone; frees the session. */
 void session_close(struct session *session);
-/* Bytes from the client, in order; all are taken. Executes what is complete. */
+/* Bytes from the client, in order; all are taken. Executes what is complete. The caller sends
+ * session_output next. */
+void session_take(struct session *session, const uint8_t *data, size_t bytes);
+/* The same, and server_next_ready gives the session. */
 void session_feed(struct session *session, const uint8_t *data, size_t bytes);
 /* The client sends no more: the session is finished when its output is sent. */
 void session_end(struct session *session);

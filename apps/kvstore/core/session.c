@@ -307,7 +307,7 @@ static size_t take_input(struct session *session, const uint8_t *data, size_t by
     return used;
 }
 
-void session_feed(struct session *session, const uint8_t *data, size_t bytes)
+void session_take(struct session *session, const uint8_t *data, size_t bytes)
 {
     struct server *server = session->server;
 
@@ -320,6 +320,11 @@ void session_feed(struct session *session, const uint8_t *data, size_t bytes)
         data += used;
         bytes -= used;
     }
+}
+
+void session_feed(struct session *session, const uint8_t *data, size_t bytes)
+{
+    session_take(session, data, bytes);
     session_mark_ready(session);
 }
 
