@@ -26,6 +26,7 @@ SYSTEM_NAME_BYTES = 24
 SYSTEM_CELLS_MAX = 32
 SYSTEM_DEVICES_MAX = 16
 SYSTEM_RINGS_MAX = 32
+SYSTEM_VIRTUAL_FUNCTIONS_MAX = 64
 CELL_DEVICES_MAX = 4
 CELL_RINGS_MAX = 8
 SYSTEM_NONE = 0xFFFFFFFF
@@ -90,6 +91,8 @@ STRUCTS = {
         ("pci_device", "H", 1),
         ("index", "I", 1),
         ("irq_count", "I", 1),
+        ("virtual_functions", "I", 1),
+        ("parent", "I", 1),
     ],
     "system_ring": [
         ("name", "s", SYSTEM_NAME_BYTES),

@@ -27,6 +27,8 @@ DEVICE_FIELDS = {
     "vendor": Field("int", 0, low=0, high=0xFFFF),
     "device": Field("int", 0, low=0, high=0xFFFF),
     "irqs": Field("int", 1, low=1, high=layout.CELL_IRQS_MAX),
+    "vfs": Field("int", 0, low=0, high=layout.SYSTEM_VIRTUAL_FUNCTIONS_MAX),
+    "of": Field("name", ""),
 }
 RING_FIELDS = {
     "client": Field("name"),
@@ -190,7 +192,10 @@ def _check_devices(system, reader):
             )
         if None in device.values():
             continue
-        identity = (device["kind"], device["vendor"], device["device"], device["index"])
+        if device["of"]:
+            _check_virtual(system, reader, name)
+        identity = (device["kind"], device["vendor"], device["device"], device["index"],
+                    device["of"])
         if identity in same:
             reader.add(
                 ("device", name, "index"),
@@ -198,6 +203,43 @@ def _check_devices(system, reader):
                 "give one of them another index, vendor or device",
             )
         same.setdefault(identity, name)
+
+
+def _check_virtual(system, reader, name):
+    """A virtual function has a physical one that makes it and whose cell starts before."""
+    device, path = system.devices[name], ("device", name)
+    parent = system.devices.get(device["of"])
+    if parent is None:
+        reader.add(
+            path + ("of",),
+            f"'{name}' is a virtual function of '{device['of']}', which is no device of this system"
+            f"{nearest(device['of'], system.devices)}",
+            "name a device that has vfs",
+        )
+        return
+    if device["vfs"] or parent["of"] or parent["kind"] != device["kind"]:
+        reader.add(
+            path + ("of",),
+            f"'{name}' cannot be a virtual function of '{device['of']}'",
+            "both are of the same kind, only the physical one has vfs, only the other has of",
+        )
+    elif parent["vfs"] is not None and device["index"] >= parent["vfs"]:
+        reader.add(
+            path + ("of",),
+            f"'{device['of']}' has {parent['vfs']} virtual functions, no number {device['index']}",
+            f"write vfs = {device['index'] + 1} in [device.{device['of']}] or a lower index here",
+        )
+    owners = [cell.name for cell in system.cells for own in cell.devices or []
+              if own in (name, device["of"])]
+    last = [cell.name for cell in system.cells if device["of"] in (cell.devices or [])]
+    if len(set(owners)) == 2 and owners[0] not in last:
+        reader.add(
+            ("system", "cells"),
+            f"cell '{owners[0]}' drives a virtual function of '{device['of']}', but starts before "
+            f"the cell '{owners[1]}' that drives that",
+            f"put '{owners[1]}' before it in cells",
+            owners[0],
+        )
 
 
 def _check_rings(system, reader):
@@ -387,6 +429,8 @@ def compile_system(system):
             pci_device=device["device"],
             index=device["index"],
             irq_count=device["irqs"],
+            virtual_functions=device["vfs"],
+            parent=list(system.devices).index(device["of"]) + 1 if device["of"] else 0,
         )
         for name, device in system.devices.items()
     )

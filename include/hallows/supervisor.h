@@ -33,13 +33,18 @@ enum supervisor_label {
      * status (OK too when it is there already). */
     SUPERVISOR_PCI_MAP_BUS = 16,
     /* A function was found. words: address (bus << 8 | device << 3 | function), vendor | device id
-     * << 16 | class code << 32 (3 bytes), MSI-X vectors (0: none). */
+     * << 16 | class code << 32 (3 bytes), MSI-X vectors (0: none). Reply: status, virtual functions
+     * to make of it and report. */
     SUPERVISOR_PCI_FUNCTION = 17,
     /* A memory BAR of a reported function. words: address, index 0..5, base, bytes. */
     SUPERVISOR_PCI_BAR = 18,
     /* All functions and BARs are reported, or the last request is done. words: status of the last
      * request. Returns when there is something to do, with status, enum pci_request, address. */
-    SUPERVISOR_PCI_NEXT = 19
+    SUPERVISOR_PCI_NEXT = 19,
+    /* A virtual function was made (its BARs are reported as others are). words: address, vendor |
+     * device id << 16 | class code << 32, MSI-X vectors, physical function's address | number
+     * << 16. INVALID_ARGUMENT: no such physical function was reported. */
+    SUPERVISOR_PCI_VIRTUAL = 20
 };
 
 /* What the supervisor asks of the pci service, as answer to SUPERVISOR_PCI_NEXT. */

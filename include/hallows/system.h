@@ -15,6 +15,7 @@
 #define SYSTEM_CELLS_MAX 32u
 #define SYSTEM_DEVICES_MAX 16u
 #define SYSTEM_RINGS_MAX 32u
+#define SYSTEM_VIRTUAL_FUNCTIONS_MAX 64u
 #define CELL_DEVICES_MAX 4u
 #define CELL_RINGS_MAX 8u
 #define SYSTEM_NONE 0xffffffffu
@@ -29,7 +30,9 @@ struct system_device {
     uint16_t pci_vendor;
     uint16_t pci_device;
     uint32_t index;
-    uint32_t irq_count; /* MSI-X vectors to prepare, 1..8 */
+    uint32_t irq_count;         /* MSI-X vectors to prepare, 1..8 */
+    uint32_t virtual_functions; /* to make of it (SR-IOV), 0..SYSTEM_VIRTUAL_FUNCTIONS_MAX */
+    uint32_t parent; /* device + 1 whose virtual function number `index` it is; 0: none */
 };
 
 /* A ring pair between two cells (hallows/ring.h), with its buffer pool. */
@@ -80,7 +83,7 @@ struct system_header {
     uint32_t rings_offset;
 };
 
-_Static_assert(sizeof(struct system_device) == 40, "tools/image writes this layout");
+_Static_assert(sizeof(struct system_device) == 48, "tools/image writes this layout");
 _Static_assert(sizeof(struct system_ring) == 48, "tools/image writes this layout");
 _Static_assert(sizeof(struct system_cell) == 136, "tools/image writes this layout");
 _Static_assert(sizeof(struct system_header) == 64, "tools/image writes this layout");

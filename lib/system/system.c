@@ -97,6 +97,17 @@ static const char *device_problem(const struct system_view *view, uint32_t index
     if (d->irq_count == 0 || d->irq_count > IRQS_MAX) {
         return "the number of interrupts is not 1..8";
     }
+    if (d->virtual_functions > SYSTEM_VIRTUAL_FUNCTIONS_MAX) {
+        return "the number of virtual functions is above 64";
+    }
+    if (d->parent != 0) {
+        const struct system_device *parent = &view->devices[d->parent - 1u];
+        if (d->parent > view->header->device_count || d->parent - 1u == index ||
+            d->virtual_functions != 0 || parent->parent != 0 || parent->kind != d->kind ||
+            d->index >= parent->virtual_functions) {
+            return "it is a virtual function of a device that has no such one";
+        }
+    }
     return NULL;
 }
 

@@ -66,6 +66,27 @@ static void check_refused(const struct description *d, enum system_part part, ui
     CHECK(problem.what != NULL);
 }
 
+TEST(virtual_functions_have_a_physical_one)
+{
+    struct description d = good();
+    struct system_problem problem;
+    d.devices[1].kind = SYSTEM_DEVICE_NET;
+    d.devices[1].parent = 1;
+    check_refused(&d, SYSTEM_PART_DEVICE, 1); /* it makes none */
+    d.devices[0].virtual_functions = 1;
+    CHECK_EQ(try_open(&d, &problem), STATUS_OK);
+    d.devices[1].index = 1;
+    check_refused(&d, SYSTEM_PART_DEVICE, 1);
+    d.devices[1].index = 0;
+    d.devices[1].parent = 2;
+    check_refused(&d, SYSTEM_PART_DEVICE, 1); /* of itself */
+    d.devices[1].parent = 3;
+    check_refused(&d, SYSTEM_PART_DEVICE, 1);
+    d.devices[1].parent = 0;
+    d.devices[0].virtual_functions = 65;
+    check_refused(&d, SYSTEM_PART_DEVICE, 0);
+}
+
 TEST(a_good_description_opens)
 {
     struct description d = good();

@@ -246,20 +246,23 @@ static void open_bridges(struct pci_tree *tree)
 
 /* ---- Pass 3 ---------------------------------------------------------------------------------- */
 
+bool range_place(const struct pci_tree *tree, const struct pci_node *node, uint64_t grain,
+                 bool wide, struct pci_range *range)
+{
+    if (node->bridge != PCI_NO_BRIDGE) {
+        const struct pci_range *window = &tree->nodes[node->bridge].memory;
+        return place_in(tree, node->bridge, window, grain, range) &&
+               reachable(tree, node, range->base, range->bytes);
+    }
+    return place_below_4g(tree, grain, range) ||
+           (wide && place_in(tree, PCI_NO_BRIDGE, &tree->windows[2], grain, range));
+}
+
 static bool place(struct pci_tree *tree, const struct pci_node *node, struct pci_bar *bar)
 {
     struct pci_range range = {0, bar_span(bar)};
-    bool placed;
+    bool placed = range_place(tree, node, range.bytes, bar->wide, &range);
 
-    if (node->bridge != PCI_NO_BRIDGE) {
-        const struct pci_range *window = &tree->nodes[node->bridge].memory;
-        placed = place_in(tree, node->bridge, window, range.bytes, &range) &&
-                 reachable(tree, node, range.base, range.bytes);
-    } else {
-        placed =
-            place_below_4g(tree, range.bytes, &range) ||
-            (bar->wide && place_in(tree, PCI_NO_BRIDGE, &tree->windows[2], range.bytes, &range));
-    }
     if (placed) {
         bar->base = range.base;
         bar->placed = true;

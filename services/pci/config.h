@@ -32,6 +32,7 @@ enum pci_offset {
     PCI_BRIDGE_PREFETCH_BASE_HIGH = 0x28,
     PCI_BRIDGE_PREFETCH_LIMIT_HIGH = 0x2c,
     PCI_CAPABILITIES = 0x34,
+    PCI_EXTENDED = 0x100, /* first extended capability */
 };
 
 #define PCI_COMMAND_IO (1u << 0)

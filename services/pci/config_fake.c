@@ -28,7 +28,7 @@ static uint32_t fake_read(void *context, uint32_t address, uint32_t offset)
 {
     const struct fake_function *f = find(context, address);
 
-    return f == NULL ? 0xffffffffu : f->words[offset / 4u % 64u];
+    return f == NULL ? 0xffffffffu : f->words[offset / 4u % 1024u];
 }
 
 static void reset(struct fake_function *f)
@@ -43,6 +43,41 @@ static void reset(struct fake_function *f)
     }
 }
 
+/* The virtual functions of `f` come and go with the enable bit. */
+static void enable_virtual(struct fake_pci *fake, struct fake_function *f, bool on)
+{
+    uint32_t count = f->words[FAKE_SRIOV / 4u + 4u] & 0xffffu;
+
+    for (uint32_t i = 0; on && !f->virtual_missing && i < count && i < f->virtual_total; i++) {
+        struct fake_function *made =
+            fake_pci_add(fake, f->address + FAKE_VIRTUAL_OFFSET + i * FAKE_VIRTUAL_STRIDE,
+                         0xffffffffu, 0x02000000u);
+        fake_pci_capabilities(made, 3, true);
+    }
+}
+
+static void write_virtual(struct fake_pci *fake, struct fake_function *f, uint32_t at,
+                          uint32_t value)
+{
+    uint32_t *word = &f->words[(FAKE_SRIOV + at) / 4u];
+    uint64_t bits = ~(f->virtual_bar_bytes - 1u);
+    bool was_on = (*word & 1u) != 0;
+
+    if (at == 0x08u) {
+        *word = value & 0xffffu;
+        if (((value & 1u) != 0) != was_on) {
+            enable_virtual(fake, f, !was_on);
+        }
+    } else if (at == 0x10u) {
+        *word = value & 0xffffu;
+        f->words[(FAKE_SRIOV + 0x14u) / 4u] = FAKE_VIRTUAL_STRIDE << 16 | FAKE_VIRTUAL_OFFSET;
+    } else if (at == 0x24u) {
+        *word = (value & (uint32_t)bits & 0xfffffff0u) | 4u;
+    } else if (at == 0x28u) {
+        *word = value & (uint32_t)(bits >> 32);
+    }
+}
+
 static void fake_write(void *context, uint32_t address, uint32_t offset, uint32_t value)
 {
     struct fake_pci *fake = context;
@@ -52,7 +87,7 @@ static void fake_write(void *context, uint32_t address, uint32_t offset, uint32_
     if (f == NULL) {
         return;
     }
-    word = &f->words[offset / 4u % 64u];
+    word = &f->words[offset / 4u % 1024u];
     if (offset >= PCI_BAR0 && offset < PCI_BAR0 + 24u) {
         uint32_t bits = f->bar_bits[(offset - PCI_BAR0) / 4u];
         bool bridge = (f->words[PCI_HEADER / 4u] >> 16 & 0x7fu) == 1u;
@@ -62,7 +97,9 @@ static void fake_write(void *context, uint32_t address, uint32_t offset, uint32_
             return;
         }
     }
-    if (offset == PCI_COMMAND) {
+    if (f->virtual_total != 0 && offset >= FAKE_SRIOV && offset < FAKE_SRIOV + 0x40u) {
+        write_virtual(fake, f, offset - FAKE_SRIOV, value);
+    } else if (offset == PCI_COMMAND) {
         *word = (*word & 0xffff0000u) | (value & 0x7ffu);
     } else if (offset == EXPRESS_AT + 8u && (value & EXPRESS_RESET) != 0) {
         reset(f);
@@ -113,6 +150,17 @@ void fake_pci_capabilities(struct fake_function *f, uint32_t vectors, bool can_r
     f->words[0x40u / 4u] = 0x11u | EXPRESS_AT << 8 | (vectors - 1u) << 16;
     f->words[EXPRESS_AT / 4u] = 0x10u;
     f->words[EXPRESS_AT / 4u + 1u] = can_reset ? 1u << 28 : 0;
+}
+
+void fake_pci_virtual(struct fake_function *f, uint32_t total, uint64_t bar_bytes)
+{
+    f->virtual_total = total;
+    f->virtual_bar_bytes = bar_bytes;
+    f->words[0x100u / 4u] = 0x00010001u | FAKE_SRIOV << 20; /* advanced error reporting */
+    f->words[FAKE_SRIOV / 4u] = 0x00010010u;
+    f->words[FAKE_SRIOV / 4u + 3u] = total << 16 | total;
+    f->words[FAKE_SRIOV / 4u + 6u] = 0x10cau << 16;
+    f->words[FAKE_SRIOV / 4u + 9u] = 4u;
 }
 
 void fake_pci_bridge(struct fake_function *f, uint32_t secondary, uint32_t subordinate,

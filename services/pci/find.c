@@ -30,12 +30,13 @@ static uint32_t bar_probe(const struct pci_config *config, uint32_t address, uin
 }
 
 /* Reads one BAR; returns the registers that it takes. */
-static uint32_t bar_size(const struct pci_config *config, struct pci_node *node, uint32_t index)
+static uint32_t bar_size(const struct pci_config *config, const struct pci_bar_place *place,
+                         struct pci_bar *bars, uint32_t index)
 {
-    uint32_t offset = PCI_BAR0 + 4u * index;
-    uint32_t value = pci_read(config, node->address, offset);
-    uint32_t mask = bar_probe(config, node->address, offset);
-    struct pci_bar *bar = &node->bars[index];
+    uint32_t offset = place->offset + 4u * index;
+    uint32_t value = pci_read(config, place->address, offset);
+    uint32_t mask = bar_probe(config, place->address, offset);
+    struct pci_bar *bar = &bars[index];
 
     if ((mask & BAR_IO) != 0 || (mask & BAR_MEMORY_MASK) == 0) {
         return 1;
@@ -43,10 +44,10 @@ static uint32_t bar_size(const struct pci_config *config, struct pci_node *node,
     uint64_t base = value & BAR_MEMORY_MASK;
     uint64_t size_mask = 0xffffffff00000000ull | (mask & BAR_MEMORY_MASK);
     bar->prefetchable = (value & BAR_PREFETCHABLE) != 0;
-    bar->wide = (value & BAR_TYPE_MASK) == BAR_TYPE_64 && index + 1u < node->bar_count;
+    bar->wide = (value & BAR_TYPE_MASK) == BAR_TYPE_64 && index + 1u < place->count;
     if (bar->wide) {
-        base |= (uint64_t)pci_read(config, node->address, offset + 4u) << 32;
-        size_mask = (uint64_t)bar_probe(config, node->address, offset + 4u) << 32 |
+        base |= (uint64_t)pci_read(config, place->address, offset + 4u) << 32;
+        size_mask = (uint64_t)bar_probe(config, place->address, offset + 4u) << 32 |
                     (mask & BAR_MEMORY_MASK);
     }
     bar->base = base;
@@ -54,15 +55,22 @@ static uint32_t bar_size(const struct pci_config *config, struct pci_node *node,
     return bar->wide ? 2u : 1u;
 }
 
+void bars_read(const struct pci_config *config, const struct pci_bar_place *place,
+               struct pci_bar *bars)
+{
+    for (uint32_t i = 0; i < place->count;) {
+        i += bar_size(config, place, bars, i);
+    }
+}
+
 static void bars_size(const struct pci_config *config, struct pci_node *node)
 {
     uint32_t command = pci_read(config, node->address, PCI_COMMAND) & 0xffffu;
+    const struct pci_bar_place place = {node->address, PCI_BAR0, node->bar_count};
 
     pci_write(config, node->address, PCI_COMMAND,
               command & ~(uint32_t)(PCI_COMMAND_MEMORY | PCI_COMMAND_IO));
-    for (uint32_t i = 0; i < node->bar_count;) {
-        i += bar_size(config, node, i);
-    }
+    bars_read(config, &place, node->bars);
     pci_write(config, node->address, PCI_COMMAND, command);
 }
 
@@ -97,7 +105,7 @@ static void bridge_read(const struct pci_config *config, struct pci_node *node)
     }
 }
 
-static void capabilities_read(const struct pci_config *config, struct pci_node *node)
+void capabilities_read(const struct pci_config *config, struct pci_node *node)
 {
     if ((pci_read(config, node->address, PCI_COMMAND) & PCI_STATUS_CAPABILITIES) == 0) {
         return;

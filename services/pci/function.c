@@ -22,8 +22,10 @@
 
 void function_write_bars(const struct pci_config *config, const struct pci_node *node)
 {
+    if (node->is_virtual) {
+        return;
+    }
     uint32_t command = pci_read(config, node->address, PCI_COMMAND) & 0xffffu;
-
     pci_write(config, node->address, PCI_COMMAND, command & ~(uint32_t)PCI_COMMAND_MEMORY);
     for (uint32_t i = 0; i < node->bar_count; i++) {
         const struct pci_bar *bar = &node->bars[i];
@@ -58,28 +60,45 @@ status_t function_enable(const struct pci_config *config, const struct pci_node 
     return STATUS_OK;
 }
 
+/* A physical function is not reset while there are virtual functions of it, which the reset would
+ * end; their cells go on (decision 038). */
 static bool can_reset(const struct pci_config *config, const struct pci_node *node)
 {
-    return node->express != 0 &&
+    return node->express != 0 && node->virtual_functions == 0 &&
            (pci_read(config, node->address, node->express + EXPRESS_CAPABILITIES) &
             EXPRESS_CAN_RESET) != 0;
+}
+
+/* A virtual function's ids read as ones even when it is there. */
+static bool is_back(const struct pci_config *config, const struct pci_node *node)
+{
+    return node->is_virtual ? pci_read(config, node->address, PCI_COMMAND) != 0xffffffffu
+                            : pci_read(config, node->address, PCI_IDS) == node->ids;
+}
+
+static bool is_idle(const struct pci_config *config, const struct pci_node *node)
+{
+    return (pci_read(config, node->address, node->express + EXPRESS_CONTROL) & EXPRESS_PENDING) ==
+           0;
+}
+
+static void wait_idle(const struct pci_config *config, const struct pci_node *node)
+{
+    for (uint32_t i = 0; i < PENDING_POLLS && !is_idle(config, node); i++) {
+        config->wait_ns(config->context, POLL_NS);
+    }
 }
 
 static status_t reset(const struct pci_config *config, const struct pci_node *node)
 {
     uint32_t at = node->express + EXPRESS_CONTROL;
 
-    for (uint32_t i = 0; i < PENDING_POLLS; i++) {
-        if ((pci_read(config, node->address, at) & EXPRESS_PENDING) == 0) {
-            break;
-        }
-        config->wait_ns(config->context, POLL_NS);
-    }
+    wait_idle(config, node);
     uint32_t control = pci_read(config, node->address, at) & 0xffffu;
     pci_write(config, node->address, at, control | EXPRESS_RESET);
     config->wait_ns(config->context, RESET_WAIT_NS);
     for (uint32_t i = 0; i < RETURN_POLLS; i++) {
-        if (pci_read(config, node->address, PCI_IDS) == node->ids) {
+        if (is_back(config, node)) {
             return STATUS_OK;
         }
         config->wait_ns(config->context, POLL_NS);
@@ -100,6 +119,8 @@ status_t function_quiesce(const struct pci_config *config, const struct pci_node
         if (status == STATUS_OK) {
             function_write_bars(config, node);
         }
+    } else if (node->express != 0) {
+        wait_idle(config, node); /* what it had asked for has come */
     }
     return status;
 }

@@ -76,32 +76,54 @@ static void report_bar(const struct pci_node *node, uint32_t index)
     }
 }
 
-static void report_function(const struct pci_node *node)
+/* Tells of a function; returns how many virtual ones are to be made of it. */
+static uint32_t report_function(const struct pci_node *node)
 {
     struct message m = {
         .info = message_info(SUPERVISOR_PCI_FUNCTION, 3),
         .words = {node->address, (uint64_t)node->class_code << 32 | node->ids, node->msix_vectors},
     };
+    if (node->is_virtual) {
+        m.info = message_info(SUPERVISOR_PCI_VIRTUAL, 4);
+        m.words[3] = tree.nodes[node->physical].address | (uint64_t)node->number << 16;
+    }
     status_t status = ipc_call(CELL_SLOT_SUPERVISOR, &m);
 
     status = status == STATUS_OK ? (status_t)m.words[0] : status;
     if (status != STATUS_OK) {
         log_line("%02x:%02x.%u is not taken: %s", node->address >> 8, node->address >> 3 & 0x1fu,
                  node->address & 7u, status_text(status));
-        return;
+        return 0;
     }
     for (uint32_t i = 0; i < node->bar_count; i++) {
         if (node->bars[i].placed && node->bars[i].bytes != 0) {
             report_bar(node, i);
         }
     }
+    return node->is_virtual ? 0 : (uint32_t)m.words[1];
+}
+
+static void make_virtual(uint32_t parent, uint32_t count)
+{
+    const struct pci_node *node = &tree.nodes[parent];
+    uint32_t first = tree.count;
+    status_t status = virtual_make(&tree, parent, count);
+
+    log_line("%02x:%02x.%u: %u virtual functions: %s", node->address >> 8,
+             node->address >> 3 & 0x1fu, node->address & 7u, count, status_text(status));
+    for (uint32_t i = first; i < tree.count; i++) {
+        (void)report_function(&tree.nodes[i]);
+    }
 }
 
 static void report_all(void)
 {
-    for (uint32_t i = 0; i < tree.count; i++) {
-        if (!tree.nodes[i].is_bridge) {
-            report_function(&tree.nodes[i]);
+    uint32_t found = tree.count;
+
+    for (uint32_t i = 0; i < found; i++) {
+        uint32_t wanted = tree.nodes[i].is_bridge ? 0 : report_function(&tree.nodes[i]);
+        if (wanted != 0) {
+            make_virtual(i, wanted);
         }
     }
     log_line("%u functions on %u buses, %u BARs placed", tree.count, tree.buses, tree.moved);

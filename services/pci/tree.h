@@ -31,6 +31,13 @@ struct pci_bar {
     bool placed;
 };
 
+/* BAR registers of a function: its own, or those of its virtual functions. */
+struct pci_bar_place {
+    uint32_t address;
+    uint32_t offset;
+    uint32_t count;
+};
+
 struct pci_node {
     uint32_t address;
     uint32_t ids;        /* vendor | device << 16 */
@@ -44,7 +51,11 @@ struct pci_node {
     struct pci_bar bars[6];
     uint32_t msix; /* offset of the capability, 0: none */
     uint32_t msix_vectors;
-    uint32_t express; /* offset of the PCI Express capability, 0: none */
+    uint32_t express;           /* offset of the PCI Express capability, 0: none */
+    uint32_t virtual_functions; /* made of it */
+    bool is_virtual;            /* its BARs and ids are in the physical function */
+    uint32_t physical;          /* index of that */
+    uint32_t number;            /* of a virtual one */
 };
 
 struct pci_tree {
@@ -76,7 +87,25 @@ status_t function_enable(const struct pci_config *config,
  * before. DEVICE_TIMEOUT: it did not come back from the reset. */
 status_t function_quiesce(const struct pci_config *config,
                           const struct pci_node *node) HALLOWS_MUST_CHECK;
-/* Writes the node's BARs. */
+/* Makes `count` virtual functions of the physical function nodes[parent] (PCI Express Base 5.0
+ * §9.3.3) and adds a node for each. UNSUPPORTED: it has no SR-IOV capability; TOO_LARGE: it makes
+ * fewer, or the nodes are full; BUSY: some are there already; IN_USE: their addresses belong to
+ * others; NO_MEMORY: their BARs fit nowhere; DEVICE_TIMEOUT: they did not appear. Then there are
+ * none. */
+status_t virtual_make(struct pci_tree *tree, uint32_t parent, uint32_t count) HALLOWS_MUST_CHECK;
+/* Writes the node's BARs; nothing for a virtual function. */
 void function_write_bars(const struct pci_config *config, const struct pci_node *node);
+
+/* ---- Between the files of the enumeration ---------------------------------------------------- */
+
+/* Reads base and size of `count` BAR registers at `offset`; memory decoding is off. */
+void bars_read(const struct pci_config *config, const struct pci_bar_place *place,
+               struct pci_bar *bars);
+/* Fills msix, msix_vectors and express. */
+void capabilities_read(const struct pci_config *config, struct pci_node *node);
+/* A free place for [base, base + bytes) that the node can be reached at, aligned to `grain`;
+ * `wide`: above 4 GiB too. Sets range->base. */
+bool range_place(const struct pci_tree *tree, const struct pci_node *node, uint64_t grain,
+                 bool wide, struct pci_range *range);
 
 #endif

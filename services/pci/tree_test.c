@@ -187,6 +187,76 @@ TEST(enable_and_quiesce)
     CHECK_EQ(function_quiesce(&fake.config, &tree.nodes[0]), STATUS_DEVICE_TIMEOUT);
 }
 
+/* A physical function and a neighbour whose BAR is in the way. */
+static struct fake_function *virtual_start(void)
+{
+    start();
+    struct fake_function *f = fake_pci_add(&fake, 0x10, 0x10c98086, NET);
+    fake_pci_bar(f, 0, LOW, 0x20000, false);
+    fake_pci_capabilities(f, 10, true);
+    fake_pci_virtual(f, 8, 0x4000);
+    run();
+    return f;
+}
+
+TEST(virtual_functions_are_made)
+{
+    struct fake_function *f = virtual_start();
+    CHECK_EQ(virtual_make(&tree, 0, 3), STATUS_OK);
+    CHECK_EQ(tree.count, 4);
+    for (uint32_t i = 0; i < 3u; i++) {
+        const struct pci_node *node = &tree.nodes[1u + i];
+        CHECK_EQ(node->address, 0x90 + 2u * i);
+        CHECK_EQ(node->ids, 0x10ca8086);
+        CHECK_EQ(node->class_code, NET >> 8);
+        CHECK_EQ(node->msix_vectors, 3);
+        CHECK(node->is_virtual && node->physical == 0 && node->number == i);
+        CHECK_EQ(node->bars[0].base, tree.nodes[1].bars[0].base + i * 0x4000u);
+    }
+    check_placement();
+    CHECK_EQ(f->words[FAKE_SRIOV / 4u + 9u] & ~0xfu, tree.nodes[1].bars[0].base);
+    CHECK_EQ(f->words[FAKE_SRIOV / 4u + 2u] & 9u, 9);
+    CHECK(fake.waited_ns >= 100000000u);
+    CHECK_EQ(virtual_make(&tree, 0, 3), STATUS_BUSY);
+
+    /* The physical one is made quiet without a reset, which would end the others. */
+    CHECK_EQ(function_enable(&fake.config, &tree.nodes[0]), STATUS_OK);
+    CHECK_EQ(function_enable(&fake.config, &tree.nodes[1]), STATUS_OK);
+    CHECK_EQ(function_quiesce(&fake.config, &tree.nodes[0]), STATUS_OK);
+    CHECK_EQ(f->resets, 0);
+    CHECK_EQ(f->words[PCI_COMMAND / 4u] & PCI_COMMAND_MASTER, 0);
+    CHECK_EQ(function_quiesce(&fake.config, &tree.nodes[1]), STATUS_OK);
+    CHECK_EQ(fake.functions[1].resets, 1);
+    CHECK_EQ(fake.functions[1].words[PCI_BAR0 / 4u], 0); /* its BARs are not its own */
+}
+
+TEST(virtual_functions_that_cannot_be_are_refused)
+{
+    struct fake_function *f = virtual_start();
+    CHECK_EQ(virtual_make(&tree, 0, 9), STATUS_TOO_LARGE);
+    f->virtual_missing = true;
+    CHECK_EQ(virtual_make(&tree, 0, 2), STATUS_DEVICE_TIMEOUT);
+    CHECK_EQ(f->words[FAKE_SRIOV / 4u + 2u] & 1u, 0);
+    f->virtual_missing = false;
+    (void)fake_pci_add(&fake, 0x90, 0x12345678, NET);
+    tree.count = 0;
+    run();
+    CHECK_EQ(virtual_make(&tree, 0, 2), STATUS_IN_USE);
+    CHECK_EQ(tree.count, 2);
+    CHECK_EQ(virtual_make(&tree, 1, 1), STATUS_UNSUPPORTED);
+    f = virtual_start();
+    f->virtual_bar_bytes = 0x8000000;
+    CHECK_EQ(virtual_make(&tree, 0, 8), STATUS_OK); /* only above 4 GiB */
+    CHECK(tree.nodes[8].bars[0].base >= 0x100000000ull);
+    f = virtual_start();
+    tree.windows[2].bytes = 0;
+    f->virtual_bar_bytes = 0x8000000;
+    CHECK_EQ(virtual_make(&tree, 0, 8), STATUS_NO_MEMORY);
+    CHECK_EQ(tree.count, 1);
+    f->words[0x100u / 4u] = 0x00010001u | 0x100u << 20; /* a list that bites its tail */
+    CHECK_EQ(virtual_make(&tree, 0, 1), STATUS_UNSUPPORTED);
+}
+
 /* Any bytes in configuration space: the walk ends, and what it places keeps the rules. */
 TEST(random_machines)
 {
@@ -199,7 +269,7 @@ TEST(random_machines)
             bool bridge = rand() % 4 == 0;
             struct fake_function *f =
                 fake_pci_add(&fake, bus << 8 | device << 3, 0x12340001u + i, bridge ? BRIDGE : NET);
-            for (uint32_t w = PCI_BAR0 / 4u; w < 64u; w++) {
+            for (uint32_t w = PCI_BAR0 / 4u; w < 1024u; w++) {
                 f->words[w] = (uint32_t)rand() << 8 ^ (uint32_t)rand();
             }
             f->words[PCI_COMMAND / 4u] = rand() % 2 == 0 ? PCI_STATUS_CAPABILITIES : 0;
@@ -211,6 +281,11 @@ TEST(random_machines)
             }
         }
         run();
+        for (uint32_t n = 0; n < tree.count && n < 8u; n++) {
+            tree.nodes[n].express = 0x50;
+            status_t status = virtual_make(&tree, n, 1u + n);
+            CHECK(status != STATUS_OK || tree.nodes[n].virtual_functions == 1u + n);
+        }
         check_placement();
     }
 }

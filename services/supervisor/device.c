@@ -60,7 +60,8 @@ static struct pci_function *function_find(struct supervisor *s, uint64_t address
     return NULL;
 }
 
-static status_t function_add(struct supervisor *s, const struct message *m)
+static status_t function_add(struct supervisor *s, const struct message *m,
+                             struct pci_function **added)
 {
     uint64_t address = m->words[0];
     uint64_t ids = m->words[1];
@@ -68,13 +69,15 @@ static status_t function_add(struct supervisor *s, const struct message *m)
     if (address >= ADDRESS_LIMIT || m->words[2] > 2048u) {
         return STATUS_INVALID_ARGUMENT;
     }
-    if (function_find(s, address) != NULL) {
+    *added = function_find(s, address);
+    if (*added != NULL) {
         return STATUS_OK; /* a restarted pci service tells again what is known */
     }
     if (s->function_count == PCI_FUNCTIONS_MAX) {
         return STATUS_FULL;
     }
-    s->functions[s->function_count++] = (struct pci_function){
+    *added = &s->functions[s->function_count++];
+    **added = (struct pci_function){
         .address = (uint32_t)address,
         .vendor = (uint16_t)ids,
         .device = (uint16_t)(ids >> 16),
@@ -126,15 +129,90 @@ static status_t bar_add(struct supervisor *s, const struct message *m)
     return STATUS_OK;
 }
 
-status_t pci_report(struct supervisor *s, const struct message *m)
+static bool function_is(const struct pci_function *f, const struct system_device *d)
 {
+    bool kind = d->kind == SYSTEM_DEVICE_NET ? (f->class_code & ~0xffu) == CLASS_NET
+                                             : f->class_code == CLASS_NVME;
+
+    return kind && !f->is_virtual && (d->pci_vendor == 0 || d->pci_vendor == f->vendor) &&
+           (d->pci_device == 0 || d->pci_device == f->device);
+}
+
+/* The index-th function of the description, in the order in which they were reported. */
+static struct pci_function *physical_match(struct supervisor *s, const struct system_device *d)
+{
+    uint32_t index = d->index;
+
+    for (uint32_t i = 0; i < s->function_count; i++) {
+        if (function_is(&s->functions[i], d) && index-- == 0) {
+            return &s->functions[i];
+        }
+    }
+    return NULL;
+}
+
+static struct pci_function *function_match(struct supervisor *s, const struct system_device *d)
+{
+    if (d->parent == 0) {
+        return physical_match(s, d);
+    }
+    const struct pci_function *physical = physical_match(s, &s->system.devices[d->parent - 1u]);
+    for (uint32_t i = 0; i < s->function_count && physical != NULL; i++) {
+        struct pci_function *f = &s->functions[i];
+        if (f->is_virtual && f->physical == physical->address && f->number == d->index) {
+            return f;
+        }
+    }
+    return NULL;
+}
+
+/* How many virtual functions the system wants of a function that was just reported. */
+static uint32_t virtual_functions_wanted(struct supervisor *s, const struct pci_function *f)
+{
+    for (uint32_t i = 0; i < s->device_count; i++) {
+        const struct system_device *d = s->devices[i].description;
+        if (d->virtual_functions != 0 && physical_match(s, d) == f) {
+            return d->virtual_functions;
+        }
+    }
+    return 0;
+}
+
+static status_t virtual_add(struct supervisor *s, const struct message *m)
+{
+    struct pci_function *physical = function_find(s, m->words[3] & 0xffffu);
+    struct pci_function *function = function_find(s, m->words[0]);
+
+    if (physical == NULL || physical->is_virtual ||
+        m->words[3] >> 16 >= SYSTEM_VIRTUAL_FUNCTIONS_MAX ||
+        (function != NULL && !function->is_virtual)) {
+        return STATUS_INVALID_ARGUMENT;
+    }
+    status_t status = function_add(s, m, &function);
+    if (status == STATUS_OK) {
+        function->is_virtual = true;
+        function->physical = physical->address;
+        function->number = (uint32_t)(m->words[3] >> 16);
+    }
+    return status;
+}
+
+status_t pci_report(struct supervisor *s, const struct message *m, uint64_t *more)
+{
+    struct pci_function *function = NULL;
+    status_t status;
+
     uint32_t words = message_words(m->info);
 
     switch (message_label(m->info)) {
     case SUPERVISOR_PCI_MAP_BUS:
         return words == 1u ? bus_map(s, m) : STATUS_INVALID_ARGUMENT;
     case SUPERVISOR_PCI_FUNCTION:
-        return words == 3u ? function_add(s, m) : STATUS_INVALID_ARGUMENT;
+        status = words == 3u ? function_add(s, m, &function) : STATUS_INVALID_ARGUMENT;
+        *more = status == STATUS_OK ? virtual_functions_wanted(s, function) : 0;
+        return status;
+    case SUPERVISOR_PCI_VIRTUAL:
+        return words == 4u ? virtual_add(s, m) : STATUS_INVALID_ARGUMENT;
     case SUPERVISOR_PCI_BAR:
         return words == 4u ? bar_add(s, m) : STATUS_INVALID_ARGUMENT;
     default:
@@ -143,15 +221,6 @@ status_t pci_report(struct supervisor *s, const struct message *m)
 }
 
 /* ---- Matching -------------------------------------------------------------------------------- */
-
-static bool function_is(const struct pci_function *f, const struct system_device *d)
-{
-    bool kind = d->kind == SYSTEM_DEVICE_NET ? (f->class_code & ~0xffu) == CLASS_NET
-                                             : f->class_code == CLASS_NVME;
-
-    return kind && (d->pci_vendor == 0 || d->pci_vendor == f->vendor) &&
-           (d->pci_device == 0 || d->pci_device == f->device);
-}
 
 static bool function_taken(const struct supervisor *s, const struct pci_function *f,
                            const struct device *by_other_than)
@@ -164,19 +233,6 @@ static bool function_taken(const struct supervisor *s, const struct pci_function
     return false;
 }
 
-/* The index-th function of the description, in the order in which they were reported. */
-static struct pci_function *function_match(struct supervisor *s, const struct system_device *d)
-{
-    uint32_t index = d->index;
-
-    for (uint32_t i = 0; i < s->function_count; i++) {
-        if (function_is(&s->functions[i], d) && index-- == 0) {
-            return &s->functions[i];
-        }
-    }
-    return NULL;
-}
-
 status_t devices_match(struct supervisor *s, struct cell *cell)
 {
     for (uint32_t i = 0; i < cell->description->device_count; i++) {
@@ -187,8 +243,10 @@ status_t devices_match(struct supervisor *s, struct cell *cell)
             log_line("%s: device %s: the machine has no %s number %u%s; add one or change "
                      "system.toml",
                      cell->description->name, d->name,
-                     d->kind == SYSTEM_DEVICE_NET ? "network card" : "NVMe drive", d->index,
-                     d->pci_vendor != 0 ? " of that vendor and device id" : "");
+                     d->parent != 0                 ? "virtual function"
+                     : d->kind == SYSTEM_DEVICE_NET ? "network card"
+                                                    : "NVMe drive",
+                     d->index, d->pci_vendor != 0 ? " of that vendor and device id" : "");
             return STATUS_NOT_FOUND;
         }
         if (function_taken(s, function, device)) {

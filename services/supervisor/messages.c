@@ -111,7 +111,9 @@ static void handle_pci(struct supervisor *s, struct cell *cell, const struct mes
     if (cell != s->pci_cell) {
         answer(s, STATUS_NO_RIGHTS, NULL, 0);
     } else if (message_label(m->info) != SUPERVISOR_PCI_NEXT) {
-        answer(s, pci_report(s, m), NULL, 0);
+        uint64_t more = 0;
+        status_t status = pci_report(s, m, &more);
+        answer(s, status, &more, 1);
     } else if (message_words(m->info) != 1u || s->pci_waits) {
         answer(s, STATUS_INVALID_ARGUMENT, NULL, 0);
     } else {
@@ -136,7 +138,7 @@ static void handle_cell(struct supervisor *s, struct cell *cell, const struct me
         handle_system_status(s);
     } else if (label == SUPERVISOR_CELL_RESTART && words == 1u) {
         handle_cell_restart(s, cell, m);
-    } else if (label >= SUPERVISOR_PCI_MAP_BUS && label <= SUPERVISOR_PCI_NEXT) {
+    } else if (label >= SUPERVISOR_PCI_MAP_BUS && label <= SUPERVISOR_PCI_VIRTUAL) {
         handle_pci(s, cell, m);
     } else {
         answer(s, STATUS_INVALID_ARGUMENT, NULL, 0);

@@ -69,6 +69,9 @@ struct pci_function {
     uint16_t device;
     uint32_t class_code;
     uint32_t msix_vectors;
+    bool is_virtual;
+    uint32_t physical; /* of a virtual one: address of the function that it belongs to */
+    uint32_t number;   /* and which of that one's it is */
     uint64_t bar_base[6];
     uint64_t bar_bytes[6];
 };
@@ -285,8 +288,8 @@ void io_faults_report(struct supervisor *s, uint64_t events);
 /* ---- device.c: matching functions, the pci service's messages ----------------------------------
  */
 
-/* Answers SUPERVISOR_PCI_MAP_BUS, _FUNCTION, _BAR. */
-status_t pci_report(struct supervisor *s, const struct message *m);
+/* Answers SUPERVISOR_PCI_MAP_BUS, _FUNCTION, _BAR, _VIRTUAL; *more is the answer's second word. */
+status_t pci_report(struct supervisor *s, const struct message *m, uint64_t *more);
 /* The pci service asks for work; `result` is that of its last request. */
 void pci_next(struct supervisor *s, status_t result);
 /* Answers a waiting NEXT if there is something to do. */

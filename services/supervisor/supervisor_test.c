@@ -94,7 +94,7 @@ static void description_make(void)
     d->cells[NIC].dma_bytes = SEGMENT_BYTES;
     d->cells[NIC].device_count = 1;
     d->cells[KV].flags = CELL_FLAG_MANAGE;
-    d->devices[0] = (struct system_device){"net0", SYSTEM_DEVICE_NET, 0, 0, 0, 2};
+    d->devices[0] = (struct system_device){"net0", SYSTEM_DEVICE_NET, 0, 0, 0, 2, 0, 0};
     d->rings[0] = (struct system_ring){"net", KV, NIC, 256, 512, 2048, 0};
 }
 
@@ -310,6 +310,41 @@ TEST(the_contract_ends_and_the_rest_runs_on)
     CHECK_EQ(kernel_fake.reply.words[2], 2);
     CHECK_EQ(kernel_fake.reply.words[4], 3);
     CHECK(memcmp(&kernel_fake.reply.words[5], "kvstore", 8) == 0);
+}
+
+TEST(virtual_functions_are_asked_for_and_found)
+{
+    CHECK(start(0) == NULL);
+    ((struct system_device *)(uintptr_t)s.devices[0].description)->virtual_functions = 2;
+    CHECK_EQ(say(PCI, SUPERVISOR_PCI_VIRTUAL, 4,
+                 (struct words){{0x90, 0x020000ull << 32 | 0x10ca8086, 3, 0x10}}),
+             STATUS_INVALID_ARGUMENT); /* nobody knows its physical function */
+    CHECK_EQ(say(PCI, SUPERVISOR_PCI_FUNCTION, 3,
+                 (struct words){{0x10, 0x020000ull << 32 | 0x10c98086, 10}}),
+             STATUS_OK);
+    CHECK_EQ(kernel_fake.reply.words[1], 2);
+    for (uint64_t i = 0; i < 2u; i++) {
+        CHECK_EQ(
+            say(PCI, SUPERVISOR_PCI_VIRTUAL, 4,
+                (struct words){{0x90 + 2u * i, 0x020000ull << 32 | 0x10ca8086, 3, 0x10 | i << 16}}),
+            STATUS_OK);
+    }
+    CHECK_EQ(say(PCI, SUPERVISOR_PCI_VIRTUAL, 4,
+                 (struct words){{0x10, 0x020000ull << 32 | 0x10ca8086, 3, 0x90}}),
+             STATUS_INVALID_ARGUMENT); /* a virtual one has none of its own */
+    CHECK_EQ(say(PCI, SUPERVISOR_PCI_FUNCTION, 3,
+                 (struct words){{0x18, 0x020000ull << 32 | 0x10411af4, 4}}),
+             STATUS_OK);
+    CHECK_EQ(kernel_fake.reply.words[1], 0);
+    /* Number 1 of the kind is the second card, not a virtual function of the first. */
+    struct system_device *d = (struct system_device *)(uintptr_t)s.devices[0].description;
+    d->index = 1;
+    CHECK_EQ(devices_match(&s, &s.cells[NIC]), STATUS_OK);
+    CHECK_EQ(s.devices[0].function->address, 0x18);
+    d->index = 0;
+    d->virtual_functions = 0;
+    CHECK_EQ(devices_match(&s, &s.cells[NIC]), STATUS_OK);
+    CHECK_EQ(s.devices[0].function->address, 0x10);
 }
 
 TEST(only_managers_restart_and_only_pci_reports)
