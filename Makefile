@@ -109,6 +109,7 @@ all: $(BUILD)/kernel/hallows.elf $(CELLS:%=$(BUILD)/cells/%.elf) kernel-test-ima
 help:
 	@echo "make all         the kernel and every cell, under $(BUILD)/"
 	@echo "make host-tests  build and run every *_test.c under ASan and UBSan"
+	@echo "make fuzz        build every *_fuzz.c with clang's libFuzzer"
 	@echo "make clean       remove $(BUILD)/"
 	@echo "variables: CHECKED=1 builds kernel and cells with assertions and invariant checks"
 
@@ -189,26 +190,34 @@ $(BUILD)/host/%_test: $(BUILD)/host-obj/%_test.c.o $(BUILD)/host-obj/tests/check
 	$(call say,LD,$@)
 	$(Q)$(CC) $(HOST_FLAGS) $^ -lm -o $@
 
-# libFuzzer over whole frame sequences, with clang: build/fuzz/net_frames -max_len=4096 [corpus folder]
-FUZZ_NET_SOURCES := lib/net/frames_fuzz.c lib/net/frames_fake.c lib/base/status.c \
-    $(filter-out $(not_in_programs),$(wildcard lib/net/*.c))
-.PHONY: fuzz-net
-fuzz-net: $(BUILD)/fuzz/net_frames
-$(BUILD)/fuzz/net_frames: $(FUZZ_NET_SOURCES) $(wildcard lib/net/*.h)
+# libFuzzer, with clang: one program for each *_fuzz.c. `./hallows fuzz` runs them.
+FUZZ_FLAGS := -std=gnu11 -g -O1 -msse4.2 -I. -Iinclude -MMD -MP -DHALLOWS_HOST -DHALLOWS_DEBUG -D_GNU_SOURCE \
+              -fsanitize=address,undefined -fno-sanitize-recover=all
+FUZZ_PROGRAMS := $(patsubst %.c,$(BUILD)/fuzz/%,$(foreach d,$(HOST_DIRS),$(wildcard $(d)/*_fuzz.c)))
+$(BUILD)/fuzz-obj/%.c.o: %.c
 	@mkdir -p $(@D)
-	$(call say,CLANG,$@)
-	$(Q)clang -std=gnu11 -g -O1 -msse4.2 -I. -Iinclude -DHALLOWS_HOST -DHALLOWS_DEBUG -D_GNU_SOURCE \
-	    -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all $(FUZZ_NET_SOURCES) -o $@
+	$(call say,CLANG,$<)
+	$(Q)clang $(FUZZ_FLAGS) -fsanitize=fuzzer-no-link -c $< -o $@
+$(BUILD)/fuzz/libhost.a: $(HOST_SOURCES:%=$(BUILD)/fuzz-obj/%.o)
+	@mkdir -p $(@D)
+	@rm -f $@
+	$(Q)$(AR) qcs $@ $^
+$(BUILD)/fuzz/%_fuzz: $(BUILD)/fuzz-obj/%_fuzz.c.o $(BUILD)/fuzz-obj/tests/fuzz.c.o $(BUILD)/fuzz/libhost.a
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)
+	$(Q)clang $(FUZZ_FLAGS) -fsanitize=fuzzer $^ -lm -o $@
+.PHONY: fuzz
+fuzz: $(FUZZ_PROGRAMS)
 
 # The system-call fuzzer for long runs: optimised, without sanitizers (kernel/fuzz_test.c).
 FUZZ_LONG_DIRS := kernel kernel/object kernel/boot kernel/arch/host lib/base lib/elf lib/bundle
 FUZZ_LONG_FLAGS := $(COMMON) -O2 -msse4.2 -DHALLOWS_HOST -DHALLOWS_DEBUG -D_GNU_SOURCE
-$(eval $(call compile_rules,fuzz-obj,$(FUZZ_LONG_FLAGS)))
+$(eval $(call compile_rules,fuzz-long-obj,$(FUZZ_LONG_FLAGS)))
 FUZZ_LONG_SOURCES := kernel/fuzz_test.c tests/check.c $(filter $(addsuffix /%,$(FUZZ_LONG_DIRS)), \
     $(foreach d,$(FUZZ_LONG_DIRS),$(filter $(wildcard $(d)/*.c),$(HOST_SOURCES))))
 .PHONY: fuzz-long
 fuzz-long: $(BUILD)/host/kernel/fuzz_long
-$(BUILD)/host/kernel/fuzz_long: $(FUZZ_LONG_SOURCES:%=$(BUILD)/fuzz-obj/%.o)
+$(BUILD)/host/kernel/fuzz_long: $(FUZZ_LONG_SOURCES:%=$(BUILD)/fuzz-long-obj/%.o)
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(FUZZ_LONG_FLAGS) $^ -o $@

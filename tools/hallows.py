@@ -8,6 +8,7 @@ from pathlib import Path
 import bench
 import build
 import check
+import fuzz
 import mutants
 import packages
 import pcap
@@ -50,6 +51,7 @@ VERBS = {
     "proofs": ("run the proofs and print what each came to", proofs.add_options, proofs.main),
     "mutants": ("plant faults and say which proof finds each", mutants.add_options,
                 mutants.main),
+    "fuzz": ("run libFuzzer on every parser of untrusted bytes", fuzz.add_options, fuzz.main),
     "storage": ("show what a running system's drive holds and how it is, or erase an image",
                 storage.add_options, storage.main),
     "pcap": ("write the frames of a running system's network interface", pcap.add_options,
@@ -86,7 +88,7 @@ def main(arguments):
         packages.ensure(options.verb, install=not options.no_install)
         return VERBS[options.verb][2](options)
     except (packages.PackageError, proof_tools.ToolError, run.RunError, bench.BenchError,
-            storage.StorageError, pcap.PcapError, *build.USER_ERRORS) as error:
+            fuzz.FuzzError, storage.StorageError, pcap.PcapError, *build.USER_ERRORS) as error:
         print(f"hallows: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -5,6 +5,7 @@ tools, and system tests with the real clients; ends with what passed, failed and
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import build
 import check
+import fuzz
 import proof_tools
 import proofs
 import vm
@@ -22,6 +24,8 @@ ROOT = build.ROOT
 KERNEL_TESTS = build.BUILD / "tests/kernel"
 KERNEL_TEST_SECONDS = 180
 FUZZ_PROCESSES = 2
+FUZZ_INPUTS = 20000
+FUZZ_TARGET_SECONDS = 180
 
 
 def add_options(parser):
@@ -29,8 +33,8 @@ def add_options(parser):
     parser.add_argument("--quick", action="store_true",
                         help="fewer power cuts and no firmware boots: a few minutes")
     parser.add_argument("filter", nargs="?", default="",
-                        help="only tests whose name contains this (check/, host/, proofs/, kernel/,"
-                        " tools/, system/ start the names)")
+                        help="only tests whose name contains this (check/, host/, fuzz/, proofs/,"
+                        " kernel/, tools/, system/ start the names)")
 
 
 def _reaches(prefix, wanted):
@@ -99,6 +103,25 @@ def fuzz_long(results, options):
         results.ok(name, f"{calls} calls, no invariant broken")
     else:
         results.fail(name, [line for output in outputs for line in output[-10:]])
+
+
+def fuzz_tests(results, options):
+    """Each parser of untrusted bytes under libFuzzer: a fixed number of inputs."""
+    if not _reaches("fuzz/", options.filter):
+        return
+    names = fuzz.targets(_within("fuzz/", options.filter))
+    if not names:
+        return
+    results.section("parsers under libFuzzer")
+    if shutil.which("clang") is None:
+        results.skip("fuzz", "clang is missing")
+        return
+    limits = [f"-runs={FUZZ_INPUTS}", "-seed=1"]
+    for outcome in fuzz.run_all(names, limits, FUZZ_TARGET_SECONDS):
+        if outcome.good:
+            results.ok(f"fuzz/{outcome.name}", f"{outcome.inputs} inputs, {outcome.edges} edges")
+        else:
+            results.fail(f"fuzz/{outcome.name}", outcome.details)
 
 
 def proof_tests(results, wanted):
@@ -230,6 +253,7 @@ def main(options):
         build.make("all")
     host_tests(results, wanted)
     fuzz_long(results, options)
+    fuzz_tests(results, options)
     proof_tests(results, wanted)
     kernel_tests(results, wanted)
     pytest_tests(results, "tools", "tools", options)

@@ -219,7 +219,9 @@ static enum resp_result parse_header(struct resp_parser *parser, const uint8_t *
         return RESP_REQUEST;
     }
     size_t left = (size_t)(end - digits);
-    const uint8_t *line_end = memchr(digits, '\r', left);
+    /* No further than the limit, so that what is too long does not depend on how it comes. */
+    const uint8_t *line_end =
+        memchr(digits, '\r', left <= RESP_HEADER_BYTES_MAX ? left : RESP_HEADER_BYTES_MAX + 1u);
     if (line_end == NULL) {
         return left > RESP_HEADER_BYTES_MAX
                    ? malformed(parser, parser->in_array ? too_big_bulk : too_big_array)

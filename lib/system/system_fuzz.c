@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+/* Compiled system descriptions, as a bundle of doubtful origin may hold them. */
+#include "lib/system/system.h"
+#include "tests/fuzz.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
+{
+    uint8_t *copy = fuzz_copy(data, bytes, 0);
+    struct system_view view;
+    struct system_problem problem = {0};
+
+    if (system_open(&view, copy, bytes, &problem) == STATUS_OK) {
+        for (uint32_t n = 0; n < view.header->cell_count; n++) {
+            const struct system_cell *cell = &view.cells[n];
+            VERIFY(fuzz_within(cell, sizeof(*cell), copy, bytes));
+            VERIFY(fuzz_within(system_cell_config(&view, cell), cell->config_bytes, copy, bytes));
+            VERIFY(cell->device_count <= CELL_DEVICES_MAX);
+            for (uint32_t d = 0; d < cell->device_count; d++) {
+                VERIFY(cell->devices[d] < view.header->device_count);
+            }
+        }
+    } else {
+        VERIFY(problem.what != NULL && system_part_text(problem.part) != NULL);
+    }
+    free(copy);
+    return 0;
+}
