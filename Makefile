@@ -89,8 +89,11 @@ COMMON := -std=gnu11 -g $(WARN) -I. -Iinclude -fno-omit-frame-pointer -MMD -MP \
           -ffile-prefix-map=$(CURDIR)/=
 FREESTANDING := -ffreestanding -fno-pic -fno-pie -fno-stack-protector -fno-asynchronous-unwind-tables \
                 -ffunction-sections -fdata-sections
+# The kernel branches nowhere that the CPU would have to guess: no tables of jumps, and the calls
+# through pointers that are left go through a RET (docs/decisions/011).
 KERNEL_FLAGS := $(COMMON) $(FREESTANDING) -O2 -mgeneral-regs-only -mno-red-zone -mcmodel=kernel \
-                -DHALLOWS_KERNEL $(if $(CHECKED),-DHALLOWS_DEBUG)
+                -fno-jump-tables -mindirect-branch=thunk -fcf-protection=none -DHALLOWS_KERNEL \
+                 $(if $(CHECKED),-DHALLOWS_DEBUG)
 CELL_FLAGS := $(COMMON) $(FREESTANDING) -O2 -msse4.2 -mno-red-zone -fcf-protection=none \
               $(if $(CHECKED),-DHALLOWS_DEBUG)
 HOST_FLAGS := $(COMMON) -O1 -msse4.2 -DHALLOWS_HOST -DHALLOWS_DEBUG -D_GNU_SOURCE \

@@ -101,6 +101,11 @@ bool arch_user_address_ok(uint64_t address);
 /* memory.h gives, inline:
  *   void *arch_memory(uint64_t physical): the kernel's view of RAM;
  *   struct cpu *arch_cpu_self(void): the CPU that executes this;
+ *   uint64_t arch_index(uint64_t n, uint64_t count): n if it is below count, else 0, also where the
+ *     CPU executes ahead along a wrong guess (Spectre, variant 1). Every number that a user chose
+ *     and that selects memory goes through it or through
+ *   uint32_t arch_mask(uint32_t n, uint32_t count): n modulo a power of two, likewise
+ *     (docs/decisions/011);
  * and ARCH_USER_CODE, ARCH_USER_DATA: the selectors of user mode, for a frame to return there. */
 
 /* First address past what an address space offers; segments attach below. The last window of the

@@ -30,12 +30,19 @@ static inline bool plain(uint64_t info)
 static inline const struct slot *fast_find(struct kernel *k, const struct thread *t, uint64_t n,
                                            enum object_type type, uint32_t rights)
 {
-    if (n >= table_at(k, t->table)->slots) {
-        return NULL;
-    }
-    const struct slot *slot = slot_or_header_at(k, t->table, (uint32_t)n);
+    /* The header for a number that is too large: it has no type. */
+    uint64_t inside = arch_index(n, table_at(k, t->table)->slots);
+    const struct slot *slot = slot_or_header_at(k, t->table, (uint32_t)inside);
     bool fits = slot->type == type && (slot->rights & rights) == rights;
     return fits ? slot : NULL;
+}
+
+static inline void four_give(const uint64_t *source, uint64_t *target)
+{
+    target[0] = source[0];
+    target[1] = source[1];
+    target[2] = source[2];
+    target[3] = source[3];
 }
 
 /* The message of `from`, whose info is at hand, into the registers of `to`. */
@@ -48,35 +55,23 @@ static inline void message_give(const struct thread *from, struct thread *to, ui
     to->registers.result = STATUS_OK;
     to->registers.arg0 = badge;
     to->registers.arg1 = info;
-    switch (message_words(info)) {
-    case 8:
-        target[7] = source[7];
-        __attribute__((fallthrough));
-    case 7:
-        target[6] = source[6];
-        __attribute__((fallthrough));
-    case 6:
-        target[5] = source[5];
-        __attribute__((fallthrough));
-    case 5:
-        target[4] = source[4];
-        __attribute__((fallthrough));
-    case 4:
-        target[3] = source[3];
-        __attribute__((fallthrough));
-    case 3:
-        target[2] = source[2];
-        __attribute__((fallthrough));
-    case 2:
-        target[1] = source[1];
-        __attribute__((fallthrough));
-    case 1:
-        target[0] = source[0];
-        break;
-    case 0:
-        break;
-    default:
-        __builtin_unreachable(); /* plain() said so */
+    uint32_t words = message_words(info);
+    if (LIKELY(words == 0)) {
+        return;
+    }
+    if (words >= 4) {
+        four_give(source, target);
+        if (words == 4) {
+            return;
+        }
+        source += 4;
+        target += 4;
+        if (words == 8) {
+            four_give(source, target);
+        }
+    }
+    for (uint32_t n = 0; n < words % 4; n++) {
+        target[n] = source[n];
     }
 }
 

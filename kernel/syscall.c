@@ -196,7 +196,8 @@ FORWARD(trace_read, r->arg0, r->arg1, r->word)
  * ----------------------------------------------------------------------------------------- */
 
 #define ENTRY(name, number, arguments, values, summary) [CALL_##name] = call_##name,
-static const call_handler handlers[] = {HALLOWS_SYSCALL_TABLE(ENTRY)};
+#define HANDLERS 128u /* a power of two */
+static const call_handler handlers[HANDLERS] = {HALLOWS_SYSCALL_TABLE(ENTRY)};
 #undef ENTRY
 
 void kernel_syscall_slow(struct kernel *k)
@@ -208,8 +209,7 @@ void kernel_syscall_slow(struct kernel *k)
         return;
     }
     uint32_t number = (uint16_t)r->result;
-    call_handler handler =
-        number < sizeof(handlers) / sizeof(handlers[0]) ? handlers[number] : NULL;
+    call_handler handler = number < HANDLERS ? handlers[arch_mask(number, HANDLERS)] : NULL;
     status_t status = handler == NULL ? STATUS_INVALID_CALL : handler(k, r);
 
     if (status != CALL_BLOCKED) {

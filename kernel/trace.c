@@ -63,7 +63,7 @@ status_t trace_read(struct kernel *k, uint64_t trace_slot, uint64_t cpu, uint64_
     if (cpu >= k->cpu_count) {
         return STATUS_INVALID_ARGUMENT;
     }
-    const struct trace *t = &cpu_at(k, (uint32_t)cpu)->trace;
+    const struct trace *t = &cpu_at(k, (uint32_t)arch_index(cpu, k->cpu_count))->trace;
     uint64_t oldest = t->count > TRACE_EVENTS ? t->count - TRACE_EVENTS : 0;
     uint64_t number = words[0] < oldest ? oldest : words[0];
     if (number >= t->count) {

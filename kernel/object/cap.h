@@ -28,16 +28,20 @@
  * copy that a thread loses, takes the whole call. Bounds its time with interrupts off. */
 #define REVOKE_STEPS 8u
 
-/* Slot n of the current thread's table, which may be empty. INVALID_SLOT: n is 0 or too large. */
+/* Slot n of a table, which may be empty. INVALID_SLOT: n is 0 or too large. */
+static inline HALLOWS_MUST_CHECK status_t slot_in(struct kernel *k, table_ix table, uint64_t n,
+                                                  slot_ix *out)
+{
+    uint64_t inside = arch_index(n, table_at(k, table)->slots);
+
+    *out = (slot_ix){table.n + (uint32_t)inside};
+    return inside == 0 ? STATUS_INVALID_SLOT : STATUS_OK;
+}
+
+/* The same of the current thread's table. */
 static inline HALLOWS_MUST_CHECK status_t cap_slot(struct kernel *k, uint64_t n, slot_ix *out)
 {
-    table_ix table = thread_at(k, current_thread(k))->table;
-
-    if (n == 0 || n >= table_at(k, table)->slots) {
-        return STATUS_INVALID_SLOT;
-    }
-    *out = (slot_ix){table.n + (uint32_t)n};
-    return STATUS_OK;
+    return slot_in(k, thread_at(k, current_thread(k))->table, n, out);
 }
 
 /* As cap_slot; further EMPTY_SLOT, WRONG_TYPE, NO_RIGHTS unless all of `rights` are there. */
@@ -89,12 +93,8 @@ static inline HALLOWS_MUST_CHECK status_t cap_ref_slot(struct kernel *k, cap_ref
         }
         in = (table_ix){slot->object};
     }
-    if (n == 0 || n >= table_at(k, in)->slots) {
-        return STATUS_INVALID_SLOT;
-    }
-    *out = (slot_ix){in.n + n};
     *table = in;
-    return STATUS_OK;
+    return slot_in(k, in, n, out);
 }
 
 /* Index of slot n of the caller's table. Precondition: cap_slot or cap_find accepted n. */

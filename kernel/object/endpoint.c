@@ -117,9 +117,10 @@ static bool deadline_past(uint64_t deadline)
 /* A slot of a thread's table as it is now: NIL if it is no longer there. */
 static slot_ix slot_of(struct kernel *k, const struct thread *t, uint32_t n)
 {
-    bool inside = n != 0 && t->table.n != NIL && n < table_at(k, t->table)->slots;
+    slot_ix i;
+    bool inside = t->table.n != NIL && slot_in(k, t->table, n, &i) == STATUS_OK;
 
-    return (slot_ix){inside ? t->table.n + n : NIL};
+    return inside ? i : (slot_ix){NIL};
 }
 
 /* Derives the sender's capability into the receiver's slot. False, and no change, if either is no

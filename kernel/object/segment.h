@@ -10,7 +10,7 @@
 /* Entry of the segment's own table. Precondition: page < SEGMENT_PAGES. */
 static inline uint64_t *segment_leaf(const struct segment *segment, uint32_t page)
 {
-    return (uint64_t *)arch_memory(segment->physical) + page;
+    return (uint64_t *)arch_memory(segment->physical) + arch_mask(page, SEGMENT_PAGES);
 }
 
 /* The entry that attaches a large page with at most these rights. */

@@ -376,7 +376,7 @@ status_t thread_set_cpu(struct kernel *k, uint64_t thread, uint64_t control, uin
     }
     thread_ix i = {slot->object};
     if (thread_at(k, i)->cpu != cpu) {
-        sched_move(k, i, (uint8_t)cpu);
+        sched_move(k, i, (uint8_t)arch_index(cpu, k->cpu_count));
     }
     return STATUS_OK;
 }

@@ -23,4 +23,14 @@ static inline void *arch_memory(uint64_t physical)
     return host_memory + physical;
 }
 
+static inline uint64_t arch_index(uint64_t n, uint64_t count)
+{
+    return n < count ? n : 0;
+}
+
+static inline uint32_t arch_mask(uint32_t n, uint32_t count)
+{
+    return n & (count - 1);
+}
+
 #endif

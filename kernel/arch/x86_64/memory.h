@@ -25,4 +25,19 @@ static inline void *arch_memory(uint64_t physical)
     return (void *)(PHYSICAL_WINDOW + physical);
 }
 
+/* By the carry of the comparison, which no branch predictor guesses. */
+static inline uint64_t arch_index(uint64_t n, uint64_t count)
+{
+    uint64_t mask;
+    __asm__("cmpq %2, %1\n\tsbbq %0, %0" : "=r"(mask) : "r"(n), "er"(count) : "cc");
+    return n & mask;
+}
+
+/* The compiler must not leave it out where it knows that a branch has looked already. */
+static inline uint32_t arch_mask(uint32_t n, uint32_t count)
+{
+    __asm__("" : "+r"(n));
+    return n & (count - 1);
+}
+
 #endif

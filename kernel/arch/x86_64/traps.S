@@ -253,6 +253,7 @@ trap_common:
     testb $3, 24(%rsp)
     jz trap_in_kernel
     swapgs
+    lfence                                 # not on with the user's GS base (CVE-2019-1125)
     pushq %rax
     movq %gs:CPU_LOADED, %rax
     movq %rdx, T_RDX(%rax)
@@ -335,6 +336,7 @@ nothing_happened:
     jmp user_return
 
 trap_in_kernel:
+    lfence
     cmpq $32, (%rsp)
     jb trap_panic
     movq (%rsp), %rdi

@@ -336,7 +336,7 @@ void arch_io_flush(uint32_t domain)
 /* The first quadword of the function's context entry, and its second in legacy mode. */
 static uint64_t *context_of(uint32_t function)
 {
-    uint32_t bus = function >> 8, device = function & 0xffu;
+    uint32_t bus = arch_mask(function >> 8, BUSES), device = function & 0xffu;
 
     if (mode == VTD_LEGACY) {
         struct vtd_context *table = physical_pointer(roots[2 * bus] & PTE_ADDRESS_MASK);
