@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 /* ICMP (RFC 792, RFC 1122 section 3.2.2): echo, destination unreachable both ways. */
-#include "lib/net/internal.h"
+#include "lib/net/tcp_internal.h"
 
 #define ICMP_ERROR_INTERVAL (10u * NS_PER_MS)
 #define ICMP_ERROR_BURST 20u

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 /* ICMPv6 (RFC 4443): echo and errors; neighbour discovery goes to nd.c and slaac.c. */
-#include "lib/net/internal.h"
+#include "lib/net/tcp_internal.h"
 
 #define ICMP_ERROR_INTERVAL (10u * NS_PER_MS)
 #define ICMP_ERROR_BURST 20u

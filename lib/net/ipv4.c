@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 /* IPv4 (RFC 791, RFC 1122 section 3): no forwarding, options skipped. */
 #include "lib/net/ipv4_out.h"
+#include "lib/net/tcp_internal.h"
 
 bool ipv4_is_broadcast(const struct net_stack *stack, ipv4_t address)
 {

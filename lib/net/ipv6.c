@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 /* IPv6 (RFC 8200): no forwarding; extension headers are walked, at most HEADERS_MAX of them. */
-#include "lib/net/internal.h"
+#include "lib/net/tcp_internal.h"
 
 #define HEADERS_MAX 6u
 #define IPV6_SOURCE 8u

@@ -3,7 +3,7 @@
  * Own IPv6 addresses: made from prefixes and the MAC address (RFC 4291, appendix A), tried for
  * duplicates before use, and what routers announce (RFC 4861, 6.3; RFC 4862, 5.5; RFC 8106).
  */
-#include "lib/net/internal.h"
+#include "lib/net/tcp_internal.h"
 
 #define DAD_NS NS_PER_S /* RetransTimer, RFC 4861, 10 */
 #define SOLICIT_INTERVAL (4u * NS_PER_S)

@@ -2,7 +2,7 @@
 #include "lib/net/stack.h"
 
 #include "lib/net/fast.h"
-#include "lib/net/internal.h"
+#include "lib/net/tcp_internal.h"
 
 #define DEFAULT_CONNECTIONS 1024u
 #define CONNECTIONS_MAX (1u << 20)

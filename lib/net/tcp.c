@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 /* TCP's calls for the application that are not about one queue: listening, closing, information. */
-#include "lib/net/internal.h"
+#include "lib/net/tcp_internal.h"
 
 const char *tcp_state_name(enum tcp_state state)
 {

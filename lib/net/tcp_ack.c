@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 /* Acknowledgements received: progress, round-trip samples, loss recovery (RFC 5681, RFC 6582). */
-#include "lib/net/internal.h"
+#include "lib/net/tcp_internal.h"
 
 #define DUPLICATE_ACKS_LOSS 3u /* RFC 5681, 3.2 */
 

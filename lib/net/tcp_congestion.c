@@ -4,7 +4,7 @@
  * initial window of ten segments (RFC 6928), NewReno recovery (RFC 6582; driven by tcp_ack.c), or
  * CUBIC's window (RFC 9438); round-trip estimation (RFC 6298).
  */
-#include "lib/net/internal.h"
+#include "lib/net/tcp_internal.h"
 
 #define CWND_MAX (1u << 30)
 

@@ -3,7 +3,7 @@
 #ifndef LIB_NET_TCP_COOKIE_H
 #define LIB_NET_TCP_COOKIE_H
 
-#include "lib/net/internal.h"
+#include "lib/net/tcp_internal.h"
 
 struct tcp_syn_options {
     uint32_t mss;

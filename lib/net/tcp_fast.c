@@ -11,6 +11,7 @@
  */
 #include "lib/net/fast.h"
 #include "lib/net/ipv4_out.h"
+#include "lib/net/tcp_internal.h"
 
 #define UNUSUAL                                                                                    \
     (TCP_FLAG_SEND_SYN | TCP_FLAG_FORCE_SEND | TCP_FLAG_FIN_QUEUED | TCP_FLAG_PERSIST |            \

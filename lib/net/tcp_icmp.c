@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 /* What ICMP tells TCP about its segments, taken with care (RFC 5927). */
-#include "lib/net/internal.h"
+#include "lib/net/tcp_internal.h"
 
 /* The connection, if the quoted segment is on its way: then whoever tells has seen it. */
 static struct tcp_connection *concerned(struct net_stack *stack, struct tcp_ends ends,

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 /* TCP segments received, for synchronized connections (RFC 9293, 3.10.7.4). */
 #include "lib/net/fast.h"
-#include "lib/net/internal.h"
+#include "lib/net/tcp_internal.h"
 
 void tcp_challenge(struct tcp_connection *c)
 {

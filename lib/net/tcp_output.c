@@ -2,6 +2,7 @@
 /* TCP sending: segments, acknowledgements, resets (RFC 9293, 3.8 and 3.10). */
 #include "lib/net/ipv4_out.h"
 #include "lib/net/tcp_cookie.h"
+#include "lib/net/tcp_internal.h"
 
 #define RESET_INTERVAL (2u * NS_PER_MS)
 #define RESET_BURST 100u

@@ -3,7 +3,7 @@
  * The receive queue: received buffers, by sequence, not overlapping. First those in order that the
  * application has not consumed (`receive_unread` bytes, up to rcv_nxt), then those out of order.
  */
-#include "lib/net/internal.h"
+#include "lib/net/tcp_internal.h"
 
 #define COALESCE_BYTES 512u /* smaller payloads are copied behind the last one */
 

@@ -4,7 +4,7 @@
  * buffer of the send queue. The walks are as long as the queue and happen only while something is
  * missing.
  */
-#include "lib/net/internal.h"
+#include "lib/net/tcp_internal.h"
 
 static struct buffer_meta *meta_of(const struct tcp_connection *c, uint32_t buffer)
 {

@@ -4,7 +4,7 @@
  * snd_una's to send_end. A payload starts at least STACK_HEADROOM_BYTES into its buffer, so that it
  * is sent from there with its headers in front.
  */
-#include "lib/net/internal.h"
+#include "lib/net/tcp_internal.h"
 
 static struct buffer_meta *meta_of(const struct tcp_connection *c, uint32_t buffer)
 {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 /* TCP connections: the table, birth and end. */
 #include "lib/net/fast.h"
-#include "lib/net/internal.h"
+#include "lib/net/tcp_internal.h"
 
 void tcp_table_init(struct net_stack *stack)
 {

@@ -3,7 +3,7 @@
  * TCP timers: one wheel entry a connection, at or before its earliest deadline. A deadline that
  * moves later does not touch the wheel; the entry fires early and is put back.
  */
-#include "lib/net/internal.h"
+#include "lib/net/tcp_internal.h"
 
 #define BACKOFF_SHIFT_MAX 10u
 /* After this many timeouts in a row the neighbour's address itself is in doubt. */
