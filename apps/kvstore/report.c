@@ -73,9 +73,11 @@ static void json_network(const struct kvstore *kvstore, struct text *text)
 
 static void json_drive(const struct kvstore *kvstore, struct text *text)
 {
-    const struct nvme_counters *drive = &kvstore->store.nvme.counters;
+    struct nvme_counters sum;
+    const struct nvme_counters *drive = &sum;
     const struct event_counters *loop = &kvstore->loop.counters;
 
+    nvme_count_all(&kvstore->store.nvme, &sum);
     text_print(text,
                ",\"drive\":{\"submitted\":%llu,\"completed\":%llu,\"errors\":%llu,"
                "\"doorbells\":%llu,\"timeouts\":%llu,\"resets\":%llu}",

@@ -16,9 +16,11 @@ static void put_string(struct text *text, const char *from)
 
 static void put_drive(const struct nvme *nvme, struct text *text)
 {
-    const struct block_device *block = &nvme->block;
+    const struct block_device *block = &nvme->port.block;
     const struct nvme_health *health = &nvme->health;
+    struct nvme_counters sum;
 
+    nvme_count_all(nvme, &sum);
     text_print(text, "\"drive\":{\"model\":");
     put_string(text, nvme->model);
     text_print(text, ",\"serial\":");
@@ -30,13 +32,12 @@ static void put_drive(const struct nvme *nvme, struct text *text)
                "\"block_bytes\":%u,\"zones\":%u,\"zone_blocks\":%llu,\"max_active_zones\":%u,"
                "\"atomic_blocks\":%u,\"volatile_cache\":%s",
                nvme->version >> 16, nvme->version >> 8 & 255u,
-               nvme_state(nvme) == NVME_READY ? "ready" : "not ready", nvme->namespace_id,
+               nvme_state(nvme) == NVME_READY ? "ready" : "not ready", nvme->port.namespace_id,
                (ull)block->block_count, block->block_bytes, block->zone_count,
                (ull)block->zone_blocks, block->max_active_zones, block->atomic_blocks,
                (block->flags & BLOCK_DEVICE_VOLATILE_CACHE) != 0 ? "true" : "false");
     text_print(text, ",\"errors\":%llu,\"timeouts\":%llu,\"resets\":%llu,\"violations\":%llu}",
-               (ull)nvme->counters.errors, (ull)nvme->counters.timeouts, (ull)nvme->counters.resets,
-               (ull)nvme->counters.violations);
+               (ull)sum.errors, (ull)sum.timeouts, (ull)sum.resets, (ull)sum.violations);
     if (!health->valid) {
         text_print(text, ",\"health\":null");
         return;

@@ -44,7 +44,7 @@ static status_t start_drive(struct kvstore *kvstore)
     }
     while (status == STATUS_OK && nvme_state(&store->nvme) != NVME_READY) {
         struct block_completion none;
-        (void)nvme_poll(&store->nvme, &none, 1, kvstore_now(kvstore));
+        (void)nvme_poll(&store->nvme.port, &none, 1, kvstore_now(kvstore));
         if (nvme_state(&store->nvme) == NVME_DEAD) {
             status = store->nvme.last_error;
             break;
@@ -62,7 +62,7 @@ static status_t open_device(struct kvstore *kvstore)
     struct store *store = &kvstore->store;
     struct dma_region buffers;
     size_t left = kvstore->dma.all.bytes - kvstore->dma.used_bytes;
-    struct loglet_config config = {.block = &store->nvme.block};
+    struct loglet_config config = {.block = &store->nvme.port.block};
     void *memory = heap_allocate(kvstore->heap, loglet_device_bytes());
 
     if (memory == NULL || left < LOGLET_BUFFER_BYTES_MIN) {
@@ -471,21 +471,21 @@ bool store_run(struct kvstore *kvstore, time_ns_t now_ns)
 
 bool store_arm(struct store *store)
 {
-    struct block_device *block = &store->nvme.block;
+    struct block_device *block = &store->nvme.port.block;
 
     return block->ops->arm(block);
 }
 
 void store_disarm(struct store *store)
 {
-    struct block_device *block = &store->nvme.block;
+    struct block_device *block = &store->nvme.port.block;
 
     block->ops->disarm(block);
 }
 
 time_ns_t store_deadline(struct store *store)
 {
-    struct block_device *block = &store->nvme.block;
+    struct block_device *block = &store->nvme.port.block;
     time_ns_t due = block->ops->next_due(block);
 
     return flush_waits(store) && store->flush_due < due ? store->flush_due : due;
@@ -508,7 +508,7 @@ void store_close(struct kvstore *kvstore)
     nvme_stop(&store->nvme, kvstore_now(kvstore));
     while (nvme_state(&store->nvme) != NVME_STOPPED && nvme_state(&store->nvme) != NVME_DEAD) {
         struct block_completion none;
-        (void)nvme_poll(&store->nvme, &none, 1, kvstore_now(kvstore));
+        (void)nvme_poll(&store->nvme.port, &none, 1, kvstore_now(kvstore));
         kvstore_pause(kvstore);
     }
 }

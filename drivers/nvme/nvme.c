@@ -15,28 +15,6 @@
 #include "lib/base/endian.h"
 
 #define STATE_DEADLINE_MIN_NS (60ull * 1000 * 1000 * 1000)
-#define ABORT_GRACE_SHIFT 2u /* an abort gets a quarter of the command's time */
-
-static void set_interrupt_mask(struct nvme *nvme, bool masked)
-{
-    volatile uint8_t *entry = nvme->config.msix_table;
-
-    if (entry != NULL) {
-        mmio_write32(entry + NVME_MSIX_CONTROL, masked ? NVME_MSIX_MASKED : 0);
-    }
-}
-
-static void fill_interrupt(struct nvme *nvme)
-{
-    volatile uint8_t *entry = nvme->config.msix_table;
-
-    if (entry != NULL) {
-        mmio_write32(entry + NVME_MSIX_CONTROL, NVME_MSIX_MASKED);
-        mmio_write32(entry + NVME_MSIX_ADDRESS_LOW, (uint32_t)nvme->config.msix_address);
-        mmio_write32(entry + NVME_MSIX_ADDRESS_HIGH, (uint32_t)(nvme->config.msix_address >> 32));
-        mmio_write32(entry + NVME_MSIX_DATA, nvme->config.msix_data);
-    }
-}
 
 static time_ns_t state_deadline(const struct nvme *nvme, time_ns_t now_ns)
 {
@@ -49,38 +27,99 @@ static void enter(struct nvme *nvme, enum nvme_state state, time_ns_t now_ns)
 {
     nvme->state = state;
     nvme->step = 0;
+    nvme->port_index = 0;
+    nvme->setup_queue = NULL;
     nvme->state_deadline_ns = state_deadline(nvme, now_ns);
+}
+
+/* Ports of the owner's own thread follow at once, the others when they look. */
+static void set_grants(struct nvme *nvme, uint32_t grant)
+{
+    for (uint32_t i = 0; i < nvme->port_count; i++) {
+        struct nvme_port *port = nvme->ports[i];
+        __atomic_store_n(&port->grant, grant, __ATOMIC_SEQ_CST);
+        if (!port->own_thread) {
+            nvme_port_follow(port);
+        }
+    }
+}
+
+static void note_failure(struct nvme *nvme, status_t why)
+{
+    nvme->last_error = why;
+    for (uint32_t i = 0; i < nvme->port_count; i++) {
+        nvme->ports[i]->failed_status =
+            why == STATUS_DEVICE_TIMEOUT ? STATUS_DEVICE_TIMEOUT : STATUS_DEVICE_ERROR;
+    }
 }
 
 static void die(struct nvme *nvme, status_t why)
 {
-    nvme->last_error = why;
+    note_failure(nvme, why);
     nvme->state = nvme->stop_wanted ? NVME_STOPPED : NVME_DEAD;
-    nvme_fail_outstanding(nvme, why);
+    set_grants(nvme, NVME_GRANT_DEAD);
 }
 
-/* Disables the controller. What was outstanding is given back once it says that it is disabled. */
+/* Takes the queues back and disables the controller. What was outstanding is given back once it
+ * says that it is disabled. */
 static void disable(struct nvme *nvme, time_ns_t now_ns)
 {
     uint32_t configuration = nvme_register(nvme, NVME_REG_CC);
 
     nvme->reset_wanted = false;
-    nvme->armed = false;
-    fill_interrupt(nvme);
+    nvme->shadows_used = false;
+    set_grants(nvme, 0);
+    nvme->shared_armed = 0;
+    for (uint32_t i = 0; i < nvme->port_count; i++) {
+        struct nvme_port *port = nvme->ports[i];
+        port->reset_status = STATUS_OK;
+        port->abort_key = 0;
+        if (!port->own_thread) {
+            port->parked = false;
+            nvme_fill_vector(port);
+        }
+    }
     nvme_set_register(nvme, NVME_REG_CC, configuration & ~NVME_CC_EN);
     enter(nvme, NVME_DISABLING, now_ns);
 }
 
+static uint64_t completed_in_all(const struct nvme *nvme)
+{
+    uint64_t sum = 0;
+
+    for (uint32_t i = 0; i < nvme->port_count; i++) {
+        sum += nvme->ports[i]->counters.completed;
+    }
+    return sum;
+}
+
 static void reset(struct nvme *nvme, status_t why, time_ns_t now_ns)
 {
-    nvme->last_error = why;
+    uint64_t completed = completed_in_all(nvme);
+
+    note_failure(nvme, why);
     nvme->counters.resets++;
+    nvme->resets_in_row = completed != nvme->completed_at_reset ? 0 : nvme->resets_in_row;
+    nvme->completed_at_reset = completed;
     if (++nvme->resets_in_row > NVME_RESETS_MAX) {
         nvme_set_register(nvme, NVME_REG_CC, nvme_register(nvme, NVME_REG_CC) & ~NVME_CC_EN);
         die(nvme, why);
         return;
     }
     disable(nvme, now_ns);
+}
+
+/* Whether no port's thread is at its queue, so that queues may be made anew. */
+static bool ports_are_quiet(struct nvme *nvme)
+{
+    for (uint32_t i = 0; i < nvme->port_count; i++) {
+        struct nvme_port *port = nvme->ports[i];
+        if (port->own_thread && __atomic_load_n(&port->epoch, __ATOMIC_SEQ_CST) != 0 &&
+            !port->parked) {
+            return false;
+        }
+    }
+    return true;
 }
 
 static void enable(struct nvme *nvme, time_ns_t now_ns)
@@ -97,8 +136,7 @@ static void enable(struct nvme *nvme, time_ns_t now_ns)
     for (uint32_t i = 0; i < NVME_QUEUE_ENTRIES; i++) {
         nvme->admin.slots[i].key &= ~NVME_IN_FLIGHT;
     }
-    nvme_queue_init(nvme, &nvme->admin, 0);
-    nvme_queue_init(nvme, &nvme->io, 1);
+    nvme_queue_init(nvme, &nvme->admin, 0, dma->base + (size_t)NVME_PAGE_ADMIN_SQ * PAGE_BYTES);
     nvme_set_register(nvme, NVME_REG_AQA,
                       (nvme->admin.cq_entries - 1u) << 16 | (nvme->admin.sq_entries - 1u));
     mmio_write32(registers + NVME_REG_ASQ, (uint32_t)submissions);
@@ -109,17 +147,78 @@ static void enable(struct nvme *nvme, time_ns_t now_ns)
     enter(nvme, NVME_ENABLING, now_ns);
 }
 
+/* Prepares a port; everything else of it is zero. */
+static void add_port(struct nvme *nvme, const struct nvme_port_config *config)
+{
+    struct nvme_port *port = config->port;
+
+    port->block.ops = &nvme_block_ops;
+    port->nvme = nvme;
+    port->command_ns = nvme->config.deadline_ns;
+    port->data = nvme->config.data;
+    port->dma = config->dma;
+    port->prp_lists = port->dma.base + (size_t)NVME_PAGE_PRP_LISTS * PAGE_BYTES;
+    port->wanted_namespace = config->namespace_id;
+    port->own_thread = config->own_thread;
+    port->own_vector = config->vector.entry != NULL && nvme->port_count != 0;
+    port->vector = port->own_vector || nvme->port_count == 0 ? config->vector : nvme->config.vector;
+    if (port->own_thread && !port->own_vector) {
+        port->vector.entry = NULL; /* its thread cannot share the other's interrupt: it polls */
+    }
+    nvme->ports[nvme->port_count++] = port;
+    nvme_queue_init(nvme, &port->queue, (uint16_t)nvme->port_count, port->dma.base);
+}
+
+static void add_ports(struct nvme *nvme)
+{
+    const struct nvme_config *config = &nvme->config;
+    struct nvme_port_config first = {.port = &nvme->port,
+                                     .namespace_id = config->namespace_id,
+                                     .vector = config->vector,
+                                     .dma = dma_part(&config->dma, 0, NVME_PORT_MEMORY_BYTES)};
+
+    add_port(nvme, &first);
+    for (uint32_t i = 0; i < config->more_count; i++) {
+        memset(config->more_ports[i].port, 0, sizeof *config->more_ports[i].port);
+        add_port(nvme, &config->more_ports[i]);
+    }
+    for (uint32_t i = 0; i < nvme->port_count; i++) {
+        struct nvme_port *port = nvme->ports[i];
+        for (uint32_t k = 0; k < nvme->port_count; k++) {
+            port->shares = port->shares || (!port->own_thread && nvme->ports[k]->own_thread);
+        }
+        if (port->own_vector) {
+            nvme_fill_vector(port);
+        }
+    }
+}
+
+static bool ports_are_right(const struct nvme_config *config)
+{
+    for (uint32_t i = 0; i < config->more_count && i < NVME_PORTS_MAX; i++) {
+        const struct nvme_port_config *port = &config->more_ports[i];
+        if (port->port == NULL || port->dma.bytes < NVME_PORT_MEMORY_BYTES ||
+            (port->vector.entry != NULL && port->vector.index == 0)) {
+            return false;
+        }
+    }
+    return config->more_count < NVME_PORTS_MAX;
+}
+
 status_t nvme_start(struct nvme *nvme, const struct nvme_config *config, time_ns_t now_ns)
 {
     const volatile uint8_t *registers = config->registers;
 
     if (registers == NULL || config->register_bytes < NVME_REG_DOORBELLS + PAGE_BYTES ||
-        config->dma.bytes < NVME_QUEUE_MEMORY_BYTES || config->data.bytes == 0) {
+        config->dma.bytes < NVME_QUEUE_MEMORY_BYTES || config->data.bytes == 0 ||
+        !ports_are_right(config)) {
         return STATUS_INVALID_ARGUMENT;
     }
     uint64_t low = mmio_read32(registers + NVME_REG_CAP);
     uint64_t capabilities = (uint64_t)mmio_read32(registers + NVME_REG_CAP + 4) << 32 | low;
-    uint32_t doorbell_end = NVME_REG_DOORBELLS + (4u * 4u << NVME_CAP_DSTRD(capabilities));
+    uint64_t queues = 2u + config->more_count; /* with the admin queue, two doorbells each */
+    uint64_t doorbell_end =
+        NVME_REG_DOORBELLS + queues * (2u * 4ull << NVME_CAP_DSTRD(capabilities));
     if (NVME_CAP_MPSMIN(capabilities) != 0 || NVME_CAP_MQES(capabilities) == 0 ||
         (capabilities & (NVME_CAP_CSS_NVM | NVME_CAP_CSS_IO_SETS)) == 0) {
         return STATUS_UNSUPPORTED;
@@ -128,7 +227,6 @@ status_t nvme_start(struct nvme *nvme, const struct nvme_config *config, time_ns
         return STATUS_INVALID_ARGUMENT;
     }
     memset(nvme, 0, sizeof *nvme);
-    nvme->block.ops = &nvme_block_ops;
     nvme->config = *config;
     if (nvme->config.deadline_ns == 0) {
         nvme->config.deadline_ns = NVME_DEFAULT_DEADLINE_NS;
@@ -136,9 +234,20 @@ status_t nvme_start(struct nvme *nvme, const struct nvme_config *config, time_ns
     nvme->capabilities = capabilities;
     nvme->version = nvme_register(nvme, NVME_REG_VS);
     nvme->identify = nvme->config.dma.base + (size_t)NVME_PAGE_IDENTIFY * PAGE_BYTES;
-    nvme->prp_lists = nvme->config.dma.base + (size_t)NVME_PAGE_PRP_LISTS * PAGE_BYTES;
+    add_ports(nvme);
+    nvme->config.more_ports = NULL;
     disable(nvme, now_ns);
     return STATUS_OK;
+}
+
+/* Has the ports of this thread polled again at once: there is something to do. */
+static void attend(struct nvme *nvme)
+{
+    for (uint32_t i = 0; i < nvme->port_count; i++) {
+        if (!nvme->ports[i]->own_thread) {
+            nvme->ports[i]->next_check_ns = 0;
+        }
+    }
 }
 
 void nvme_admin_submit(struct nvme *nvme, struct nvme_command *command, uint8_t purpose,
@@ -149,54 +258,51 @@ void nvme_admin_submit(struct nvme *nvme, struct nvme_command *command, uint8_t 
     slot->operation = purpose;
     slot->deadline_ns = now_ns + nvme->config.deadline_ns;
     nvme->state_deadline_ns = slot->deadline_ns;
-    nvme_queue_ring(nvme, &nvme->admin);
+    nvme_queue_ring(&nvme->admin, &nvme->counters);
+    attend(nvme);
 }
 
-static void abort_command(struct nvme *nvme, struct nvme_command_slot *slot, time_ns_t now_ns)
+/* Aborts what the ports ask for. What finds no room waits until one of those before it is done. */
+static void abort_commands(struct nvme *nvme, time_ns_t now_ns)
 {
-    struct nvme_command command = {0};
-
-    slot->operation |= NVME_OPERATION_ABORTING;
-    slot->deadline_ns = now_ns + (nvme->config.deadline_ns >> ABORT_GRACE_SHIFT);
-    nvme->counters.aborts++;
-    if (nvme->admin.free_count == 0) {
-        return; /* the grace time still runs, then comes the reset */
-    }
-    command.word[0] = NVME_ADMIN_ABORT;
-    command.word[10] = slot->key << 16 | nvme->io.id;
-    nvme_admin_submit(nvme, &command, NVME_FOR_ABORT, now_ns);
-}
-
-/* Looks for late commands and a controller that has failed; sets the next time to look. */
-static void check(struct nvme *nvme, time_ns_t now_ns)
-{
-    uint32_t status = nvme_register(nvme, NVME_REG_CSTS);
-    time_ns_t next_ns = DEADLINE_NEVER;
-
-    if (status == NVME_REGISTER_GONE) {
-        die(nvme, STATUS_DEVICE_ERROR);
-        return;
-    }
-    if ((status & NVME_CSTS_CFS) != 0) {
-        reset(nvme, STATUS_DEVICE_ERROR, now_ns);
-        return;
-    }
-    for (uint32_t i = 0; i < nvme->io.depth; i++) {
-        struct nvme_command_slot *slot = &nvme->io.slots[i];
-        if ((slot->key & NVME_IN_FLIGHT) == 0) {
+    for (uint32_t i = 0; i < nvme->port_count && nvme->admin.free_count != 0; i++) {
+        struct nvme_port *port = nvme->ports[i];
+        struct nvme_command command = {0};
+        uint32_t key = __atomic_load_n(&port->abort_key, __ATOMIC_ACQUIRE);
+        if (key == 0) {
             continue;
         }
-        if (now_ns >= slot->deadline_ns) {
-            nvme->counters.timeouts++;
-            if ((slot->operation & NVME_OPERATION_ABORTING) != 0) {
-                reset(nvme, STATUS_DEVICE_TIMEOUT, now_ns);
-                return;
-            }
-            abort_command(nvme, slot, now_ns);
-        }
-        next_ns = slot->deadline_ns < next_ns ? slot->deadline_ns : next_ns;
+        command.word[0] = NVME_ADMIN_ABORT;
+        command.word[10] = key << 16 | port->queue.id;
+        port->abort_key = 0;
+        nvme_admin_submit(nvme, &command, NVME_FOR_ABORT, now_ns);
     }
-    nvme->next_check_ns = next_ns;
+}
+
+/* Looks at what the ports ask for, and whether the controller still lives. False: it does not. */
+static bool check(struct nvme *nvme, time_ns_t now_ns)
+{
+    status_t why = nvme->reset_wanted ? STATUS_CORRUPT : STATUS_OK;
+    bool late = false;
+
+    for (uint32_t i = 0; i < nvme->port_count; i++) {
+        late = late || nvme->ports[i]->abort_key != 0;
+        why = why == STATUS_OK ? nvme->ports[i]->reset_status : why;
+    }
+    if (late || why != STATUS_OK) {
+        uint32_t status = nvme_register(nvme, NVME_REG_CSTS);
+        if (status == NVME_REGISTER_GONE) {
+            die(nvme, STATUS_DEVICE_ERROR);
+            return false;
+        }
+        why = (status & NVME_CSTS_CFS) != 0 ? STATUS_DEVICE_ERROR : why;
+    }
+    if (why != STATUS_OK) {
+        reset(nvme, why, now_ns);
+        return false;
+    }
+    abort_commands(nvme, now_ns);
+    return true;
 }
 
 /* SMART / Health Information (Base 5.14.1.2); of 128-bit counts the low half. */
@@ -247,20 +353,57 @@ static void reap_admin(struct nvme *nvme)
     uint8_t purpose;
 
     while (nvme->admin.free_count != nvme->admin.depth &&
-           nvme_admin_reap(nvme, &result, &purpose)) {
+           nvme_reap_one(nvme, &nvme->admin, &result, &purpose)) {
         if (purpose == NVME_FOR_HEALTH && result.status == NVME_SC_SUCCESS) {
             read_health(nvme);
         }
     }
 }
 
+/* Every port may use its queue from now on. Those of this thread were renewed already. */
+static void lend_queues(struct nvme *nvme)
+{
+    uint32_t grant = nvme->grants + 1u < NVME_GRANT_DEAD ? nvme->grants + 1u : 1u;
+
+    nvme->grants = grant;
+    for (uint32_t i = 0; i < nvme->port_count; i++) {
+        struct nvme_port *port = nvme->ports[i];
+        port->geometry_known = true;
+        if (!port->own_thread) {
+            port->epoch = grant;
+        }
+        __atomic_store_n(&port->grant, grant, __ATOMIC_RELEASE);
+    }
+}
+
+static void begin_stopping(struct nvme *nvme, time_ns_t now_ns)
+{
+    for (uint32_t i = 0; i < nvme->port_count; i++) {
+        nvme->ports[i]->grant |= NVME_GRANT_CLOSED;
+    }
+    enter(nvme, NVME_STOPPING, now_ns);
+    attend(nvme);
+}
+
+/* Commands come back first, or time out. */
+static bool ports_are_idle(const struct nvme *nvme)
+{
+    for (uint32_t i = 0; i < nvme->port_count; i++) {
+        const struct nvme_port *port = nvme->ports[i];
+        if (port->queue.free_count + port->local_count != port->queue.depth) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static void set_up(struct nvme *nvme, time_ns_t now_ns)
 {
     struct nvme_result result;
     uint8_t purpose;
-    bool first = nvme->admin.free_count == nvme->admin.depth;
+    bool first = nvme->setup_queue == NULL;
 
-    if (!first && !nvme_admin_reap(nvme, &result, &purpose)) {
+    if (!first && !nvme_reap_one(nvme, nvme->setup_queue, &result, &purpose)) {
         if (nvme->reset_wanted) {
             reset(nvme, STATUS_CORRUPT, now_ns);
         } else if (now_ns >= nvme->state_deadline_ns) {
@@ -271,10 +414,10 @@ static void set_up(struct nvme *nvme, time_ns_t now_ns)
     }
     status_t status = nvme_setup_step(nvme, first ? NULL : &result, now_ns);
     if (status == STATUS_OK) {
-        nvme->geometry_known = true;
         nvme->state = NVME_READY;
+        lend_queues(nvme);
         if (nvme->stop_wanted) {
-            enter(nvme, NVME_STOPPING, now_ns);
+            begin_stopping(nvme, now_ns);
         }
     } else if (status != STATUS_AGAIN) {
         nvme->counters.errors++;
@@ -289,12 +432,12 @@ static void stop_step(struct nvme *nvme, time_ns_t now_ns)
     struct nvme_result result;
     uint8_t purpose;
 
-    if (nvme->io.free_count + nvme->local_count != nvme->io.depth) {
-        return; /* commands come back first, or time out */
+    if (!ports_are_idle(nvme)) {
+        return;
     }
     if (!nvme->shut_down) {
         bool first = nvme->step == 0 && nvme->admin.free_count == nvme->admin.depth;
-        if (!first && !nvme_admin_reap(nvme, &result, &purpose)) {
+        if (!first && !nvme_reap_one(nvme, &nvme->admin, &result, &purpose)) {
             if (now_ns >= nvme->state_deadline_ns) {
                 die(nvme, STATUS_DEVICE_TIMEOUT);
             }
@@ -315,8 +458,25 @@ static void stop_step(struct nvme *nvme, time_ns_t now_ns)
     if (NVME_CSTS_SHST(status) == NVME_SHST_COMPLETE) {
         nvme_set_register(nvme, NVME_REG_CC, nvme_register(nvme, NVME_REG_CC) & ~NVME_CC_EN);
         nvme->state = NVME_STOPPED;
+        set_grants(nvme, 0);
     } else if (now_ns >= nvme->state_deadline_ns || status == NVME_REGISTER_GONE) {
         die(nvme, STATUS_DEVICE_TIMEOUT);
+    }
+}
+
+/* The controller is disabled: what was outstanding on this thread's ports goes back, and once no
+ * other thread is at its queue it is brought up again. */
+static void go_on_disabled(struct nvme *nvme, time_ns_t now_ns)
+{
+    for (uint32_t i = 0; i < nvme->port_count; i++) {
+        if (!nvme->ports[i]->own_thread) {
+            nvme_port_renew(nvme->ports[i]);
+        }
+    }
+    if (nvme->stop_wanted) {
+        nvme->state = NVME_STOPPED;
+    } else if (ports_are_quiet(nvme)) {
+        enable(nvme, now_ns);
     }
 }
 
@@ -329,15 +489,8 @@ static void wait_for_ready(struct nvme *nvme, bool ready, time_ns_t now_ns)
     } else if (((status & NVME_CSTS_RDY) != 0) == ready) {
         if (ready) {
             enter(nvme, NVME_SETTING_UP, now_ns);
-            return;
-        }
-        nvme_fail_outstanding(nvme, nvme->last_error == STATUS_DEVICE_TIMEOUT
-                                        ? STATUS_DEVICE_TIMEOUT
-                                        : STATUS_DEVICE_ERROR);
-        if (nvme->stop_wanted) {
-            nvme->state = NVME_STOPPED;
         } else {
-            enable(nvme, now_ns);
+            go_on_disabled(nvme, now_ns);
         }
     } else if (ready && (status & NVME_CSTS_CFS) != 0) {
         reset(nvme, STATUS_DEVICE_ERROR, now_ns);
@@ -367,109 +520,65 @@ static void advance(struct nvme *nvme, time_ns_t now_ns)
     }
 }
 
-void nvme_poll_slowly(struct nvme *nvme, time_ns_t now_ns)
+/* The controller's part of polling. */
+static void manage(struct nvme *nvme, time_ns_t now_ns)
 {
-    if (nvme->state == NVME_READY || nvme->state == NVME_STOPPING) {
-        if (nvme->reset_wanted) {
-            reset(nvme, STATUS_CORRUPT, now_ns);
-        } else if (now_ns >= nvme->next_check_ns && nvme->io.free_count != nvme->io.depth) {
-            check(nvme, now_ns);
-        }
+    bool running = nvme->state == NVME_READY || nvme->state == NVME_STOPPING;
+
+    if (running && !check(nvme, now_ns)) {
+        attend(nvme);
+        return;
     }
     if (nvme->state == NVME_READY) {
         reap_admin(nvme);
     } else {
         advance(nvme, now_ns);
     }
-}
-
-bool nvme_arm(struct nvme *nvme)
-{
-    if (nvme->local_count != 0) {
-        return false;
-    }
-    if (nvme->state == NVME_DEAD || nvme->state == NVME_STOPPED) {
-        return true; /* nothing will come */
-    }
-    if (nvme->state != NVME_READY || nvme->config.msix_table == NULL) {
-        return false;
-    }
-    nvme_tell_head(nvme);
-    set_interrupt_mask(nvme, false);
-    nvme->armed = true;
-    mmio_fence();
-    if (nvme_completion_waits(&nvme->io)) {
-        nvme_disarm(nvme);
-        return false;
-    }
-    return true;
-}
-
-void nvme_disarm(struct nvme *nvme)
-{
-    if (nvme->armed) {
-        nvme->armed = false;
-        set_interrupt_mask(nvme, true);
+    if (nvme->state == NVME_READY ? nvme->admin.free_count != nvme->admin.depth
+                                  : nvme->state != NVME_DEAD && nvme->state != NVME_STOPPED) {
+        attend(nvme);
     }
 }
 
-time_ns_t nvme_next_due(const struct nvme *nvme)
+void nvme_poll_slowly(struct nvme_port *port, time_ns_t now_ns)
 {
-    if (nvme->local_count != 0) {
-        return DEADLINE_NOW;
+    struct nvme *nvme = port->nvme;
+
+    nvme_port_check(port, now_ns);
+    if (port->own_thread) {
+        return;
     }
-    switch (nvme->state) {
-    case NVME_READY:
-        return nvme->io.free_count == nvme->io.depth ? DEADLINE_NEVER : nvme->next_check_ns;
-    case NVME_DEAD:
-    case NVME_STOPPED:
-        return DEADLINE_NEVER;
-    default:
-        return DEADLINE_NOW;
+    if (port->shares && port->next_check_ns > now_ns + NVME_OWNER_CHECK_NS) {
+        port->next_check_ns = now_ns + NVME_OWNER_CHECK_NS;
     }
+    manage(nvme, now_ns);
 }
 
 void nvme_stop(struct nvme *nvme, time_ns_t now_ns)
 {
     nvme->stop_wanted = true;
     if (nvme->state == NVME_READY) {
-        nvme_disarm(nvme);
-        enter(nvme, NVME_STOPPING, now_ns);
+        for (uint32_t i = 0; i < nvme->port_count; i++) {
+            nvme_disarm(nvme->ports[i]);
+        }
+        begin_stopping(nvme, now_ns);
     } else if (nvme->state == NVME_DEAD) {
         nvme->state = NVME_STOPPED;
     }
 }
 
-/* ---- The same as a block device; `block` is the first member ---- */
-
-static uint32_t block_submit(struct block_device *dev, const struct block_request *requests,
-                             uint32_t count, time_ns_t now_ns)
+void nvme_count_all(const struct nvme *nvme, struct nvme_counters *sum)
 {
-    return nvme_submit((struct nvme *)dev, requests, count, now_ns);
+    *sum = nvme->counters;
+    for (uint32_t i = 0; i < nvme->port_count; i++) {
+        const struct nvme_counters *of = &nvme->ports[i]->counters;
+        sum->submitted += of->submitted;
+        sum->completed += of->completed;
+        sum->errors += of->errors;
+        sum->doorbells += of->doorbells;
+        sum->shadowed += of->shadowed;
+        sum->timeouts += of->timeouts;
+        sum->aborts += of->aborts;
+        sum->violations += of->violations;
+    }
 }
-
-static uint32_t block_poll(struct block_device *dev, struct block_completion *completions,
-                           uint32_t max, time_ns_t now_ns)
-{
-    return nvme_poll((struct nvme *)dev, completions, max, now_ns);
-}
-
-static bool block_arm(struct block_device *dev)
-{
-    return nvme_arm((struct nvme *)dev);
-}
-
-static void block_disarm(struct block_device *dev)
-{
-    nvme_disarm((struct nvme *)dev);
-}
-
-static time_ns_t block_next_due(struct block_device *dev)
-{
-    return nvme_next_due((struct nvme *)dev);
-}
-
-_Static_assert(offsetof(struct nvme, block) == 0, "a block device is an nvme");
-
-const struct block_device_ops nvme_block_ops = {block_submit, block_poll, block_arm, block_disarm,
-                                                block_next_due};

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 /*
- * NVMe controller driver: NVM and ZNS command sets over PCIe, one I/O queue pair a namespace user.
- * Sources: NVM Express Base Specification 1.4c; Zoned Namespace Command Set Specification 1.1.
+ * NVMe controller driver: NVM and ZNS command sets over PCIe. A *port* is one namespace seen
+ * through one I/O queue pair: a block device of its own. A controller has one port, or several: for
+ * several namespaces, and for several threads on one namespace. Sources: NVM Express Base
+ * Specification 1.4c; Zoned Namespace Command Set Specification 1.1.
  *
  * Life cycle: nvme_start -> nvme_poll until nvme_state is NVME_READY (or NVME_DEAD) -> submit and
  * poll -> nvme_stop -> nvme_poll until NVME_STOPPED. Nothing blocks and no clock is read: time is
@@ -24,7 +26,14 @@
  * entries - 1 slots are in use, so that the submission queue never overflows; 3. memory of a
  * command is returned only when the controller has completed it, is disabled, or is given up.
  *
- * Thread rule: one owner; nothing here locks.
+ * Thread rule: one owner, who drives the controller and all ports; nothing here locks. A port with
+ * `own_thread` has an owner of its own (its functions may be called by that thread only), who
+ * shares nothing with the others but what follows. The controller lends the port its queue
+ * (`grant`, a number that the controller alone writes); when it takes the queue back for a reset,
+ * it waits until the port has seen that (`epoch`, which the port alone writes) or sleeps
+ * (`parked`), before the queues are made anew. The port asks for a reset or an abort by single
+ * words (`reset_status`, `abort_key`). The controller's owner has to call nvme_poll within
+ * NVME_OWNER_CHECK_NS even when it has nothing to do itself (nvme_next_due says so).
  */
 #ifndef DRIVERS_NVME_NVME_H
 #define DRIVERS_NVME_NVME_H
@@ -39,8 +48,13 @@
 #define NVME_QUEUE_ENTRIES 64u /* one page of submission entries */
 #define NVME_QUEUE_DEPTH (NVME_QUEUE_ENTRIES - 1u)
 #define NVME_TRANSFER_BYTES_MAX (512u * 1024u)
-/* Memory for queues, PRP lists and identify data, at the start of the region given. */
+/* Memory of the controller and its first port: queues, PRP lists, identify data. */
 #define NVME_QUEUE_MEMORY_BYTES (32u * PAGE_BYTES)
+#define NVME_PORT_MEMORY_BYTES (18u * PAGE_BYTES) /* of each port more */
+#define NVME_PORTS_MAX 32u
+#define NVME_NAMESPACES_MAX 64u
+#define NVME_PLACEMENTS_MAX 16u
+#define NVME_OWNER_CHECK_NS 1000000000ull
 #define NVME_IN_FLIGHT 0x10000u /* in a slot's key */
 #define NVME_RESETS_MAX 3u
 /* A device behind an emulator with a virtual clock may look arbitrarily slow. */
@@ -56,13 +70,31 @@ enum nvme_state {
     NVME_DEAD
 };
 
+/* One interrupt vector. */
+struct nvme_vector {
+    volatile void *entry; /* its MSI-X table entry; NULL: no interrupt, arm refuses to sleep */
+    uint64_t address;     /* what it is filled with */
+    uint32_t data;
+    uint32_t index; /* its number */
+};
+
+struct nvme_port;
+
+struct nvme_port_config {
+    struct nvme_port *port;    /* the caller's, for as long as the controller is in use */
+    uint32_t namespace_id;     /* 0: the first active one */
+    bool own_thread;           /* see above; then it needs a vector of its own to sleep */
+    struct nvme_vector vector; /* entry NULL: shares the controller's */
+    struct dma_region dma;     /* NVME_PORT_MEMORY_BYTES for the driver */
+};
+
 struct nvme_config {
     volatile void *registers; /* BAR 0 */
     uint64_t register_bytes;
-    volatile void *msix_table; /* entry 0; NULL: no interrupt, arm refuses to sleep */
-    uint64_t msix_address;     /* what entry 0 is filled with */
-    uint32_t msix_data;
-    uint32_t namespace_id;  /* 0: the first active one */
+    struct nvme_vector vector;                 /* of the admin queue and the first port: number 0 */
+    uint32_t namespace_id;                     /* of the first port; 0: the first active one */
+    const struct nvme_port_config *more_ports; /* read by nvme_start only */
+    uint32_t more_count;
     bool shadow_doorbells;  /* use them if offered: worth it where a doorbell is dear (a trap) and
                                the controller looks by itself while it is busy; QEMU's does not */
     time_ns_t deadline_ns;  /* a command's; 0: NVME_DEFAULT_DEADLINE_NS */
@@ -82,14 +114,17 @@ struct nvme_health {
 };
 
 struct nvme_counters {
-    uint64_t submitted, completed, errors;
+    uint64_t submitted, completed, errors; /* completed: by the drive; errors: also in the driver */
     uint64_t doorbells, shadowed, timeouts, aborts, resets, violations;
 };
 
-/* Fills config->registers, msix_* from a cell's device. Returns NOT_FOUND when BAR 0 is missing,
- * UNSUPPORTED when the MSI-X table is not in a mapped BAR (everything but msix_table is set). */
+/* Fills config->registers and vector from a cell's device. Returns NOT_FOUND when BAR 0 is missing,
+ * UNSUPPORTED when the MSI-X table is not in a mapped BAR (everything but vector.entry is set). */
 status_t nvme_config_from_cell(struct nvme_config *config,
                                const struct cell_device *device) HALLOWS_MUST_CHECK;
+/* Vector `index` of it. NOT_FOUND: the device was given fewer; UNSUPPORTED as above. */
+status_t nvme_vector_from_cell(struct nvme_vector *vector, const struct cell_device *device,
+                               uint32_t index) HALLOWS_MUST_CHECK;
 
 struct nvme_command_slot {
     uint64_t cookie;
@@ -127,46 +162,84 @@ struct nvme_queue {
     struct nvme_command_slot slots[NVME_QUEUE_ENTRIES];
 };
 
-/* One controller with one namespace. Users look at `block`, `counters`, the texts and `last_error`
- * only. */
-struct nvme {
-    struct block_device block; /* geometry valid once NVME_READY; the same functions as below */
-    struct nvme_counters counters;
-    char model[41], serial[21], firmware[9]; /* printable ASCII, trimmed, NUL-terminated */
-    uint32_t namespace_id;
-    uint32_t version;    /* VS register: major << 16 | minor << 8 | tertiary */
-    status_t last_error; /* why it is dead, or why the last reset was made */
+struct nvme;
 
-    struct nvme_health health; /* as last asked for */
+/* One namespace through one queue pair. Users look at `block`, `namespace_id` and `counters`. */
+struct nvme_port {
+    struct block_device block; /* geometry valid once NVME_READY; the same functions as below */
+    struct nvme_queue queue;
+    uint32_t epoch;          /* [port] grant that it works under; 0: none */
+    volatile uint32_t grant; /* [controller] 0: hands off */
+    uint32_t namespace_id;
+    uint32_t transfer_bytes_max;
+    time_ns_t next_check_ns; /* of command deadlines */
+    time_ns_t command_ns;    /* a command's time */
+    uint32_t local_count;    /* slots with a local_status */
+    struct dma_region data;
+    uint8_t *prp_lists; /* [dma] 1 KiB for each slot */
+    struct dma_region dma;
+    struct nvme_counters counters;
+
+    struct nvme *nvme;
+    struct nvme_vector vector;
+    bool own_thread, own_vector;
+    bool shares;                   /* of the owner's thread, and others have threads of their own */
+    volatile bool parked;          /* [port] asleep: does not touch the queue */
+    volatile int32_t reset_status; /* a reset is needed, and why: broken protocol, vain abort */
+    volatile uint32_t abort_key;   /* abort this command: its key with NVME_IN_FLIGHT; 0: none */
+    volatile int32_t failed_status; /* [controller] why what was outstanding failed */
+    uint32_t wanted_namespace;
+    uint32_t command_set;  /* NVME_CSI_* */
+    uint32_t format_index; /* of the namespace's LBA format */
+    uint32_t append_bytes_max;
+    bool geometry_known; /* after a reset the same namespace must be found again */
+    uint16_t placement_ids[NVME_PLACEMENTS_MAX];
+};
+
+/* One controller with its first port. Users look at `port`, the texts, `health`, `namespace_ids`
+ * and `last_error` only. */
+struct nvme {
+    struct nvme_port port;
+    char model[41], serial[21], firmware[9]; /* printable ASCII, trimmed, NUL-terminated */
+    uint32_t version;                        /* VS register: major << 16 | minor << 8 | tertiary */
+    status_t last_error;                     /* why it is dead, or why the last reset was made */
+    uint32_t namespace_ids[NVME_NAMESPACES_MAX]; /* active ones, ascending */
+    uint32_t namespace_count;
+
+    struct nvme_health health;     /* as last asked for */
+    struct nvme_counters counters; /* of the controller itself: nvme_count_all has all */
 
     struct nvme_config config;
     uint64_t capabilities; /* CAP register */
     enum nvme_state state;
-    uint32_t step; /* within NVME_SETTING_UP and NVME_STOPPING */
+    uint32_t step;       /* within NVME_SETTING_UP and NVME_STOPPING */
+    uint32_t port_index; /* port that the step is about */
     uint32_t resets_in_row;
-    uint32_t local_count;  /* I/O slots with a local_status */
-    uint32_t command_set;  /* NVME_CSI_* */
-    uint32_t format_index; /* of the namespace's LBA format */
-    uint32_t transfer_bytes_max;
-    uint32_t append_bytes_max;
+    uint64_t completed_at_reset; /* good commands until the last reset */
+    uint32_t grants;             /* the last one given */
+    uint32_t controller_flags;   /* enum block_device_flags that every port has */
+    uint32_t controller_transfer_bytes;
+    uint32_t controller_atomic_blocks;
+    uint32_t shared_armed; /* ports asleep on the controller's vector */
     bool stop_wanted;
     bool shut_down;
-    bool armed;
     bool reset_wanted;
     bool shadow_offered; /* the controller has shadow doorbells */
-    bool geometry_known; /* after a reset the same namespace must be found again */
+    bool shadows_used;
+    bool placement_offered; /* it has flexible data placement */
     time_ns_t state_deadline_ns;
-    time_ns_t next_check_ns; /* of command deadlines */
-    uint16_t setup_cid;      /* of the admin command that the current step waits for */
-    uint8_t *identify;       /* [dma] one page */
-    uint8_t *prp_lists;      /* [dma] 1 KiB for each I/O slot */
+    uint8_t *identify; /* [dma] one page */
     struct nvme_queue admin;
-    struct nvme_queue io;
+    struct nvme_queue *setup_queue; /* that of the command for which setup waits; NULL: none */
+    struct nvme_port *ports[NVME_PORTS_MAX];
+    uint32_t port_count;
 };
 
 /* Takes over the controller: disables it and begins to bring it up. `nvme` need not be initialised.
- * Returns INVALID_ARGUMENT for missing or too small memory or register window, UNSUPPORTED for a
- * controller without 4 KiB pages or without the NVM command set; then the device is untouched. */
+ * Returns INVALID_ARGUMENT for missing or too small memory or register window or too many ports,
+ * UNSUPPORTED for a controller without 4 KiB pages or without the NVM command set; then the device
+ * is untouched. It dies, last_error TOO_LARGE, when it has not that many queue pairs; NOT_FOUND, a
+ * namespace is missing. */
 status_t nvme_start(struct nvme *nvme, const struct nvme_config *config,
                     time_ns_t now_ns) HALLOWS_MUST_CHECK;
 
@@ -176,21 +249,27 @@ static inline enum nvme_state nvme_state(const struct nvme *nvme)
 }
 
 /* Queues requests (lib/block/block.h) and rings the doorbell once. Returns how many were taken: 0
- * unless NVME_READY, fewer than count when all slots are in use. Never blocks. */
-uint32_t nvme_submit(struct nvme *nvme, const struct block_request *requests, uint32_t count,
+ * unless the port is in use, fewer than count when all slots are in use. Never blocks. */
+uint32_t nvme_submit(struct nvme_port *port, const struct block_request *requests, uint32_t count,
                      time_ns_t now_ns);
 
-/* Takes up to max completions, and drives state changes and deadlines. Returns how many. Must be
- * called again and again, at the latest at nvme_next_due. */
-uint32_t nvme_poll(struct nvme *nvme, struct block_completion *completions, uint32_t max,
+/* Takes up to max completions of the port, and drives the controller's state changes and deadlines
+ * (with own_thread: only the port's). Returns how many. Must be called again and again, at the
+ * latest at nvme_next_due. */
+uint32_t nvme_poll(struct nvme_port *port, struct block_completion *completions, uint32_t max,
                    time_ns_t now_ns);
 
 /* Sleeping: arm unmasks the interrupt and returns true, or returns false (still masked) when
  * completions are there already. An interrupt that came while masked is delivered on arming, so no
- * wake-up is lost. */
-bool nvme_arm(struct nvme *nvme);
-void nvme_disarm(struct nvme *nvme);
-time_ns_t nvme_next_due(const struct nvme *nvme);
+ * wake-up is lost. Ports that share a vector and a thread are all armed before it sleeps, and all
+ * disarmed after it woke; the vector is masked once all are. */
+bool nvme_arm(struct nvme_port *port);
+void nvme_disarm(struct nvme_port *port);
+/* When nvme_poll is due. While the controller comes up, or a queue was taken back: now. */
+time_ns_t nvme_next_due(const struct nvme_port *port);
+
+/* Counters of the controller and all its ports together. */
+void nvme_count_all(const struct nvme *nvme, struct nvme_counters *sum);
 
 /* Asks for the drive's health; nvme_poll brings it into nvme->health. False: not ready, or another
  * admin command is under way; ask again. */

@@ -30,14 +30,14 @@ void *nvme_fake_memory(struct nvme_fake *fake, uint64_t address, size_t bytes)
     return NULL;
 }
 
-static void interrupt(struct nvme_fake *fake)
+static void interrupt(struct nvme_fake *fake, uint32_t vector)
 {
-    if ((fake->msix[3] & NVME_MSIX_MASKED) != 0) {
-        fake->interrupt_pending = true;
+    if ((fake->msix[vector][3] & NVME_MSIX_MASKED) != 0) {
+        fake->interrupt_pending |= 1u << vector;
         return;
     }
     fake->interrupts++;
-    fake->interrupt_pending = false;
+    fake->interrupt_pending &= ~(1u << vector);
 }
 
 static void post(struct nvme_fake *fake, uint32_t index, const uint32_t words[4])
@@ -61,7 +61,7 @@ static void post(struct nvme_fake *fake, uint32_t index, const uint32_t words[4]
         queue->phase ^= 1u;
     }
     if (index == 0 || queue->interrupts) {
-        interrupt(fake);
+        interrupt(fake, queue->vector);
     }
 }
 
@@ -144,7 +144,7 @@ static void look_at_shadows(struct nvme_fake *fake, uint32_t index)
 /* Woken by a doorbell, it looks after each command, and sleeps when there is nothing to do. */
 static void look_when_awake(struct nvme_fake *fake)
 {
-    for (uint32_t i = 0; i < 2u; i++) {
+    for (uint32_t i = 0; i < NVME_FAKE_QUEUES; i++) {
         if ((fake->awake >> i & 1u) != 0) {
             look_at_shadows(fake, i);
         }
@@ -207,7 +207,8 @@ static void write_cc(struct nvme_fake *fake, uint32_t value)
 static void write_doorbell(struct nvme_fake *fake, size_t offset, uint32_t value)
 {
     uint32_t number = (uint32_t)(offset - NVME_REG_DOORBELLS) / 4u;
-    struct nvme_fake_queue *queue = number / 2u < 2u ? &fake->queues[number / 2u] : NULL;
+    struct nvme_fake_queue *queue =
+        number / 2u < NVME_FAKE_QUEUES ? &fake->queues[number / 2u] : NULL;
 
     fake->doorbell_writes++;
     if (queue == NULL || !queue->cq_live || (number % 2u == 0 && !queue->sq_live)) {
@@ -270,16 +271,18 @@ static void fake_write(void *context, size_t offset, unsigned width, uint64_t va
     if (width != 4) {
         nvme_fake_fault(fake, "register access of another width than 4");
     }
-    if (offset >= NVME_FAKE_MSIX_OFFSET && offset < NVME_FAKE_MSIX_OFFSET + 16u) {
-        if ((fake->cc & NVME_CC_EN) != 0 && offset != NVME_FAKE_MSIX_OFFSET + 12u) {
+    if (offset >= NVME_FAKE_MSIX_OFFSET &&
+        offset < NVME_FAKE_MSIX_OFFSET + NVME_FAKE_QUEUES * 16u) {
+        uint32_t vector = (uint32_t)(offset - NVME_FAKE_MSIX_OFFSET) / 16u;
+        uint32_t *entry = fake->msix[vector];
+        if ((fake->cc & NVME_CC_EN) != 0 && offset % 16u != 12u &&
+            (entry[3] & NVME_MSIX_MASKED) == 0) {
             /* A vector may only be changed while masked (PCI 3.0, 6.8.2). */
-            if ((fake->msix[3] & NVME_MSIX_MASKED) == 0) {
-                nvme_fake_fault(fake, "unmasked vector changed");
-            }
+            nvme_fake_fault(fake, "unmasked vector changed");
         }
-        fake->msix[(offset - NVME_FAKE_MSIX_OFFSET) / 4u] = (uint32_t)value;
-        if ((fake->msix[3] & NVME_MSIX_MASKED) == 0 && fake->interrupt_pending) {
-            interrupt(fake);
+        entry[offset % 16u / 4u] = (uint32_t)value;
+        if ((entry[3] & NVME_MSIX_MASKED) == 0 && (fake->interrupt_pending >> vector & 1u) != 0) {
+            interrupt(fake, vector);
         }
     } else if (offset >= NVME_REG_DOORBELLS && offset < NVME_FAKE_REGISTER_BYTES) {
         write_doorbell(fake, offset, (uint32_t)value);
@@ -304,7 +307,11 @@ void nvme_fake_init(struct nvme_fake *fake, const struct dma_region *memory)
     fake->memory = memory;
     fake->mdts = 7;
     fake->mqes = 2047;
-    fake->msix[3] = NVME_MSIX_MASKED;
+    fake->queues_offered = NVME_FAKE_QUEUES - 1u;
+    fake->max_open = 14;
+    for (uint32_t i = 0; i < NVME_FAKE_QUEUES; i++) {
+        fake->msix[i][3] = NVME_MSIX_MASKED;
+    }
     fake->window = (struct mmio_fake){.base = fake->space,
                                       .bytes = NVME_FAKE_WINDOW_BYTES,
                                       .read = fake_read,
@@ -319,10 +326,35 @@ void nvme_fake_namespace(struct nvme_fake *fake, uint64_t block_count, uint32_t 
     media_fake_init(&fake->media, block_count, block_bytes, zone_blocks, zone_capacity);
 }
 
+void nvme_fake_add_namespace(struct nvme_fake *fake, uint32_t id, uint64_t block_count,
+                             uint32_t block_bytes, uint32_t zone_blocks, uint32_t zone_capacity)
+{
+    uint32_t at = 0;
+
+    while (fake->more[at].id != 0) {
+        VERIFY(++at < NVME_FAKE_NAMESPACES - 1u);
+    }
+    fake->more[at].id = id;
+    media_fake_init(&fake->more[at].media, block_count, block_bytes, zone_blocks, zone_capacity);
+}
+
+struct media_fake *nvme_fake_media(struct nvme_fake *fake, uint32_t id)
+{
+    for (uint32_t i = 0; id > 1u && i < NVME_FAKE_NAMESPACES - 1u; i++) {
+        if (fake->more[i].id == id) {
+            return &fake->more[i].media;
+        }
+    }
+    return id == 1u ? &fake->media : NULL;
+}
+
 void nvme_fake_free(struct nvme_fake *fake)
 {
     mmio_fake_remove(&fake->window);
     media_fake_free(&fake->media);
+    for (uint32_t i = 0; i < NVME_FAKE_NAMESPACES - 1u; i++) {
+        media_fake_free(&fake->more[i].media);
+    }
     free(fake->space);
 }
 

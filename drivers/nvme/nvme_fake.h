@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 /*
- * Tests only: an NVMe controller with one plain or zoned namespace, seen through registers,
+ * Tests only: an NVMe controller with plain or zoned namespaces, seen through registers,
  * doorbells and DMA as the driver sees a real one. It checks what the driver does against the
  * specification
  * (`faults` counts, `fault` says) and can be slow, faulty or hostile on request.
@@ -13,6 +13,9 @@
 #include "lib/block/media_fake.h"
 
 #define NVME_FAKE_PENDING 128u
+#define NVME_FAKE_QUEUES 5u /* with the admin queue */
+#define NVME_FAKE_NAMESPACES 4u
+#define NVME_FAKE_PLACEMENTS 4u
 #define NVME_FAKE_REGISTER_BYTES 0x2000u
 #define NVME_FAKE_MSIX_OFFSET 0x3000u
 #define NVME_FAKE_WINDOW_BYTES 0x4000u
@@ -31,6 +34,7 @@ struct nvme_fake_queue {
     uint32_t sq_head, sq_tail, cq_head, cq_tail;
     uint32_t phase;
     bool sq_live, cq_live, interrupts;
+    uint32_t vector;
 };
 
 struct nvme_fake_command {
@@ -42,19 +46,28 @@ struct nvme_fake {
     struct mmio_fake window;
     uint8_t *space;                  /* what the window's addresses are of; never read or written */
     const struct dma_region *memory; /* all that it may reach */
-    struct media_fake media;
-    uint32_t mdts; /* as in Identify Controller */
+    struct media_fake media;         /* of namespace 1 */
+    struct {
+        uint32_t id; /* 0: none */
+        struct media_fake media;
+    } more[NVME_FAKE_NAMESPACES - 1u];
+    uint32_t max_active, max_open; /* zones of a zoned namespace; 0: no limit */
+    uint32_t mdts;                 /* as in Identify Controller */
     uint32_t zasl;
     uint32_t mqes; /* entries - 1 */
 
     uint32_t cc, csts, aqa;
     uint64_t asq, acq;
     bool no_sgl;
-    bool no_shadow_doorbells;               /* Identify does not offer them */
-    uint64_t shadow_address, event_address; /* 0: not configured */
-    uint32_t awake;                         /* bits of queues whose shadows it looks at */
-    uint32_t msix[4];
-    struct nvme_fake_queue queues[2];
+    bool placement;          /* it has flexible data placement */
+    uint16_t nawupf, nabspf; /* of every namespace; not 0: it has limits of its own */
+    uint64_t placed_blocks[NVME_FAKE_PLACEMENTS]; /* written with each handle */
+    bool no_shadow_doorbells;                     /* Identify does not offer them */
+    uint64_t shadow_address, event_address;       /* 0: not configured */
+    uint32_t awake;                               /* bits of queues whose shadows it looks at */
+    uint32_t msix[NVME_FAKE_QUEUES][4];
+    uint32_t queues_offered; /* in Set Features: I/O queue pairs */
+    struct nvme_fake_queue queues[NVME_FAKE_QUEUES];
     struct nvme_fake_command pending[NVME_FAKE_PENDING];
     uint32_t pending_count;
 
@@ -71,7 +84,8 @@ struct nvme_fake {
     uint32_t faults; /* what the driver did wrong */
     const char *fault;
     uint32_t doorbell_writes, interrupts, commands, flushes, resets, shutdowns;
-    bool interrupt_pending;
+    uint32_t interrupt_pending; /* bits of vectors */
+    uint32_t copies;
     uint32_t swallowed_count;
     struct nvme_fake_command swallowed[NVME_FAKE_PENDING];
 };
@@ -80,6 +94,11 @@ void nvme_fake_init(struct nvme_fake *fake, const struct dma_region *memory);
 /* Before use: the namespace. zone_blocks 0: plain. */
 void nvme_fake_namespace(struct nvme_fake *fake, uint64_t block_count, uint32_t block_bytes,
                          uint32_t zone_blocks, uint32_t zone_capacity);
+/* Another one, with an identifier above 1. */
+void nvme_fake_add_namespace(struct nvme_fake *fake, uint32_t id, uint64_t block_count,
+                             uint32_t block_bytes, uint32_t zone_blocks, uint32_t zone_capacity);
+/* The media of a namespace; NULL: there is no such. */
+struct media_fake *nvme_fake_media(struct nvme_fake *fake, uint32_t id);
 void nvme_fake_free(struct nvme_fake *fake);
 /* Executes up to `most` fetched commands and posts their completions. */
 void nvme_fake_run(struct nvme_fake *fake, uint32_t most);

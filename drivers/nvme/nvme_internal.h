@@ -16,21 +16,31 @@
 #define NVME_OPERATION_ABORTING 0x80u /* in a slot's operation */
 #define NVME_GENERATION_END 0x3ffu    /* so that a cid is never 0xffff (Base 4.2) */
 
-/* Pages of config.dma. */
-enum nvme_page {
-    NVME_PAGE_ADMIN_SQ,
-    NVME_PAGE_ADMIN_CQ,
+/* Pages of a port's memory. */
+enum nvme_port_page {
     NVME_PAGE_IO_SQ,
     NVME_PAGE_IO_CQ,
+    NVME_PAGE_PRP_LISTS, /* and the 15 after it */
+    NVME_PORT_PAGES = NVME_PAGE_PRP_LISTS + 16
+};
+
+/* Pages of config.dma; the first port's come first. */
+enum nvme_page {
+    NVME_PAGE_ADMIN_SQ = NVME_PORT_PAGES,
+    NVME_PAGE_ADMIN_CQ,
     NVME_PAGE_IDENTIFY,
-    NVME_PAGE_PRP_LISTS,                         /* and the 15 after it */
-    NVME_PAGE_SHADOW = NVME_PAGE_PRP_LISTS + 16, /* shadow doorbells, laid out as the real ones */
-    NVME_PAGE_EVENTS,                            /* up to where the controller looks by itself */
+    NVME_PAGE_SHADOW, /* shadow doorbells, laid out as the real ones */
+    NVME_PAGE_EVENTS, /* up to where the controller looks by itself */
     NVME_PAGES
 };
 
 _Static_assert(NVME_PAGES *PAGE_BYTES <= NVME_QUEUE_MEMORY_BYTES, "queue memory suffices");
+_Static_assert(NVME_PORT_PAGES *PAGE_BYTES == NVME_PORT_MEMORY_BYTES, "and a port's");
 _Static_assert(NVME_QUEUE_ENTRIES *NVME_PRP_LIST_BYTES == 16u * PAGE_BYTES, "a list a slot");
+
+#define NVME_GRANT_DEAD 0x7fffffffu   /* in place of a grant: nothing reaches the device any more */
+#define NVME_GRANT_CLOSED 0x80000000u /* with a grant: take completions, but submit no more */
+#define NVME_ABORT_GRACE_SHIFT 2u     /* an abort gets a quarter of the command's time */
 
 /* What an admin slot is for. */
 enum nvme_admin_purpose { NVME_FOR_SETUP = 1, NVME_FOR_ABORT = 2, NVME_FOR_HEALTH = 3 };
@@ -61,6 +71,12 @@ static inline bool nvme_is_zone_start(const struct block_device *block, uint64_t
            at % block->zone_blocks == 0;
 }
 
+/* Whether the port works under a grant of the controller's. */
+static inline bool nvme_port_lives(const struct nvme_port *port)
+{
+    return port->epoch - 1u < NVME_GRANT_DEAD - 1u;
+}
+
 /* Takes a free slot, which the caller has seen there is, and gives it its next cid. */
 static inline struct nvme_command_slot *nvme_slot_take(struct nvme_queue *queue)
 {
@@ -89,21 +105,29 @@ static inline bool nvme_must_tell(uint16_t event, uint16_t to, uint16_t from)
     return (uint16_t)(to - event - 1u) < (uint16_t)(to - from);
 }
 
-/* nvme_queue.c */
-void nvme_queue_init(struct nvme *nvme, struct nvme_queue *queue, uint16_t id);
+/* nvme_queue.c: `submissions` and the page behind it are the queue's memory. */
+void nvme_queue_init(struct nvme *nvme, struct nvme_queue *queue, uint16_t id,
+                     uint8_t *submissions);
 /* Takes a slot and writes the command with its cid filled in; the caller has seen free_count > 0
  * and rings later. */
 struct nvme_command_slot *nvme_queue_push(struct nvme_queue *queue,
                                           const struct nvme_command *command);
-void nvme_queue_ring(struct nvme *nvme, struct nvme_queue *queue);
-/* From now on the controller looks at the shadows of the I/O queue's doorbells. */
+void nvme_queue_ring(struct nvme_queue *queue, struct nvme_counters *counters);
+/* Next completion of a queue of which only setup knows: the admin queue, or the first port's before
+ * it is lent. False when there is none. Sets reset_wanted on a violation. */
+bool nvme_reap_one(struct nvme *nvme, struct nvme_queue *queue, struct nvme_result *result,
+                   uint8_t *purpose);
+/* From now on the controller looks at the shadows of the ports' doorbells. */
 void nvme_use_shadows(struct nvme *nvme);
-/* Next admin completion; false when there is none. Sets reset_wanted on a violation. */
-bool nvme_admin_reap(struct nvme *nvme, struct nvme_result *result, uint8_t *purpose);
-/* Marks all I/O slots in use to complete locally with `status`, and forgets admin commands. */
-void nvme_fail_outstanding(struct nvme *nvme, status_t status);
-/* Writes the I/O completion queue's doorbell if completions were held back. */
-void nvme_tell_head(struct nvme *nvme);
+/* [port] Follows the controller's grant: gives the queue back, takes it anew (what was outstanding
+ * then completes locally), or ends. */
+void nvme_port_follow(struct nvme_port *port);
+/* [port] Its queue afresh; what was outstanding completes locally. */
+void nvme_port_renew(struct nvme_port *port);
+/* [port] Looks for late commands; sets the next time to look. */
+void nvme_port_check(struct nvme_port *port, time_ns_t now_ns);
+/* [port] Writes the completion queue's doorbell if completions were held back. */
+void nvme_tell_head(struct nvme_port *port);
 bool nvme_completion_waits(const struct nvme_queue *queue);
 status_t nvme_status(uint32_t device_status);
 
@@ -111,10 +135,20 @@ status_t nvme_status(uint32_t device_status);
 status_t nvme_setup_step(struct nvme *nvme, const struct nvme_result *result, time_ns_t now_ns);
 status_t nvme_teardown_step(struct nvme *nvme, const struct nvme_result *result, time_ns_t now_ns);
 
-/* nvme.c */
+/* nvme_identify.c: what the structures in `identify` say. CORRUPT: not the namespace it was. */
+status_t nvme_read_controller(struct nvme *nvme);
+void nvme_read_namespaces(struct nvme *nvme);
+status_t nvme_read_command_set(struct nvme *nvme, struct nvme_port *port);
+status_t nvme_read_namespace(struct nvme *nvme, struct nvme_port *port);
+void nvme_read_zoned_controller(const struct nvme *nvme, struct nvme_port *port);
+status_t nvme_read_zoned_namespace(const struct nvme *nvme, struct nvme_port *port);
+void nvme_read_placements(const struct nvme *nvme, struct nvme_port *port);
+
+/* nvme_port.c: writes the port's MSI-X table entry, masked. */
+void nvme_fill_vector(const struct nvme_port *port);
 extern const struct block_device_ops nvme_block_ops;
-/* What nvme_poll does besides taking completions: states, deadlines, aborts. */
-void nvme_poll_slowly(struct nvme *nvme, time_ns_t now_ns);
+/* nvme.c: what nvme_poll does besides taking completions: states, deadlines, aborts. */
+void nvme_poll_slowly(struct nvme_port *port, time_ns_t now_ns);
 void nvme_admin_submit(struct nvme *nvme, struct nvme_command *command, uint8_t purpose,
                        time_ns_t now_ns);
 

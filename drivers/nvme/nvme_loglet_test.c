@@ -66,7 +66,7 @@ static status_t rig_open(void)
                                  .deadline_ns = 40 * SECOND,
                                  .dma = dma_part(&rig.memory, 0, NVME_QUEUE_MEMORY_BYTES),
                                  .data = rig.memory};
-    struct loglet_config log_config = {.block = &rig.nvme.block,
+    struct loglet_config log_config = {.block = &rig.nvme.port.block,
                                        .buffers = rig.memory.base + BUFFERS_AT,
                                        .buffer_bytes = BUFFER_BYTES,
                                        .random = {1, 2}};
@@ -74,7 +74,7 @@ static status_t rig_open(void)
     CHECK_EQ(nvme_start(&rig.nvme, &config, rig.now_ns), STATUS_OK);
     for (uint32_t i = 0; i < 100 && nvme_state(&rig.nvme) != NVME_READY; i++) {
         nvme_fake_run(&rig.fake, 3);
-        nvme_poll(&rig.nvme, &none, 1, ++rig.now_ns);
+        nvme_poll(&rig.nvme.port, &none, 1, ++rig.now_ns);
     }
     CHECK_EQ(nvme_state(&rig.nvme), NVME_READY);
     status_t status = loglet_device_open(rig.device_memory, &log_config, rig.now_ns, &rig.device);
@@ -178,7 +178,7 @@ TEST(log_survives_controller_resets)
             CHECK_EQ(append(next++), STATUS_OK);
         }
         CHECK_EQ(rig.nvme.counters.resets, 3);
-        CHECK_EQ(rig.nvme.counters.aborts, 6);
+        CHECK_EQ(rig.nvme.port.counters.aborts, 6);
         rig.step_ns = 1000;
         CHECK_EQ(rig_open(), STATUS_OK);
         CHECK_EQ(count_records(), next);

@@ -24,14 +24,14 @@ TEST(pieces_become_one_command)
                                         .block = 100,
                                         .operation = BLOCK_WRITE,
                                         .flags = BLOCK_VECTORED | BLOCK_FUA,
-                                        .pieces = (uint16_t)count,
+                                        .pieces = (uint8_t)count,
                                         .data = pieces};
         uint32_t at = 0;
         for (uint32_t i = 0; i < count; i++) {
             request.blocks += pieces[i].bytes / 512u;
         }
         rig.done_count = 0;
-        CHECK_EQ(nvme_submit(&rig.nvme, &request, 1, rig.now_ns), 1);
+        CHECK_EQ(nvme_submit(&rig.nvme.port, &request, 1, rig.now_ns), 1);
         turn(&rig, 1000);
         turn(&rig, 1000);
         CHECK_EQ(rig.done_count, 1);
@@ -44,7 +44,7 @@ TEST(pieces_become_one_command)
         /* One block too few: refused. */
         pieces[0].bytes -= 4u;
         rig.done_count = 0;
-        CHECK_EQ(nvme_submit(&rig.nvme, &request, 1, rig.now_ns), 1);
+        CHECK_EQ(nvme_submit(&rig.nvme.port, &request, 1, rig.now_ns), 1);
         turn(&rig, 1000);
         CHECK_EQ(rig.done[0].status, STATUS_INVALID_ARGUMENT);
     }
@@ -61,7 +61,7 @@ TEST(shadow_doorbells)
         rig.fake.no_shadow_doorbells = shadows == 0;
         CHECK_EQ(bring_up(&rig), NVME_READY);
         CHECK_EQ(rig.fake.shadow_address != 0, shadows != 0);
-        rig.nvme.counters.doorbells = 0;
+        rig.nvme.port.counters.doorbells = 0;
         uint32_t done = 0;
         for (uint32_t i = 0; i < 2000; i++) {
             struct block_request request = {.cookie = i,
@@ -69,25 +69,26 @@ TEST(shadow_doorbells)
                                             .blocks = 1,
                                             .operation = BLOCK_READ,
                                             .data = rig.data};
-            (void)nvme_submit(&rig.nvme, &request, 1, ++rig.now_ns);
+            (void)nvme_submit(&rig.nvme.port, &request, 1, ++rig.now_ns);
             if (i % 3u == 0) {
                 nvme_fake_run(&rig.fake, 2);
             }
-            done += nvme_poll(&rig.nvme, rig.done, 64, rig.now_ns);
+            done += nvme_poll(&rig.nvme.port, rig.done, 64, rig.now_ns);
         }
         for (uint32_t i = 0; i < 100; i++) {
             nvme_fake_run(&rig.fake, 64);
-            done += nvme_poll(&rig.nvme, rig.done, 64, ++rig.now_ns);
+            done += nvme_poll(&rig.nvme.port, rig.done, 64, ++rig.now_ns);
         }
-        CHECK_EQ(done, rig.nvme.counters.submitted);
-        CHECK_EQ(rig.nvme.io.free_count, rig.nvme.io.depth);
-        CHECK_EQ(rig.nvme.counters.shadowed != 0, shadows != 0);
-        CHECK(shadows == 0 || rig.nvme.counters.doorbells < rig.nvme.counters.submitted / 4u);
+        CHECK_EQ(done, rig.nvme.port.counters.submitted);
+        CHECK_EQ(rig.nvme.port.queue.free_count, rig.nvme.port.queue.depth);
+        CHECK_EQ(rig.nvme.port.counters.shadowed != 0, shadows != 0);
+        CHECK(shadows == 0 ||
+              rig.nvme.port.counters.doorbells < rig.nvme.port.counters.submitted / 4u);
         /* They are set up again after a reset. */
         nvme_fake_break(&rig.fake);
         struct block_request request = {
             .cookie = 1, .block = 1, .blocks = 1, .operation = BLOCK_READ, .data = rig.data};
-        (void)nvme_submit(&rig.nvme, &request, 1, rig.now_ns);
+        (void)nvme_submit(&rig.nvme.port, &request, 1, rig.now_ns);
         rig.done_count = 0;
         for (uint32_t i = 0; i < 100 && rig.nvme.counters.resets == 0; i++) {
             turn(&rig, 60ull * 1000 * 1000 * 1000);
@@ -106,7 +107,7 @@ TEST(health_and_compare)
 {
     rig_init(&rig, 4096, false);
     CHECK_EQ(bring_up(&rig), NVME_READY);
-    CHECK_EQ(rig.nvme.block.atomic_blocks, 8);
+    CHECK_EQ(rig.nvme.port.block.atomic_blocks, 8);
     CHECK(!rig.nvme.health.valid);
     CHECK(nvme_ask_health(&rig.nvme, rig.now_ns));
     CHECK(!nvme_ask_health(&rig.nvme, rig.now_ns)); /* one at a time */
@@ -135,7 +136,7 @@ TEST(odd_pieces)
         rig_init(&rig, 512, false);
         rig.fake.no_sgl = sgl == 0;
         CHECK_EQ(bring_up(&rig), NVME_READY);
-        CHECK_EQ((rig.nvme.block.flags & BLOCK_DEVICE_ANY_PIECES) != 0, sgl != 0);
+        CHECK_EQ((rig.nvme.port.block.flags & BLOCK_DEVICE_ANY_PIECES) != 0, sgl != 0);
         uint8_t *to = rig.data + (1u << 20);
         for (uint32_t k = 0; k < 16u * PAGE_BYTES; k++) {
             rig.data[k] = (uint8_t)(k * 7u + (k >> 12));
@@ -150,7 +151,7 @@ TEST(odd_pieces)
                                         .pieces = 3,
                                         .data = pieces};
         rig.done_count = 0;
-        CHECK_EQ(nvme_submit(&rig.nvme, &request, 1, rig.now_ns), 1);
+        CHECK_EQ(nvme_submit(&rig.nvme.port, &request, 1, rig.now_ns), 1);
         turn(&rig, 1000);
         turn(&rig, 1000);
         CHECK_EQ(rig.done_count, 1);
@@ -164,7 +165,7 @@ TEST(odd_pieces)
             memset(rig.data, 0, 16u * PAGE_BYTES);
             request.operation = BLOCK_READ;
             rig.done_count = 0;
-            CHECK_EQ(nvme_submit(&rig.nvme, &request, 1, rig.now_ns), 1);
+            CHECK_EQ(nvme_submit(&rig.nvme.port, &request, 1, rig.now_ns), 1);
             turn(&rig, 1000);
             turn(&rig, 1000);
             CHECK_EQ(rig.done[0].status, STATUS_OK);

@@ -7,10 +7,23 @@
 #define SHADOW_JUDGED 64u
 #define SHADOW_PAUSE 4096u
 
-void nvme_queue_init(struct nvme *nvme, struct nvme_queue *queue, uint16_t id)
+static void shadow_queue(struct nvme *nvme, struct nvme_queue *queue)
 {
-    const struct dma_region *dma = &nvme->config.dma;
-    uint32_t page = id == 0 ? NVME_PAGE_ADMIN_SQ : NVME_PAGE_IO_SQ;
+    size_t stride = (size_t)4u << NVME_CAP_DSTRD(nvme->capabilities);
+    uint8_t *shadow = nvme->config.dma.base + (size_t)NVME_PAGE_SHADOW * PAGE_BYTES;
+    uint8_t *events = nvme->config.dma.base + (size_t)NVME_PAGE_EVENTS * PAGE_BYTES;
+    size_t tail = 2u * queue->id * stride;
+
+    queue->tail_shadow = (volatile uint32_t *)(void *)(shadow + tail);
+    queue->head_shadow = (volatile uint32_t *)(void *)(shadow + tail + stride);
+    queue->tail_event = (const volatile uint32_t *)(void *)(events + tail);
+    queue->head_event = (const volatile uint32_t *)(void *)(events + tail + stride);
+    *queue->tail_shadow = queue->tail;
+    *queue->head_shadow = queue->head;
+}
+
+void nvme_queue_init(struct nvme *nvme, struct nvme_queue *queue, uint16_t id, uint8_t *submissions)
+{
     uint32_t entries = id == 0 ? NVME_ADMIN_ENTRIES : NVME_QUEUE_ENTRIES;
     uint32_t completions = NVME_COMPLETION_ENTRIES;
     uint32_t most = NVME_CAP_MQES(nvme->capabilities) + 1u;
@@ -21,8 +34,8 @@ void nvme_queue_init(struct nvme *nvme, struct nvme_queue *queue, uint16_t id)
         entries = entries < most ? entries : most;
         completions = completions < most ? completions : most;
     }
-    queue->submissions = dma->base + (size_t)page * PAGE_BYTES;
-    queue->completions = queue->submissions + PAGE_BYTES;
+    queue->submissions = submissions;
+    queue->completions = submissions + PAGE_BYTES;
     memset(queue->submissions, 0, (size_t)2u * PAGE_BYTES);
     queue->tail_doorbell = doorbells + 2u * id * stride;
     queue->head_doorbell = doorbells + (2u * id + 1u) * stride;
@@ -43,6 +56,9 @@ void nvme_queue_init(struct nvme *nvme, struct nvme_queue *queue, uint16_t id)
             queue->slots[i].key &= ~NVME_IN_FLIGHT;
             queue->free_slots[queue->free_count++] = (uint8_t)i;
         }
+    }
+    if (id != 0 && nvme->shadows_used) { /* controllers differ about the admin queue */
+        shadow_queue(nvme, queue);
     }
 }
 
@@ -72,7 +88,7 @@ static inline bool write_shadow(volatile uint32_t *shadow, const volatile uint32
 /* Whether the doorbell is to be written too. A controller that wants to be told each time (QEMU
  * with few requests under way) costs a fence for nothing: then it is told without asking for a
  * while. */
-static bool ring_shadow(struct nvme *nvme, struct nvme_queue *queue)
+static bool ring_shadow(struct nvme_queue *queue, struct nvme_counters *counters)
 {
     if (queue->tell_always != 0) {
         queue->tell_always--;
@@ -81,7 +97,7 @@ static bool ring_shadow(struct nvme *nvme, struct nvme_queue *queue)
     }
     bool tell = write_shadow(queue->tail_shadow, queue->tail_event, queue->tail);
     queue->shadow_spared = (uint16_t)(queue->shadow_spared + !tell);
-    nvme->counters.shadowed += !tell;
+    counters->shadowed += !tell;
     if (++queue->shadow_asked == SHADOW_JUDGED) {
         queue->tell_always = queue->shadow_spared < SHADOW_JUDGED / 8u ? SHADOW_PAUSE : 0;
         queue->shadow_asked = 0;
@@ -90,34 +106,14 @@ static bool ring_shadow(struct nvme *nvme, struct nvme_queue *queue)
     return tell;
 }
 
-void nvme_queue_ring(struct nvme *nvme, struct nvme_queue *queue)
+void nvme_queue_ring(struct nvme_queue *queue, struct nvme_counters *counters)
 {
-    if (queue->tail_shadow != NULL && !ring_shadow(nvme, queue)) {
+    if (queue->tail_shadow != NULL && !ring_shadow(queue, counters)) {
         return;
     }
     __atomic_thread_fence(__ATOMIC_RELEASE);
     mmio_write32(queue->tail_doorbell, queue->tail);
-    nvme->counters.doorbells++;
-}
-
-static void shadow_queue(struct nvme *nvme, struct nvme_queue *queue)
-{
-    size_t stride = (size_t)4u << NVME_CAP_DSTRD(nvme->capabilities);
-    uint8_t *shadow = nvme->config.dma.base + (size_t)NVME_PAGE_SHADOW * PAGE_BYTES;
-    uint8_t *events = nvme->config.dma.base + (size_t)NVME_PAGE_EVENTS * PAGE_BYTES;
-    size_t tail = 2u * queue->id * stride;
-
-    queue->tail_shadow = (volatile uint32_t *)(void *)(shadow + tail);
-    queue->head_shadow = (volatile uint32_t *)(void *)(shadow + tail + stride);
-    queue->tail_event = (const volatile uint32_t *)(void *)(events + tail);
-    queue->head_event = (const volatile uint32_t *)(void *)(events + tail + stride);
-    *queue->tail_shadow = queue->tail;
-    *queue->head_shadow = queue->head;
-}
-
-void nvme_use_shadows(struct nvme *nvme)
-{
-    shadow_queue(nvme, &nvme->io); /* controllers differ about the admin queue */
+    counters->doorbells++;
 }
 
 static inline const volatile uint32_t *completion_at(const struct nvme_queue *queue, uint32_t head)
@@ -131,16 +127,16 @@ bool nvme_completion_waits(const struct nvme_queue *queue)
     return (completion_at(queue, queue->head)[3] >> 16 & 1u) == queue->phase;
 }
 
-static void tell_head(struct nvme *nvme, struct nvme_queue *queue)
+static void tell_head(struct nvme_queue *queue, struct nvme_counters *counters)
 {
     queue->head_told = 0;
     if (queue->tail_shadow != NULL &&
         !write_shadow(queue->head_shadow, queue->head_event, queue->head)) {
-        nvme->counters.shadowed++;
+        counters->shadowed++;
         return;
     }
     mmio_write32(queue->head_doorbell, queue->head);
-    nvme->counters.doorbells++;
+    counters->doorbells++;
 }
 
 /* ---- Completions ---- */
@@ -176,9 +172,8 @@ status_t nvme_status(uint32_t device_status)
 
 /* Turns the device's descriptors into struct block_zone, in place: each is read before anything is
  * written at or behind it. Returns the number of zones, or 0 with CORRUPT for impossible ones. */
-static uint64_t convert_zones(const struct nvme *nvme, uint8_t *data, status_t *status)
+static uint64_t convert_zones(const struct block_device *block, uint8_t *data, status_t *status)
 {
-    const struct block_device *block = &nvme->block;
     uint64_t count = load_le64(data);
 
     count = count < BLOCK_ZONE_REPORT_MAX ? count : BLOCK_ZONE_REPORT_MAX;
@@ -192,8 +187,8 @@ static uint64_t convert_zones(const struct nvme *nvme, uint8_t *data, status_t *
             *status = STATUS_CORRUPT;
             return 0;
         }
-        if (raw == NVME_ZS_FULL) {
-            zone.state = BLOCK_ZONE_FULL;
+        if (raw == NVME_ZS_FULL || raw == NVME_ZS_READ_ONLY) {
+            zone.state = raw == NVME_ZS_FULL ? BLOCK_ZONE_FULL : BLOCK_ZONE_READ_ONLY;
             zone.written_blocks = zone.capacity;
         } else if (raw >= NVME_ZS_EMPTY && raw <= NVME_ZS_CLOSED) {
             zone.state = raw == NVME_ZS_EMPTY    ? BLOCK_ZONE_EMPTY
@@ -210,31 +205,32 @@ static uint64_t convert_zones(const struct nvme *nvme, uint8_t *data, status_t *
     return count;
 }
 
-static void finish_slow(struct nvme *nvme, const struct nvme_command_slot *slot,
+static void violation(struct nvme_port *port)
+{
+    port->counters.violations++;
+    port->reset_status = STATUS_CORRUPT;
+    port->next_check_ns = 0;
+}
+
+static void finish_slow(struct nvme_port *port, const struct nvme_command_slot *slot,
                         struct block_completion *completion, uint64_t result)
 {
     uint32_t operation = slot->operation & ~NVME_OPERATION_ABORTING;
 
     if (completion->device_status != NVME_SC_SUCCESS) {
         completion->status = nvme_status(completion->device_status);
-        nvme->counters.errors++;
+        port->counters.errors++;
         return;
     }
     if (operation == BLOCK_ZONE_APPEND) {
         completion->block = result;
-        if (result < slot->block || result - slot->block >= nvme->block.zone_blocks) {
+        if (result < slot->block || result - slot->block >= port->block.zone_blocks) {
             completion->status = STATUS_DEVICE_ERROR;
-            nvme->counters.violations++;
+            port->counters.violations++;
         }
     } else if (operation == BLOCK_ZONE_REPORT) {
-        completion->block = convert_zones(nvme, slot->data, &completion->status);
+        completion->block = convert_zones(&port->block, slot->data, &completion->status);
     }
-}
-
-static void violation(struct nvme *nvme)
-{
-    nvme->counters.violations++;
-    nvme->reset_wanted = true;
 }
 
 /* The slot that a completion is of; NULL for one that names no command in flight, or a queue
@@ -252,9 +248,10 @@ static inline struct nvme_command_slot *slot_of(struct nvme_queue *queue, uint32
     return slot;
 }
 
-static inline uint32_t reap(struct nvme *nvme, struct block_completion *completions, uint32_t max)
+static inline uint32_t reap(struct nvme_port *port, struct block_completion *completions,
+                            uint32_t max)
 {
-    struct nvme_queue *queue = &nvme->io;
+    struct nvme_queue *queue = &port->queue;
     uint32_t head = queue->head;
     uint32_t phase = queue->phase;
     uint32_t free_count = queue->free_count;
@@ -274,7 +271,7 @@ static inline uint32_t reap(struct nvme *nvme, struct block_completion *completi
             phase ^= 1u;
         }
         if (unlikely(slot == NULL)) {
-            violation(nvme);
+            violation(port);
             taken++;
             break;
         }
@@ -283,7 +280,7 @@ static inline uint32_t reap(struct nvme *nvme, struct block_completion *completi
         *completion = (struct block_completion){.cookie = slot->cookie, .device_status = status};
         if (unlikely(status != 0 || slot->operation >= BLOCK_ZONE_APPEND)) {
             uint64_t low = entry[0];
-            finish_slow(nvme, slot, completion, (uint64_t)entry[1] << 32 | low);
+            finish_slow(port, slot, completion, (uint64_t)entry[1] << 32 | low);
         }
         queue->free_slots[free_count++] = (uint8_t)(word3 & NVME_SLOT_MASK);
     }
@@ -293,24 +290,23 @@ static inline uint32_t reap(struct nvme *nvme, struct block_completion *completi
         queue->free_count = free_count;
         queue->head_told = (uint16_t)(queue->head_told + taken);
         if (queue->head_told >= queue->head_batch) {
-            tell_head(nvme, queue);
+            tell_head(queue, &port->counters);
         }
-        nvme->counters.completed += done;
-        nvme->resets_in_row = done != 0 ? 0 : nvme->resets_in_row;
+        port->counters.completed += done;
     }
     return done;
 }
 
-void nvme_tell_head(struct nvme *nvme)
+void nvme_tell_head(struct nvme_port *port)
 {
-    if (nvme->io.head_told != 0) {
-        tell_head(nvme, &nvme->io);
+    if (port->queue.head_told != 0) {
+        tell_head(&port->queue, &port->counters);
     }
 }
 
-bool nvme_admin_reap(struct nvme *nvme, struct nvme_result *result, uint8_t *purpose)
+bool nvme_reap_one(struct nvme *nvme, struct nvme_queue *queue, struct nvme_result *result,
+                   uint8_t *purpose)
 {
-    struct nvme_queue *queue = &nvme->admin;
     const volatile uint32_t *entry = completion_at(queue, queue->head);
     uint32_t word3 = entry[3];
 
@@ -320,7 +316,8 @@ bool nvme_admin_reap(struct nvme *nvme, struct nvme_result *result, uint8_t *pur
     __atomic_thread_fence(__ATOMIC_ACQUIRE);
     struct nvme_command_slot *slot = slot_of(queue, entry[2], word3);
     if (slot == NULL) {
-        violation(nvme);
+        nvme->counters.violations++;
+        nvme->reset_wanted = true;
         return false;
     }
     *result = (struct nvme_result){word3 >> 17 & NVME_STATUS_MASK, entry[0]};
@@ -330,28 +327,89 @@ bool nvme_admin_reap(struct nvme *nvme, struct nvme_result *result, uint8_t *pur
         queue->head = 0;
         queue->phase ^= 1u;
     }
-    tell_head(nvme, queue);
+    tell_head(queue, &nvme->counters);
     return true;
 }
 
-void nvme_fail_outstanding(struct nvme *nvme, status_t status)
+void nvme_use_shadows(struct nvme *nvme)
 {
-    for (uint32_t i = 0; i < nvme->io.depth; i++) {
-        struct nvme_command_slot *slot = &nvme->io.slots[i];
-        if ((slot->key & NVME_IN_FLIGHT) != 0) {
-            slot->key &= ~NVME_IN_FLIGHT;
-            slot->local_status = (uint16_t)-status;
-            nvme->local_count++;
+    nvme->shadows_used = true;
+    for (uint32_t i = 0; i < nvme->port_count; i++) {
+        if (!nvme->ports[i]->own_thread) { /* the others find out when they renew theirs */
+            shadow_queue(nvme, &nvme->ports[i]->queue);
         }
     }
 }
 
-static uint32_t reap_local(struct nvme *nvme, struct block_completion *completions, uint32_t max)
+/* ---- A port ---- */
+
+static void fail_outstanding(struct nvme_port *port, status_t status)
 {
-    struct nvme_queue *queue = &nvme->io;
+    for (uint32_t i = 0; i < NVME_QUEUE_ENTRIES; i++) {
+        struct nvme_command_slot *slot = &port->queue.slots[i];
+        if ((slot->key & NVME_IN_FLIGHT) != 0) {
+            slot->key &= ~NVME_IN_FLIGHT;
+            slot->local_status = (uint16_t)-status;
+            port->local_count++;
+        }
+    }
+}
+
+void nvme_port_renew(struct nvme_port *port)
+{
+    fail_outstanding(port, port->failed_status);
+    nvme_queue_init(port->nvme, &port->queue, port->queue.id, port->dma.base);
+}
+
+void nvme_port_follow(struct nvme_port *port)
+{
+    uint32_t grant = __atomic_load_n(&port->grant, __ATOMIC_ACQUIRE) & ~NVME_GRANT_CLOSED;
+
+    if (grant == port->epoch) {
+        return;
+    }
+    if (grant == NVME_GRANT_DEAD) {
+        fail_outstanding(port, port->failed_status);
+        port->transfer_bytes_max = 0; /* so that every request is looked at closely */
+    } else if (grant != 0) {
+        nvme_port_renew(port);
+    }
+    port->next_check_ns = 0;
+    __atomic_store_n(&port->epoch, grant, __ATOMIC_RELEASE);
+}
+
+void nvme_port_check(struct nvme_port *port, time_ns_t now_ns)
+{
+    time_ns_t next_ns = DEADLINE_NEVER;
+
+    for (uint32_t i = 0; i < port->queue.depth && nvme_port_lives(port); i++) {
+        struct nvme_command_slot *slot = &port->queue.slots[i];
+        if ((slot->key & NVME_IN_FLIGHT) == 0) {
+            continue;
+        }
+        if (now_ns >= slot->deadline_ns && (slot->operation & NVME_OPERATION_ABORTING) != 0) {
+            port->counters.timeouts++;
+            port->reset_status = STATUS_DEVICE_TIMEOUT;
+            slot->deadline_ns = DEADLINE_NEVER; /* said once */
+        } else if (now_ns >= slot->deadline_ns && port->abort_key == 0) {
+            port->counters.timeouts++;
+            port->counters.aborts++;
+            slot->operation |= NVME_OPERATION_ABORTING;
+            slot->deadline_ns = now_ns + (port->command_ns >> NVME_ABORT_GRACE_SHIFT);
+            __atomic_store_n(&port->abort_key, slot->key, __ATOMIC_RELEASE);
+        }
+        next_ns = slot->deadline_ns < next_ns ? slot->deadline_ns : next_ns;
+    }
+    port->next_check_ns = next_ns;
+}
+
+static uint32_t reap_local(struct nvme_port *port, struct block_completion *completions,
+                           uint32_t max)
+{
+    struct nvme_queue *queue = &port->queue;
     uint32_t done = 0;
 
-    for (uint32_t i = 0; i < NVME_QUEUE_ENTRIES && done < max && nvme->local_count != 0; i++) {
+    for (uint32_t i = 0; i < NVME_QUEUE_ENTRIES && done < max && port->local_count != 0; i++) {
         struct nvme_command_slot *slot = &queue->slots[i];
         if (slot->local_status == 0) {
             continue;
@@ -360,27 +418,28 @@ static uint32_t reap_local(struct nvme *nvme, struct block_completion *completio
                                                         .status = -(status_t)slot->local_status};
         slot->local_status = 0;
         queue->free_slots[queue->free_count++] = (uint8_t)i;
-        nvme->local_count--;
-        nvme->counters.errors++;
+        port->local_count--;
+        port->counters.errors++;
     }
-    nvme->counters.completed += done;
     return done;
 }
 
-uint32_t nvme_poll(struct nvme *nvme, struct block_completion *completions, uint32_t max,
+uint32_t nvme_poll(struct nvme_port *port, struct block_completion *completions, uint32_t max,
                    time_ns_t now_ns)
 {
     uint32_t done = 0;
 
-    if (unlikely(nvme->local_count != 0)) {
-        done = reap_local(nvme, completions, max);
+    if (unlikely(port->epoch != port->grant)) {
+        nvme_port_follow(port);
     }
-    if (likely(nvme->state == NVME_READY || nvme->state == NVME_STOPPING)) {
-        done += reap(nvme, completions + done, max - done);
+    if (unlikely(port->local_count != 0)) {
+        done = reap_local(port, completions, max);
     }
-    if (unlikely(nvme->state != NVME_READY || now_ns >= nvme->next_check_ns || nvme->reset_wanted ||
-                 nvme->admin.free_count != nvme->admin.depth)) {
-        nvme_poll_slowly(nvme, now_ns);
+    if (likely(nvme_port_lives(port))) {
+        done += reap(port, completions + done, max - done);
+    }
+    if (unlikely(now_ns >= port->next_check_ns)) {
+        nvme_poll_slowly(port, now_ns);
     }
     return done;
 }

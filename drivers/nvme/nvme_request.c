@@ -5,10 +5,10 @@
 #include "lib/base/endian.h"
 
 /* Fills PRP1 and PRP2 for `bytes` at `data` (Base 4.3). False: not in the data memory. */
-static bool fill_prps(const struct nvme *nvme, struct nvme_command *command, const void *data,
+static bool fill_prps(const struct nvme_port *port, struct nvme_command *command, const void *data,
                       uint64_t bytes)
 {
-    const struct dma_region *region = &nvme->config.data;
+    const struct dma_region *region = &port->data;
     uint64_t offset = (uint64_t)((uintptr_t)data - (uintptr_t)region->base);
 
     if (unlikely(offset >= region->bytes || bytes > region->bytes - offset || (offset & 3u) != 0)) {
@@ -23,14 +23,14 @@ static bool fill_prps(const struct nvme *nvme, struct nvme_command *command, con
     if (pages == 2) {
         second = page[1];
     } else if (pages > 2) {
-        uint32_t slot = nvme->io.free_slots[nvme->io.free_count - 1u];
+        uint32_t slot = port->queue.free_slots[port->queue.free_count - 1u];
         uint64_t at = (uint64_t)slot * NVME_PRP_LIST_BYTES;
-        uint8_t *list = nvme->prp_lists + at;
+        uint8_t *list = port->prp_lists + at;
         if (unlikely(pages - 1u > NVME_PRP_LIST_BYTES / 8u)) {
             return false;
         }
         memcpy(list, page + 1, (size_t)(pages - 1u) * 8u);
-        second = dma_device_address(&nvme->config.dma, NVME_PAGE_PRP_LISTS * PAGE_BYTES + at);
+        second = dma_device_address(&port->dma, NVME_PAGE_PRP_LISTS * PAGE_BYTES + at);
     }
     command->word[6] = (uint32_t)first;
     command->word[7] = (uint32_t)(first >> 32);
@@ -41,15 +41,15 @@ static bool fill_prps(const struct nvme *nvme, struct nvme_command *command, con
 
 /* The same for pieces (lib/block/block.h): all but the first begin with a page, so that their pages
  * follow each other in one list. False: not in the data memory, or not such pieces. */
-static bool fill_piece_prps(const struct nvme *nvme, struct nvme_command *command,
+static bool fill_piece_prps(const struct nvme_port *port, struct nvme_command *command,
                             const struct block_request *request)
 {
-    const struct dma_region *region = &nvme->config.data;
+    const struct dma_region *region = &port->data;
     const struct block_piece *pieces = request->data;
-    uint64_t left = (uint64_t)request->blocks << nvme->block.block_shift;
-    uint32_t slot = nvme->io.free_slots[nvme->io.free_count - 1u];
+    uint64_t left = (uint64_t)request->blocks << port->block.block_shift;
+    uint32_t slot = port->queue.free_slots[port->queue.free_count - 1u];
     uint64_t list_at = (uint64_t)slot * NVME_PRP_LIST_BYTES;
-    uint64_t *list = (uint64_t *)(void *)(nvme->prp_lists + list_at);
+    uint64_t *list = (uint64_t *)(void *)(port->prp_lists + list_at);
     uint32_t count = 0;
     uint64_t first = 0;
 
@@ -76,9 +76,9 @@ static bool fill_piece_prps(const struct nvme *nvme, struct nvme_command *comman
             list[count++] = *page++;
         }
     }
-    uint64_t second = count == 1 ? list[0]
-                                 : dma_device_address(&nvme->config.dma,
-                                                      NVME_PAGE_PRP_LISTS * PAGE_BYTES + list_at);
+    uint64_t second =
+        count == 1 ? list[0]
+                   : dma_device_address(&port->dma, NVME_PAGE_PRP_LISTS * PAGE_BYTES + list_at);
     second = count == 0 ? 0 : second;
     command->word[6] = (uint32_t)first;
     command->word[7] = (uint32_t)(first >> 32);
@@ -96,13 +96,13 @@ static void put_descriptor(uint8_t *to, uint64_t address, uint32_t bytes, uint8_
 
 /* Pieces that pages cannot say: one data block descriptor for what lies in one page of one piece.
  * False: not in the data memory, too many, or not `blocks` in all. */
-static bool fill_piece_sgl(const struct nvme *nvme, struct nvme_command *command,
+static bool fill_piece_sgl(const struct nvme_port *port, struct nvme_command *command,
                            const struct block_request *request)
 {
-    const struct dma_region *region = &nvme->config.data;
+    const struct dma_region *region = &port->data;
     const struct block_piece *pieces = request->data;
-    uint64_t left = (uint64_t)request->blocks << nvme->block.block_shift;
-    uint32_t slot = nvme->io.free_slots[nvme->io.free_count - 1u];
+    uint64_t left = (uint64_t)request->blocks << port->block.block_shift;
+    uint32_t slot = port->queue.free_slots[port->queue.free_count - 1u];
     uint64_t list_at = (uint64_t)slot * NVME_PRP_LIST_BYTES;
     uint8_t descriptor[NVME_SGL_BYTES];
     uint32_t used = 0;
@@ -121,17 +121,16 @@ static bool fill_piece_sgl(const struct nvme *nvme, struct nvme_command *command
             if (used == NVME_PRP_LIST_BYTES) {
                 return false;
             }
-            put_descriptor(nvme->prp_lists + list_at + used, dma_device_address(region, offset),
+            put_descriptor(port->prp_lists + list_at + used, dma_device_address(region, offset),
                            chunk, NVME_SGL_DATA_BLOCK);
             used += NVME_SGL_BYTES;
             offset += chunk;
             bytes -= chunk;
         }
     }
-    put_descriptor(
-        descriptor,
-        dma_device_address(&nvme->config.dma, NVME_PAGE_PRP_LISTS * PAGE_BYTES + list_at), used,
-        NVME_SGL_LAST_SEGMENT);
+    put_descriptor(descriptor,
+                   dma_device_address(&port->dma, NVME_PAGE_PRP_LISTS * PAGE_BYTES + list_at), used,
+                   NVME_SGL_LAST_SEGMENT);
     command->word[0] |= NVME_PSDT_SGL;
     for (uint32_t i = 0; i < 4u; i++) {
         command->word[6u + i] = load_le32(descriptor + (size_t)i * 4u);
@@ -139,17 +138,17 @@ static bool fill_piece_sgl(const struct nvme *nvme, struct nvme_command *command
     return left == 0 && used != 0;
 }
 
-static bool fill_data(const struct nvme *nvme, struct nvme_command *command,
+static bool fill_data(const struct nvme_port *port, struct nvme_command *command,
                       const struct block_request *request)
 {
     if ((request->flags & BLOCK_VECTORED) != 0) {
         return request->pieces <= BLOCK_PIECES_MAX &&
-               (fill_piece_prps(nvme, command, request) ||
-                ((nvme->block.flags & BLOCK_DEVICE_ANY_PIECES) != 0 &&
-                 fill_piece_sgl(nvme, command, request)));
+               (fill_piece_prps(port, command, request) ||
+                ((port->block.flags & BLOCK_DEVICE_ANY_PIECES) != 0 &&
+                 fill_piece_sgl(port, command, request)));
     }
-    return fill_prps(nvme, command, request->data,
-                     (uint64_t)request->blocks << nvme->block.block_shift);
+    return fill_prps(port, command, request->data,
+                     (uint64_t)request->blocks << port->block.block_shift);
 }
 
 /* ---- Commands ---- */
@@ -169,13 +168,13 @@ static bool range_fits(const struct block_device *block, const struct block_requ
 }
 
 /* A discard's one range lies where the slot's PRP list would (Base 6.7). */
-static void fill_discard(const struct nvme *nvme, struct nvme_command *command,
+static void fill_discard(const struct nvme_port *port, struct nvme_command *command,
                          const struct block_request *request)
 {
-    uint32_t slot = nvme->io.free_slots[nvme->io.free_count - 1u];
+    uint32_t slot = port->queue.free_slots[port->queue.free_count - 1u];
     size_t at = (size_t)slot * NVME_PRP_LIST_BYTES;
-    uint8_t *range = nvme->prp_lists + at;
-    uint64_t address = dma_device_address(&nvme->config.dma, NVME_PAGE_PRP_LISTS * PAGE_BYTES + at);
+    uint8_t *range = port->prp_lists + at;
+    uint64_t address = dma_device_address(&port->dma, NVME_PAGE_PRP_LISTS * PAGE_BYTES + at);
 
     store_le32(range, 0);
     store_le32(range + 4, request->blocks);
@@ -186,7 +185,58 @@ static void fill_discard(const struct nvme *nvme, struct nvme_command *command,
     command->word[11] = NVME_DATASET_DEALLOCATE;
 }
 
-static bool fill_zone_command(const struct nvme *nvme, struct nvme_command *command,
+/* Sources of a copy lie where the slot's PRP list would (TP 4065, descriptor format 0). */
+static bool fill_copy(const struct nvme_port *port, struct nvme_command *command,
+                      const struct block_request *request)
+{
+    const struct block_device *block = &port->block;
+    const struct block_range *ranges = request->data;
+    uint32_t slot = port->queue.free_slots[port->queue.free_count - 1u];
+    size_t at = (size_t)slot * NVME_PRP_LIST_BYTES;
+    uint64_t address = dma_device_address(&port->dma, NVME_PAGE_PRP_LISTS * PAGE_BYTES + at);
+    uint64_t left = request->blocks;
+
+    if (request->pieces == 0 || request->pieces > block->max_copy_ranges) {
+        return false;
+    }
+    for (uint32_t i = 0; i < request->pieces; i++) {
+        uint8_t *to = port->prp_lists + at + (size_t)i * NVME_COPY_RANGE_BYTES;
+        struct block_range range = ranges[i];
+        if (range.blocks == 0 || range.blocks > block->max_copy_range_blocks ||
+            range.blocks > left || range.block >= block->block_count ||
+            range.blocks > block->block_count - range.block) {
+            return false;
+        }
+        left -= range.blocks;
+        memset(to, 0, NVME_COPY_RANGE_BYTES);
+        store_le64(to + 8, range.block);
+        store_le16(to + 16, (uint16_t)(range.blocks - 1u));
+    }
+    command->word[0] = NVME_IO_COPY;
+    command->word[6] = (uint32_t)address;
+    command->word[7] = (uint32_t)(address >> 32);
+    command->word[10] = (uint32_t)request->block;
+    command->word[11] = (uint32_t)(request->block >> 32);
+    command->word[12] = request->pieces - 1u;
+    return left == 0;
+}
+
+/* The placement handle of a write (TP 4146). False: there is no such handle. */
+static bool fill_placement(const struct nvme_port *port, struct nvme_command *command,
+                           const struct block_request *request)
+{
+    if ((request->flags & BLOCK_PLACED) == 0) {
+        return true;
+    }
+    if (request->operation != BLOCK_WRITE || request->placement >= port->block.placements) {
+        return false;
+    }
+    command->word[12] |= NVME_DIRECTIVE_PLACEMENT;
+    command->word[13] = (uint32_t)port->placement_ids[request->placement] << 16;
+    return true;
+}
+
+static bool fill_zone_command(const struct nvme_port *port, struct nvme_command *command,
                               const struct block_request *request)
 {
     static const uint8_t actions[] = {
@@ -196,7 +246,7 @@ static bool fill_zone_command(const struct nvme *nvme, struct nvme_command *comm
         [BLOCK_ZONE_CLOSE] = NVME_ZONE_CLOSE,
     };
 
-    if (!nvme_is_zone_start(&nvme->block, request->block)) {
+    if (!nvme_is_zone_start(&port->block, request->block)) {
         return false;
     }
     command->word[10] = (uint32_t)request->block;
@@ -208,7 +258,7 @@ static bool fill_zone_command(const struct nvme *nvme, struct nvme_command *comm
         command->word[12] = bytes / 4u - 1u;
         command->word[13] = NVME_ZONE_REPORT_PARTIAL;
         return request->blocks != 0 && request->blocks <= BLOCK_ZONE_REPORT_MAX &&
-               fill_prps(nvme, command, request->data, BLOCK_ZONE_REPORT_BYTES);
+               fill_prps(port, command, request->data, BLOCK_ZONE_REPORT_BYTES);
     }
     command->word[0] = NVME_IO_ZONE_SEND;
     command->word[13] = actions[request->operation];
@@ -216,14 +266,14 @@ static bool fill_zone_command(const struct nvme *nvme, struct nvme_command *comm
 }
 
 /* Any operation. False: the request is wrong in itself. */
-static bool fill_command(const struct nvme *nvme, struct nvme_command *command,
+static bool fill_command(const struct nvme_port *port, struct nvme_command *command,
                          const struct block_request *request)
 {
-    const struct block_device *block = &nvme->block;
+    const struct block_device *block = &port->block;
     uint32_t fua = (request->flags & BLOCK_FUA) != 0 ? NVME_FUA : 0;
 
     *command = (struct nvme_command){0};
-    command->word[1] = nvme->namespace_id;
+    command->word[1] = port->namespace_id;
     switch (request->operation) {
     case BLOCK_READ:
     case BLOCK_WRITE:
@@ -231,13 +281,17 @@ static bool fill_command(const struct nvme *nvme, struct nvme_command *command,
         fill_range(command, request->block, request->blocks);
         command->word[12] |= request->operation == BLOCK_WRITE ? fua : 0;
         return range_fits(block, request, block->max_transfer_blocks) &&
-               fill_data(nvme, command, request);
+               fill_placement(port, command, request) && fill_data(port, command, request);
+    case BLOCK_COPY:
+        return (block->flags & BLOCK_DEVICE_COPY) != 0 &&
+               range_fits(block, request, block->max_copy_blocks) &&
+               fill_copy(port, command, request) && ((command->word[12] |= fua), true);
     case BLOCK_COMPARE:
         command->word[0] = NVME_IO_COMPARE;
         fill_range(command, request->block, request->blocks);
         return (block->flags & BLOCK_DEVICE_COMPARE) != 0 &&
                range_fits(block, request, block->max_transfer_blocks) &&
-               fill_data(nvme, command, request);
+               fill_data(port, command, request);
     case BLOCK_FLUSH:
         command->word[0] = NVME_IO_FLUSH;
         return true;
@@ -248,7 +302,7 @@ static bool fill_command(const struct nvme *nvme, struct nvme_command *command,
         return (block->flags & BLOCK_DEVICE_WRITE_ZEROES) != 0 &&
                range_fits(block, request, BLOCK_RANGE_MAX);
     case BLOCK_DISCARD:
-        fill_discard(nvme, command, request);
+        fill_discard(port, command, request);
         return (block->flags & BLOCK_DEVICE_DISCARD) != 0 &&
                range_fits(block, request, BLOCK_RANGE_MAX);
     case BLOCK_ZONE_APPEND:
@@ -257,28 +311,28 @@ static bool fill_command(const struct nvme *nvme, struct nvme_command *command,
         command->word[12] |= fua;
         /* The drive itself refuses what is not a zone's start. */
         return range_fits(block, request, block->max_append_blocks) &&
-               fill_data(nvme, command, request);
+               fill_data(port, command, request);
     case BLOCK_ZONE_RESET:
     case BLOCK_ZONE_FINISH:
     case BLOCK_ZONE_OPEN:
     case BLOCK_ZONE_CLOSE:
     case BLOCK_ZONE_REPORT:
-        return fill_zone_command(nvme, command, request);
+        return fill_zone_command(port, command, request);
     default:
         return false;
     }
 }
 
 /* Takes a slot for a request that never reaches the device. */
-static void complete_locally(struct nvme *nvme, const struct block_request *request,
+static void complete_locally(struct nvme_port *port, const struct block_request *request,
                              status_t status)
 {
-    struct nvme_queue *queue = &nvme->io;
+    struct nvme_queue *queue = &port->queue;
     struct nvme_command_slot *slot = &queue->slots[queue->free_slots[--queue->free_count]];
 
     slot->cookie = request->cookie;
     slot->local_status = (uint16_t)-status;
-    nvme->local_count++;
+    port->local_count++;
 }
 
 static inline void note_request(struct nvme_command_slot *slot, const struct block_request *request,
@@ -291,19 +345,19 @@ static inline void note_request(struct nvme_command_slot *slot, const struct blo
 
 /* Everything but what submit_plain takes. */
 static __attribute__((noinline)) void
-submit_any(struct nvme *nvme, const struct block_request *request, time_ns_t deadline_ns)
+submit_any(struct nvme_port *port, const struct block_request *request, time_ns_t deadline_ns)
 {
     struct nvme_command command;
 
-    if (nvme->state == NVME_DEAD) {
-        complete_locally(nvme, request, STATUS_DEVICE_ERROR);
+    if (port->epoch == NVME_GRANT_DEAD) {
+        complete_locally(port, request, STATUS_DEVICE_ERROR);
         return;
     }
-    if (!fill_command(nvme, &command, request)) {
-        complete_locally(nvme, request, STATUS_INVALID_ARGUMENT);
+    if (!fill_command(port, &command, request)) {
+        complete_locally(port, request, STATUS_INVALID_ARGUMENT);
         return;
     }
-    struct nvme_command_slot *slot = nvme_queue_push(&nvme->io, &command);
+    struct nvme_command_slot *slot = nvme_queue_push(&port->queue, &command);
     note_request(slot, request, deadline_ns);
     slot->block = request->block;
     slot->data = request->data;
@@ -315,11 +369,11 @@ typedef uint64_t __attribute__((may_alias)) entry_word_t;
 /* The hot path: reads and writes of right ranges and at most two pages. False: not such a one,
  * nothing was done. transfer_bytes_max is at most the data memory and the namespace, so that the
  * subtractions cannot wrap. */
-static inline bool submit_plain(struct nvme *nvme, const struct block_request *request,
+static inline bool submit_plain(struct nvme_port *port, const struct block_request *request,
                                 time_ns_t deadline_ns)
 {
-    const struct block_device *block = &nvme->block;
-    const struct dma_region *region = &nvme->config.data;
+    const struct block_device *block = &port->block;
+    const struct dma_region *region = &port->data;
     uint64_t offset = (uint64_t)((uintptr_t)request->data - (uintptr_t)region->base);
     uint64_t bytes = (uint64_t)request->blocks << block->block_shift;
     uint64_t in_page = offset & (PAGE_BYTES - 1u);
@@ -327,19 +381,19 @@ static inline bool submit_plain(struct nvme *nvme, const struct block_request *r
     /* Operation and flags in one: READ or WRITE, with FUA or without. */
     uint32_t what = ((uint32_t)request->flags << 8 | request->operation) & ~(BLOCK_FUA << 8);
     if (unlikely(what - BLOCK_READ > BLOCK_WRITE - BLOCK_READ ||
-                 bytes - 1u >= nvme->transfer_bytes_max ||
+                 bytes - 1u >= port->transfer_bytes_max ||
                  request->block > block->block_count - request->blocks ||
                  offset > region->bytes - bytes || in_page + bytes > 2u * PAGE_BYTES ||
                  (offset & 3u) != 0)) {
         return false;
     }
     const uint64_t *page = region->page_device_address + (offset >> PAGE_SHIFT);
-    struct nvme_command_slot *slot = nvme_slot_take(&nvme->io);
-    entry_word_t *entry = (entry_word_t *)(void *)nvme_entry_take(&nvme->io);
+    struct nvme_command_slot *slot = nvme_slot_take(&port->queue);
+    entry_word_t *entry = (entry_word_t *)(void *)nvme_entry_take(&port->queue);
     bool write = request->operation == BLOCK_WRITE;
     uint32_t fua = write && (request->flags & BLOCK_FUA) != 0 ? NVME_FUA : 0;
 
-    entry[0] = (uint64_t)nvme->namespace_id << 32 | (uint32_t)(slot->key << 16) |
+    entry[0] = (uint64_t)port->namespace_id << 32 | (uint32_t)(slot->key << 16) |
                (write ? NVME_IO_WRITE : NVME_IO_READ);
     /* Words 1, 2 and 7 are 0 in every command of ours, so in every entry of the queue. */
     entry[3] = page[0] + in_page;
@@ -350,29 +404,31 @@ static inline bool submit_plain(struct nvme *nvme, const struct block_request *r
     return true;
 }
 
-uint32_t nvme_submit(struct nvme *nvme, const struct block_request *requests, uint32_t count,
+uint32_t nvme_submit(struct nvme_port *port, const struct block_request *requests, uint32_t count,
                      time_ns_t now_ns)
 {
-    struct nvme_queue *queue = &nvme->io;
-    time_ns_t deadline_ns = now_ns + nvme->config.deadline_ns;
+    struct nvme_queue *queue = &port->queue;
+    time_ns_t deadline_ns = now_ns + port->command_ns;
     uint16_t tail = queue->tail;
 
-    if (unlikely(nvme->state != NVME_READY && nvme->state != NVME_DEAD)) {
-        return 0;
+    if (unlikely(port->epoch != port->grant || port->epoch == 0)) {
+        nvme_port_follow(port);
+        if (port->epoch == 0 || port->epoch != port->grant) {
+            return 0;
+        }
     }
-    if (queue->free_count == queue->depth) {
-        nvme->next_check_ns = deadline_ns;
+    if (deadline_ns < port->next_check_ns) {
+        port->next_check_ns = deadline_ns;
     }
     count = count < queue->free_count ? count : queue->free_count;
     for (uint32_t i = 0; i < count; i++) {
-        if (unlikely(nvme->state == NVME_DEAD) ||
-            unlikely(!submit_plain(nvme, &requests[i], deadline_ns))) {
-            submit_any(nvme, &requests[i], deadline_ns);
+        if (unlikely(!submit_plain(port, &requests[i], deadline_ns))) {
+            submit_any(port, &requests[i], deadline_ns);
         }
     }
     if (likely(queue->tail != tail)) {
-        nvme_queue_ring(nvme, queue);
+        nvme_queue_ring(queue, &port->counters);
     }
-    nvme->counters.submitted += count;
+    port->counters.submitted += count;
     return count;
 }

@@ -44,9 +44,7 @@ static inline void rig_init(struct rig *rig, uint32_t block_bytes, bool zoned)
     rig->config = (struct nvme_config){
         .registers = rig->fake.space,
         .register_bytes = NVME_FAKE_REGISTER_BYTES,
-        .msix_table = rig->fake.space + NVME_FAKE_MSIX_OFFSET,
-        .msix_address = 0xfee00000,
-        .msix_data = 0x41,
+        .vector = {rig->fake.space + NVME_FAKE_MSIX_OFFSET, 0xfee00000, 0x41, 0},
         .shadow_doorbells = true,
         .deadline_ns = 40 * SECOND,
         .dma = dma_part(&rig->memory, 0, NVME_QUEUE_MEMORY_BYTES),
@@ -67,7 +65,7 @@ static inline void turn(struct rig *rig, time_ns_t step_ns)
     rig->now_ns += step_ns;
     nvme_fake_run(&rig->fake, 64);
     rig->done_count +=
-        nvme_poll(&rig->nvme, rig->done + rig->done_count, 64u - rig->done_count, rig->now_ns);
+        nvme_poll(&rig->nvme.port, rig->done + rig->done_count, 64u - rig->done_count, rig->now_ns);
 }
 
 static inline enum nvme_state bring_up(struct rig *rig)
@@ -92,7 +90,7 @@ static inline struct block_completion ask(struct rig *rig, uint8_t operation, ui
                                     .flags = flags,
                                     .data = data};
     rig->done_count = 0;
-    CHECK_EQ(nvme_submit(&rig->nvme, &request, 1, rig->now_ns), 1);
+    CHECK_EQ(nvme_submit(&rig->nvme.port, &request, 1, rig->now_ns), 1);
     for (uint32_t i = 0; i < 1000 && rig->done_count == 0; i++) {
         turn(rig, 1000);
     }

@@ -1,33 +1,35 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 /*
- * From an enabled controller to a usable namespace, one admin command at a time (Base 7.6.1):
+ * From an enabled controller to usable namespaces, one command at a time (Base 7.6.1):
  *
- *   controller -> [shadow doorbells] -> namespaces -> [descriptors -> [set controller]] ->
- * namespace -> [set namespace]
- *     -> queue count -> completion queue -> submission queue -> done
+ *   controller -> [shadow doorbells] -> namespaces -> queue count
+ *     -> for each port: [descriptors -> [set controller]] -> namespace -> [set namespace]
+ *                       -> completion queue -> submission queue
+ *     -> [for each port: placement handles, asked through the first port's queue] -> done
  *
- * and back again for a shutdown: submission queue -> completion queue -> done.
+ * and back again for a shutdown: for each port submission queue -> completion queue -> done.
  */
 #include "drivers/nvme/nvme_internal.h"
 #include "lib/base/bytes.h"
-#include "lib/base/endian.h"
 
 enum setup_step {
     SETUP_CONTROLLER,
     SETUP_SHADOW,
     SETUP_NAMESPACES,
-    SETUP_DESCRIPTORS,
+    SETUP_QUEUE_COUNT,
+    SETUP_DESCRIPTORS, /* from here on of one port */
     SETUP_SET_CONTROLLER,
     SETUP_NAMESPACE,
     SETUP_SET_NAMESPACE,
-    SETUP_QUEUE_COUNT,
     SETUP_COMPLETION_QUEUE,
     SETUP_SUBMISSION_QUEUE,
+    SETUP_PLACEMENTS,
     SETUP_DONE
 };
 
 static void submit_step(struct nvme *nvme, struct nvme_command *command, time_ns_t now_ns)
 {
+    nvme->setup_queue = &nvme->admin;
     nvme_admin_submit(nvme, command, NVME_FOR_SETUP, now_ns);
 }
 
@@ -45,26 +47,27 @@ static void identify(struct nvme *nvme, uint32_t cns, uint32_t namespace_id, tim
     command.word[7] = (uint32_t)(address >> 32);
     command.word[10] = cns;
     if (cns == NVME_CNS_SET_CONTROLLER || cns == NVME_CNS_SET_NAMESPACE) {
-        command.word[11] = nvme->command_set << 24;
+        command.word[11] = nvme->ports[nvme->port_index]->command_set << 24;
     }
     submit_step(nvme, &command, now_ns);
 }
 
 static void create_queue(struct nvme *nvme, uint32_t opcode, time_ns_t now_ns)
 {
+    const struct nvme_port *port = nvme->ports[nvme->port_index];
     struct nvme_command command = {0};
     bool completion = opcode == NVME_ADMIN_CREATE_CQ;
     size_t page = completion ? NVME_PAGE_IO_CQ : NVME_PAGE_IO_SQ;
-    uint64_t address = dma_device_address(&nvme->config.dma, page * PAGE_BYTES);
-    uint32_t entries = completion ? nvme->io.cq_entries : nvme->io.sq_entries;
-    uint32_t id = nvme->io.id;
-    uint32_t interrupt = nvme->config.msix_table != NULL ? 2u : 0u;
+    uint64_t address = dma_device_address(&port->dma, page * PAGE_BYTES);
+    uint32_t entries = completion ? port->queue.cq_entries : port->queue.sq_entries;
+    uint32_t id = port->queue.id;
+    uint32_t interrupt = port->vector.entry != NULL ? port->vector.index << 16 | 2u : 0u;
 
     command.word[0] = opcode;
     command.word[6] = (uint32_t)address;
     command.word[7] = (uint32_t)(address >> 32);
     command.word[10] = (entries - 1u) << 16 | id;
-    command.word[11] = completion ? interrupt | 1u : id << 16 | 1u; /* contiguous; vector 0 */
+    command.word[11] = completion ? interrupt | 1u : id << 16 | 1u; /* contiguous */
     submit_step(nvme, &command, now_ns);
 }
 
@@ -73,8 +76,30 @@ static void delete_queue(struct nvme *nvme, uint32_t opcode, time_ns_t now_ns)
     struct nvme_command command = {0};
 
     command.word[0] = opcode;
-    command.word[10] = nvme->io.id;
+    command.word[10] = nvme->ports[nvme->step / 2u]->queue.id;
     submit_step(nvme, &command, now_ns);
+}
+
+/* I/O Management Receive is an I/O command, so the first port's queue carries it. */
+static void ask_placements(struct nvme *nvme, time_ns_t now_ns)
+{
+    struct nvme_command command = {0};
+    struct nvme_port *first = nvme->ports[0];
+    uint32_t bytes = NVME_PLACEMENT_HEADER_BYTES + NVME_PLACEMENTS_MAX * NVME_PLACEMENT_BYTES;
+    uint64_t address =
+        dma_device_address(&nvme->config.dma, (size_t)NVME_PAGE_IDENTIFY * PAGE_BYTES);
+
+    memset(nvme->identify, 0, PAGE_BYTES);
+    command.word[0] = NVME_IO_MANAGEMENT_RECEIVE;
+    command.word[1] = nvme->ports[nvme->port_index]->namespace_id;
+    command.word[6] = (uint32_t)address;
+    command.word[7] = (uint32_t)(address >> 32);
+    command.word[10] = NVME_PLACEMENT_STATUS;
+    command.word[11] = bytes / 4u - 1u;
+    nvme->setup_queue = &first->queue;
+    nvme->state_deadline_ns = now_ns + nvme->config.deadline_ns;
+    (void)nvme_queue_push(&first->queue, &command);
+    nvme_queue_ring(&first->queue, &first->counters);
 }
 
 /* Doorbell Buffer Config (Base 5.7): where the shadows and the events lie. */
@@ -97,6 +122,7 @@ static void configure_shadows(struct nvme *nvme, time_ns_t now_ns)
 static void start_step(struct nvme *nvme, time_ns_t now_ns)
 {
     struct nvme_command command = {0};
+    const struct nvme_port *port = nvme->ports[nvme->port_index];
 
     switch (nvme->step) {
     case SETUP_CONTROLLER:
@@ -109,193 +135,100 @@ static void start_step(struct nvme *nvme, time_ns_t now_ns)
         identify(nvme, NVME_CNS_ACTIVE_NAMESPACES, 0, now_ns);
         break;
     case SETUP_DESCRIPTORS:
-        identify(nvme, NVME_CNS_DESCRIPTORS, nvme->namespace_id, now_ns);
+        identify(nvme, NVME_CNS_DESCRIPTORS, port->namespace_id, now_ns);
         break;
     case SETUP_SET_CONTROLLER:
         identify(nvme, NVME_CNS_SET_CONTROLLER, 0, now_ns);
         break;
     case SETUP_NAMESPACE:
-        identify(nvme, NVME_CNS_NAMESPACE, nvme->namespace_id, now_ns);
+        identify(nvme, NVME_CNS_NAMESPACE, port->namespace_id, now_ns);
         break;
     case SETUP_SET_NAMESPACE:
-        identify(nvme, NVME_CNS_SET_NAMESPACE, nvme->namespace_id, now_ns);
+        identify(nvme, NVME_CNS_SET_NAMESPACE, port->namespace_id, now_ns);
         break;
     case SETUP_QUEUE_COUNT:
         command.word[0] = NVME_ADMIN_SET_FEATURES;
-        command.word[10] = NVME_FEATURE_QUEUES; /* word 11: 0-based counts, one of each */
+        command.word[10] = NVME_FEATURE_QUEUES; /* word 11: 0-based counts, as many of each */
+        command.word[11] = (nvme->port_count - 1u) << 16 | (nvme->port_count - 1u);
         submit_step(nvme, &command, now_ns);
         break;
     case SETUP_COMPLETION_QUEUE:
         create_queue(nvme, NVME_ADMIN_CREATE_CQ, now_ns);
         break;
-    default:
+    case SETUP_SUBMISSION_QUEUE:
         create_queue(nvme, NVME_ADMIN_CREATE_SQ, now_ns);
+        break;
+    default:
+        ask_placements(nvme, now_ns);
         break;
     }
 }
 
-/* Printable part of a space-padded ASCII field (Base 1.5). */
-static void copy_text(char *to, const uint8_t *from, size_t bytes)
-{
-    size_t length = 0;
-
-    for (size_t i = 0; i < bytes; i++) {
-        char c = (char)from[i];
-        to[i] = c >= ' ' && c <= '~' ? c : '?';
-        if (c != ' ' && c != '\0') {
-            length = i + 1u;
-        }
-    }
-    to[length] = '\0';
-}
-
-/* Identify Controller (Base 5.15.2.2). */
-static status_t read_controller(struct nvme *nvme)
-{
-    const uint8_t *data = nvme->identify;
-    uint32_t mdts = data[77];
-    uint32_t page_shift = 12u + NVME_CAP_MPSMIN(nvme->capabilities);
-    uint32_t optional = load_le16(data + 520); /* ONCS */
-
-    if ((data[512] & 0xfu) > 6u || (data[513] & 0xfu) > 4u) {
-        return STATUS_UNSUPPORTED; /* it needs larger queue entries than ours */
-    }
-    copy_text(nvme->serial, data + 4, 20);
-    copy_text(nvme->model, data + 24, 40);
-    copy_text(nvme->firmware, data + 64, 8);
-    nvme->transfer_bytes_max = NVME_TRANSFER_BYTES_MAX;
-    if (mdts != 0 && mdts + page_shift < 32u &&
-        1u << (mdts + page_shift) < nvme->transfer_bytes_max) {
-        nvme->transfer_bytes_max = 1u << (mdts + page_shift);
-    }
-    while (nvme->transfer_bytes_max > nvme->config.data.bytes) {
-        nvme->transfer_bytes_max /= 2u;
-    }
-    nvme->append_bytes_max = nvme->transfer_bytes_max;
-    nvme->shadow_offered = (load_le16(data + 256) & NVME_OACS_SHADOW_DOORBELLS) != 0;
-    nvme->block.atomic_blocks = load_le16(data + 528) + 1u; /* AWUPF */
-    nvme->block.flags =
-        ((data[525] & 1u) != 0 ? BLOCK_DEVICE_VOLATILE_CACHE : 0u) |
-        ((load_le32(data + 536) & NVME_SGLS_SUPPORT) != 0 ? BLOCK_DEVICE_ANY_PIECES : 0u) |
-        ((optional & 1u) != 0 ? BLOCK_DEVICE_COMPARE : 0u) |
-        ((optional & 4u) != 0 ? BLOCK_DEVICE_DISCARD : 0u) |
-        ((optional & 8u) != 0 ? BLOCK_DEVICE_WRITE_ZEROES : 0u);
-    return STATUS_OK;
-}
-
-/* Active Namespace ID list (Base 5.15.2.3): ascending, ended by 0. */
+/* The namespace that the port wants. */
 static status_t choose_namespace(struct nvme *nvme)
 {
-    uint32_t wanted = nvme->config.namespace_id;
+    struct nvme_port *port = nvme->ports[nvme->port_index];
+    uint32_t wanted = port->wanted_namespace;
 
-    for (uint32_t i = 0; i < PAGE_BYTES / 4u; i++) {
-        uint32_t id = load_le32(nvme->identify + (size_t)i * 4u);
-        if (id == 0) {
-            break;
-        }
-        if (wanted == 0 || id == wanted) {
-            nvme->namespace_id = id;
+    for (uint32_t i = 0; i < nvme->namespace_count; i++) {
+        if (wanted == 0 || nvme->namespace_ids[i] == wanted) {
+            port->namespace_id = nvme->namespace_ids[i];
             return STATUS_OK;
         }
     }
     return STATUS_NOT_FOUND;
 }
 
-/* Namespace Identification Descriptor list (Base 5.15.2.4; type 4 is the command set). */
-static status_t read_command_set(struct nvme *nvme)
+/* The first question about the port that comes next. */
+static status_t begin_port(struct nvme *nvme)
 {
-    const uint8_t *data = nvme->identify;
+    bool sets = (nvme->capabilities & NVME_CAP_CSS_IO_SETS) != 0;
 
-    nvme->command_set = NVME_CSI_NVM;
-    for (uint32_t at = 0; at + 4u <= PAGE_BYTES;) {
-        uint32_t type = data[at];
-        uint32_t bytes = data[at + 1u];
-        if (type == 0 || bytes == 0 || at + 4u + bytes > PAGE_BYTES) {
-            break;
-        }
-        if (type == NVME_DESCRIPTOR_CSI) {
-            nvme->command_set = data[at + 4u];
-        }
-        at += 4u + bytes;
-    }
-    return nvme->command_set == NVME_CSI_NVM || nvme->command_set == NVME_CSI_ZNS
-               ? STATUS_OK
-               : STATUS_UNSUPPORTED;
+    nvme->ports[nvme->port_index]->command_set = NVME_CSI_NVM;
+    nvme->step = sets ? SETUP_DESCRIPTORS : SETUP_NAMESPACE;
+    return choose_namespace(nvme);
 }
 
-/* Identify Namespace, NVM command set (Base 5.15.2.1). */
-static status_t read_namespace(struct nvme *nvme)
+/* Number of Queues (Base 5.21.1.7): how many there are to be had, 0-based. */
+static status_t read_queue_count(struct nvme *nvme, uint32_t value)
 {
-    struct block_device *block = &nvme->block;
-    const uint8_t *data = nvme->identify;
-    uint64_t size = load_le64(data);
-    uint32_t format = load_le32(data + 128u + (data[26] & 0xfu) * 4u);
-    uint32_t shift = format >> 16 & 0xffu;
+    uint32_t submission = (value & 0xffffu) + 1u;
+    uint32_t completion = (value >> 16) + 1u;
 
-    if (size == 0 || shift < 9u || shift > 12u || (format & 0xffffu) != 0 || size >> 51 != 0) {
-        return STATUS_UNSUPPORTED; /* no blocks, odd size, or metadata in every block */
+    return submission >= nvme->port_count && completion >= nvme->port_count ? STATUS_OK
+                                                                            : STATUS_TOO_LARGE;
+}
+
+static status_t finish_port(struct nvme *nvme)
+{
+    if (++nvme->port_index < nvme->port_count) {
+        return begin_port(nvme);
     }
-    if (nvme->geometry_known && (block->block_count != size || block->block_shift != shift)) {
-        return STATUS_CORRUPT;
-    }
-    block->block_count = size;
-    block->block_shift = shift;
-    block->block_bytes = 1u << shift;
-    while (nvme->transfer_bytes_max >> shift > size) {
-        nvme->transfer_bytes_max /= 2u;
-    }
-    block->max_transfer_blocks = nvme->transfer_bytes_max >> shift;
-    block->queue_depth = nvme->io.depth;
+    nvme->port_index = 0;
+    nvme->step = nvme->placement_offered ? SETUP_PLACEMENTS : SETUP_DONE;
     return STATUS_OK;
 }
 
-/* A 0's based limit in which all ones means none (ZNS 4.1.5.1). */
-static uint32_t zone_limit(uint32_t raw)
+static status_t finish_placements(struct nvme *nvme, const struct nvme_result *result)
 {
-    return raw == 0xffffffffu ? 0 : raw + 1u;
-}
+    struct nvme_port *port = nvme->ports[nvme->port_index];
 
-/* Identify Namespace, ZNS (ZNS 4.1.5.1). */
-static status_t read_zoned_namespace(struct nvme *nvme, uint32_t format_index)
-{
-    struct block_device *block = &nvme->block;
-    const uint8_t *data = nvme->identify;
-    uint64_t zone_blocks = load_le64(data + 2816u + format_index * 16u);
-
-    if (zone_blocks == 0 || zone_blocks > block->block_count ||
-        block->block_count / zone_blocks > 0xffffffffu) {
-        return STATUS_UNSUPPORTED;
+    port->block.placements = 0;
+    if (result->status == NVME_SC_SUCCESS) { /* else the namespace has none */
+        nvme_read_placements(nvme, port);
     }
-    if (nvme->geometry_known && block->zone_blocks != zone_blocks) {
-        return STATUS_CORRUPT;
-    }
-    block->flags |= BLOCK_DEVICE_ZONED;
-    block->zone_blocks = zone_blocks;
-    block->zone_count = (uint32_t)(block->block_count / zone_blocks);
-    block->max_active_zones = zone_limit(load_le32(data + 4));
-    block->max_open_zones = zone_limit(load_le32(data + 8));
-    block->max_append_blocks = nvme->append_bytes_max >> block->block_shift;
-    return STATUS_OK;
-}
-
-/* Identify Controller, ZNS (ZNS 4.1.5.2): zone append size limit, 0 meaning MDTS. */
-static status_t read_zoned_controller(struct nvme *nvme)
-{
-    uint32_t zasl = nvme->identify[0];
-    uint32_t shift = zasl + 12u + NVME_CAP_MPSMIN(nvme->capabilities);
-
-    if (zasl != 0 && shift < 32u && 1u << shift < nvme->append_bytes_max) {
-        nvme->append_bytes_max = 1u << shift;
-    }
+    nvme->step = ++nvme->port_index < nvme->port_count ? SETUP_PLACEMENTS : SETUP_DONE;
     return STATUS_OK;
 }
 
 static status_t finish_step(struct nvme *nvme, const struct nvme_result *result)
 {
-    bool sets = (nvme->capabilities & NVME_CAP_CSS_IO_SETS) != 0;
-    bool zoned = nvme->command_set == NVME_CSI_ZNS;
-    status_t status;
+    struct nvme_port *port = nvme->ports[nvme->port_index];
+    status_t status = STATUS_OK;
 
+    if (nvme->step == SETUP_PLACEMENTS) {
+        return finish_placements(nvme, result);
+    }
     if (result->status != NVME_SC_SUCCESS && nvme->step == SETUP_SHADOW) {
         nvme->step++; /* then without */
         return STATUS_OK;
@@ -305,7 +238,7 @@ static status_t finish_step(struct nvme *nvme, const struct nvme_result *result)
     }
     switch (nvme->step++) {
     case SETUP_CONTROLLER:
-        status = read_controller(nvme);
+        status = nvme_read_controller(nvme);
         nvme->step =
             nvme->shadow_offered && nvme->config.shadow_doorbells ? SETUP_SHADOW : SETUP_NAMESPACES;
         return status;
@@ -313,21 +246,26 @@ static status_t finish_step(struct nvme *nvme, const struct nvme_result *result)
         nvme_use_shadows(nvme);
         return STATUS_OK;
     case SETUP_NAMESPACES:
-        nvme->command_set = NVME_CSI_NVM;
-        nvme->step = sets ? SETUP_DESCRIPTORS : SETUP_NAMESPACE;
-        return choose_namespace(nvme);
+        nvme_read_namespaces(nvme);
+        return STATUS_OK;
+    case SETUP_QUEUE_COUNT:
+        status = read_queue_count(nvme, result->value);
+        return status == STATUS_OK ? begin_port(nvme) : status;
     case SETUP_DESCRIPTORS:
-        status = read_command_set(nvme);
-        nvme->step = nvme->command_set == NVME_CSI_ZNS ? SETUP_SET_CONTROLLER : SETUP_NAMESPACE;
+        status = nvme_read_command_set(nvme, port);
+        nvme->step = port->command_set == NVME_CSI_ZNS ? SETUP_SET_CONTROLLER : SETUP_NAMESPACE;
         return status;
     case SETUP_SET_CONTROLLER:
-        return read_zoned_controller(nvme);
+        nvme_read_zoned_controller(nvme, port);
+        return STATUS_OK;
     case SETUP_NAMESPACE:
-        nvme->format_index = nvme->identify[26] & 0xfu;
-        nvme->step = zoned ? SETUP_SET_NAMESPACE : SETUP_QUEUE_COUNT;
-        return read_namespace(nvme);
+        nvme->step =
+            port->command_set == NVME_CSI_ZNS ? SETUP_SET_NAMESPACE : SETUP_COMPLETION_QUEUE;
+        return nvme_read_namespace(nvme, port);
     case SETUP_SET_NAMESPACE:
-        return read_zoned_namespace(nvme, nvme->format_index);
+        return nvme_read_zoned_namespace(nvme, port);
+    case SETUP_SUBMISSION_QUEUE:
+        return finish_port(nvme);
     default:
         return STATUS_OK;
     }
@@ -353,9 +291,9 @@ status_t nvme_teardown_step(struct nvme *nvme, const struct nvme_result *result,
     if (result != NULL) {
         nvme->step++; /* a refused deletion does not keep the drive from shutting down */
     }
-    if (nvme->step == 2) {
+    if (nvme->step == 2u * nvme->port_count) {
         return STATUS_OK;
     }
-    delete_queue(nvme, nvme->step == 0 ? NVME_ADMIN_DELETE_SQ : NVME_ADMIN_DELETE_CQ, now_ns);
+    delete_queue(nvme, nvme->step % 2u == 0 ? NVME_ADMIN_DELETE_SQ : NVME_ADMIN_DELETE_CQ, now_ns);
     return STATUS_AGAIN;
 }

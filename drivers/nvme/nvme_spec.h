@@ -55,7 +55,11 @@ enum nvme_admin_opcode {
 #define NVME_LOG_HEALTH 0x02u                /* Base 5.14.1.2 */
 #define NVME_LOG_HEALTH_BYTES 512u
 #define NVME_ALL_NAMESPACES 0xffffffffu
-#define NVME_FEATURE_QUEUES 0x07u /* Base 5.21.1.7 */
+#define NVME_CTRATT_PLACEMENT                                                                      \
+    (1u << 19)                       /* Identify Controller, bytes 99:96; Base 2.0c, TP 4146       \
+                                      */
+#define NVME_NSFEAT_ATOMIC (1u << 1) /* Identify Namespace, byte 24: it has limits of its own */
+#define NVME_FEATURE_QUEUES 0x07u    /* Base 5.21.1.7 */
 
 /* CNS values of Identify (Base 5.15.1). */
 enum nvme_cns {
@@ -82,6 +86,8 @@ enum nvme_io_opcode {
     NVME_IO_COMPARE = 0x05,
     NVME_IO_WRITE_ZEROES = 0x08,
     NVME_IO_DATASET = 0x09,
+    NVME_IO_MANAGEMENT_RECEIVE = 0x12, /* TP 4146 */
+    NVME_IO_COPY = 0x19,
     NVME_IO_ZONE_SEND = 0x79,
     NVME_IO_ZONE_RECEIVE = 0x7a,
     NVME_IO_ZONE_APPEND = 0x7d
@@ -89,6 +95,16 @@ enum nvme_io_opcode {
 #define NVME_FUA (1u << 30)                 /* CDW12 */
 #define NVME_DATASET_DEALLOCATE (1u << 2)   /* CDW11 */
 #define NVME_ZONE_REPORT_PARTIAL (1u << 16) /* CDW13 */
+#define NVME_DIRECTIVE_MASK (0xfu << 20)
+#define NVME_DIRECTIVE_PLACEMENT                                                                   \
+    (2u << 20)                    /* CDW12; the identifier is in CDW13, 31:16 (TP 4146)            \
+                                   */
+#define NVME_COPY_RANGE_BYTES 32u /* Copy, descriptor format 0 (TP 4065) */
+
+/* I/O Management Receive: status of the namespace's reclaim unit handles (TP 4146). */
+#define NVME_PLACEMENT_STATUS 1u
+#define NVME_PLACEMENT_HEADER_BYTES 16u
+#define NVME_PLACEMENT_BYTES 32u
 
 /* Zone send actions (ZNS 4.3). */
 enum nvme_zone_action {
@@ -125,8 +141,10 @@ enum nvme_status {
     NVME_SC_ABORTED = 0x007,
     NVME_SC_ABORTED_SQ_DELETED = 0x008,
     NVME_SC_INVALID_NAMESPACE = 0x00b,
+    NVME_SC_PLACEMENT_DISABLED = 0x029,
     NVME_SC_LBA_RANGE = 0x080,
     NVME_SC_CAPACITY = 0x081,
+    NVME_SC_COPY_LIMIT = 0x183,
     NVME_SC_ZONE_BOUNDARY = 0x1b8,
     NVME_SC_ZONE_FULL = 0x1b9,
     NVME_SC_ZONE_READ_ONLY = 0x1ba,

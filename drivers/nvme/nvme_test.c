@@ -10,10 +10,10 @@ TEST(plain_namespace_reads_what_it_wrote)
         CHECK_EQ(bring_up(&rig), NVME_READY);
         CHECK_TEXT(rig.nvme.model, "Fake controller");
         CHECK_TEXT(rig.nvme.serial, "SERIAL 1");
-        CHECK_EQ(rig.nvme.block.block_bytes, block_bytes);
-        CHECK_EQ(rig.nvme.block.max_transfer_blocks, (512u << 10) / block_bytes);
-        CHECK_EQ(rig.fake.msix[0], 0xfee00000);
-        CHECK_EQ(rig.fake.msix[2], 0x41);
+        CHECK_EQ(rig.nvme.port.block.block_bytes, block_bytes);
+        CHECK_EQ(rig.nvme.port.block.max_transfer_blocks, (512u << 10) / block_bytes);
+        CHECK_EQ(rig.fake.msix[0][0], 0xfee00000);
+        CHECK_EQ(rig.fake.msix[0][2], 0x41);
         uint32_t sizes[] = {1, 2, 8, 9, 16, 17, 100, (512u << 10) / block_bytes};
         for (uint32_t i = 0; i < 8; i++) {
             uint32_t bytes = sizes[i] * block_bytes;
@@ -45,7 +45,7 @@ TEST(wrong_requests_change_nothing)
 {
     rig_init(&rig, 512, false);
     CHECK_EQ(bring_up(&rig), NVME_READY);
-    uint64_t count = rig.nvme.block.block_count;
+    uint64_t count = rig.nvme.port.block.block_count;
     uint32_t commands = rig.fake.commands;
     CHECK_EQ(ask(&rig, BLOCK_READ, count, 1, rig.data, 0).status, STATUS_INVALID_ARGUMENT);
     CHECK_EQ(ask(&rig, BLOCK_READ, count - 1, 2, rig.data, 0).status, STATUS_INVALID_ARGUMENT);
@@ -61,7 +61,7 @@ TEST(wrong_requests_change_nothing)
     CHECK_EQ(ask(&rig, 99, 0, 1, rig.data, 0).status, STATUS_INVALID_ARGUMENT);
     CHECK_EQ(ask(&rig, 0, 0, 1, rig.data, 0).status, STATUS_INVALID_ARGUMENT);
     CHECK_EQ(rig.fake.commands, commands);
-    CHECK_EQ(rig.nvme.io.free_count, rig.nvme.io.depth);
+    CHECK_EQ(rig.nvme.port.queue.free_count, rig.nvme.port.queue.depth);
     rig_free(&rig);
 }
 
@@ -70,7 +70,7 @@ TEST(zoned_namespace)
     rig_init(&rig, 512, true);
     rig.fake.zasl = 5;
     CHECK_EQ(bring_up(&rig), NVME_READY);
-    const struct block_device *block = &rig.nvme.block;
+    const struct block_device *block = &rig.nvme.port.block;
     CHECK((block->flags & BLOCK_DEVICE_ZONED) != 0);
     CHECK_EQ(block->zone_count, 8);
     CHECK_EQ(block->zone_blocks, 2048);
@@ -101,7 +101,7 @@ TEST(zoned_namespace)
     CHECK_EQ(done.block, 4096);
     rig.fake.hostility = HOSTILE_APPEND_PLACE;
     CHECK_EQ(ask(&rig, BLOCK_ZONE_APPEND, 4096, 1, rig.data, 0).status, STATUS_DEVICE_ERROR);
-    CHECK_EQ(rig.nvme.counters.violations, 1);
+    CHECK_EQ(rig.nvme.port.counters.violations, 1);
     rig_free(&rig);
 }
 
@@ -121,8 +121,8 @@ TEST(batches_and_queue_full)
                                                  .data = rig.data + 512u * i};
         }
         uint32_t doorbells = rig.fake.doorbell_writes;
-        CHECK_EQ(nvme_submit(&rig.nvme, requests, 64, rig.now_ns), 63);
-        CHECK_EQ(nvme_submit(&rig.nvme, requests + 63, 1, rig.now_ns), 0);
+        CHECK_EQ(nvme_submit(&rig.nvme.port, requests, 64, rig.now_ns), 63);
+        CHECK_EQ(nvme_submit(&rig.nvme.port, requests + 63, 1, rig.now_ns), 0);
         CHECK_EQ(rig.fake.doorbell_writes, doorbells + 1);
         rig.done_count = 0;
         seen = 0;
@@ -145,8 +145,8 @@ TEST(small_queues_and_transfers)
     rig.fake.mqes = 4; /* five entries: not a power of two */
     rig.fake.mdts = 1;
     CHECK_EQ(bring_up(&rig), NVME_READY);
-    CHECK_EQ(rig.nvme.block.queue_depth, 4);
-    CHECK_EQ(rig.nvme.block.max_transfer_blocks, 2);
+    CHECK_EQ(rig.nvme.port.block.queue_depth, 4);
+    CHECK_EQ(rig.nvme.port.block.max_transfer_blocks, 2);
     for (uint32_t i = 0; i < 40; i++) {
         CHECK_EQ(ask(&rig, BLOCK_WRITE, i, 2, rig.data, 0).status, STATUS_OK);
     }
@@ -159,24 +159,25 @@ TEST(sleeping_loses_no_wake_up)
     rig_init(&rig, 512, false);
     CHECK_EQ(bring_up(&rig), NVME_READY);
     request.data = rig.data;
-    CHECK_EQ(nvme_next_due(&rig.nvme), DEADLINE_NEVER);
+    CHECK_EQ(nvme_next_due(&rig.nvme.port), DEADLINE_NEVER);
     /* Completed before arming: arm refuses. */
-    CHECK_EQ(nvme_submit(&rig.nvme, &request, 1, rig.now_ns), 1);
+    CHECK_EQ(nvme_submit(&rig.nvme.port, &request, 1, rig.now_ns), 1);
     nvme_fake_run(&rig.fake, 1);
     uint32_t interrupts = rig.fake.interrupts;
-    CHECK(!nvme_arm(&rig.nvme));
-    CHECK(rig.fake.msix[3] == NVME_MSIX_MASKED);
+    CHECK(!nvme_arm(&rig.nvme.port));
+    CHECK(rig.fake.msix[0][3] == NVME_MSIX_MASKED);
     rig.done_count = 0;
     turn(&rig, 1000);
     CHECK_EQ(rig.done_count, 1);
     /* Completed after arming: an interrupt comes. */
-    CHECK_EQ(nvme_submit(&rig.nvme, &request, 1, rig.now_ns), 1);
-    CHECK(nvme_arm(&rig.nvme));
-    CHECK_EQ(nvme_next_due(&rig.nvme), rig.now_ns + 40 * SECOND);
+    CHECK_EQ(nvme_submit(&rig.nvme.port, &request, 1, rig.now_ns), 1);
+    CHECK(nvme_arm(&rig.nvme.port));
+    time_ns_t due_ns = nvme_next_due(&rig.nvme.port);
+    CHECK(due_ns > rig.now_ns && due_ns <= rig.now_ns + 40 * SECOND);
     interrupts = rig.fake.interrupts;
     nvme_fake_run(&rig.fake, 1);
     CHECK_EQ(rig.fake.interrupts, interrupts + 1);
-    nvme_disarm(&rig.nvme);
+    nvme_disarm(&rig.nvme.port);
     rig.done_count = 0;
     turn(&rig, 1000);
     CHECK_EQ(rig.done_count, 1);
@@ -190,7 +191,7 @@ TEST(late_command_is_aborted)
     rig.fake.swallow = 1;
     struct block_request request = {
         .blocks = 1, .operation = BLOCK_READ, .cookie = 5, .data = rig.data};
-    CHECK_EQ(nvme_submit(&rig.nvme, &request, 1, rig.now_ns), 1);
+    CHECK_EQ(nvme_submit(&rig.nvme.port, &request, 1, rig.now_ns), 1);
     rig.done_count = 0;
     for (uint32_t i = 0; i < 39; i++) {
         turn(&rig, SECOND);
@@ -201,7 +202,7 @@ TEST(late_command_is_aborted)
     }
     CHECK_EQ(rig.done_count, 1);
     CHECK_EQ(rig.done[0].status, STATUS_DEVICE_TIMEOUT);
-    CHECK_EQ(rig.nvme.counters.aborts, 1);
+    CHECK_EQ(rig.nvme.port.counters.aborts, 1);
     CHECK_EQ(rig.nvme.counters.resets, 0);
     CHECK_EQ(ask(&rig, BLOCK_READ, 0, 1, rig.data, 0).status, STATUS_OK);
     rig_free(&rig);
@@ -217,7 +218,7 @@ TEST(deaf_controller_is_reset)
         {.blocks = 1, .operation = BLOCK_READ, .cookie = 5, .data = rig.data},
         {.blocks = 1, .operation = BLOCK_WRITE, .cookie = 6, .data = rig.data + 4096},
         {.blocks = 1, .operation = BLOCK_WRITE, .cookie = 7, .data = rig.data + 8192}};
-    CHECK_EQ(nvme_submit(&rig.nvme, requests, 3, rig.now_ns), 3);
+    CHECK_EQ(nvme_submit(&rig.nvme.port, requests, 3, rig.now_ns), 3);
     rig.done_count = 0;
     for (uint32_t i = 0; i < 70 && rig.done_count < 3; i++) {
         turn(&rig, SECOND);
@@ -242,7 +243,7 @@ TEST(fatal_status_resets)
     CHECK_EQ(bring_up(&rig), NVME_READY);
     struct block_request request = {
         .blocks = 1, .operation = BLOCK_WRITE, .cookie = 5, .data = rig.data};
-    CHECK_EQ(nvme_submit(&rig.nvme, &request, 1, rig.now_ns), 1);
+    CHECK_EQ(nvme_submit(&rig.nvme.port, &request, 1, rig.now_ns), 1);
     nvme_fake_break(&rig.fake);
     rig.done_count = 0;
     for (uint32_t i = 0; i < 60 && rig.done_count == 0; i++) {
@@ -271,7 +272,7 @@ TEST(hostile_completions_reset_and_end_dead)
             for (uint32_t i = 0; i < 20; i++) {
                 turn(&rig, 1000);
             }
-            CHECK_EQ(rig.nvme.counters.violations, round + 1);
+            CHECK_EQ(rig.nvme.port.counters.violations, round + 1);
             CHECK_EQ(nvme_state(&rig.nvme), NVME_READY);
         }
         for (uint32_t round = 0; round < 5 && nvme_state(&rig.nvme) == NVME_READY; round++) {
@@ -315,7 +316,7 @@ TEST(stop_deletes_queues_and_notifies)
     CHECK_EQ(bring_up(&rig), NVME_READY);
     struct block_request request = {
         .blocks = 1, .operation = BLOCK_WRITE, .cookie = 5, .data = rig.data};
-    CHECK_EQ(nvme_submit(&rig.nvme, &request, 1, rig.now_ns), 1);
+    CHECK_EQ(nvme_submit(&rig.nvme.port, &request, 1, rig.now_ns), 1);
     nvme_stop(&rig.nvme, rig.now_ns);
     rig.done_count = 0;
     for (uint32_t i = 0; i < 20; i++) {
@@ -324,7 +325,7 @@ TEST(stop_deletes_queues_and_notifies)
     CHECK_EQ(rig.done_count, 1);
     CHECK_EQ(nvme_state(&rig.nvme), NVME_STOPPED);
     CHECK_EQ(rig.fake.shutdowns, 1);
-    CHECK_EQ(nvme_submit(&rig.nvme, &request, 1, rig.now_ns), 0);
+    CHECK_EQ(nvme_submit(&rig.nvme.port, &request, 1, rig.now_ns), 0);
     rig_free(&rig);
 }
 

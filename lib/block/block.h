@@ -30,11 +30,14 @@ enum block_operation {
     BLOCK_ZONE_CLOSE,
     BLOCK_ZONE_REPORT, /* fills `data` with struct block_zone of zones from `block` on; `blocks` is
                          their number, at most BLOCK_ZONE_REPORT_MAX */
-    BLOCK_COMPARE      /* CORRUPT where `data` and the blocks differ; BLOCK_DEVICE_COMPARE */
+    BLOCK_COMPARE,     /* CORRUPT where `data` and the blocks differ; BLOCK_DEVICE_COMPARE */
+    BLOCK_COPY         /* within the drive: `data` has `pieces` struct block_range, together
+                          `blocks` blocks, which go to `block` and on; BLOCK_DEVICE_COPY */
 };
 
 #define BLOCK_FUA 1u
 #define BLOCK_VECTORED 2u
+#define BLOCK_PLACED 4u
 #define BLOCK_PIECES_MAX 64u
 #define BLOCK_ZONE_REPORT_MAX 63u
 /* `data` of a zone report: this much, whatever the number of zones. */
@@ -48,13 +51,24 @@ struct block_piece {
     uint32_t reserved; /* 0 */
 };
 
+/* One source of a BLOCK_COPY. */
+struct block_range {
+    uint64_t block;
+    uint32_t blocks; /* > 0 */
+    uint32_t reserved;
+};
+
 struct block_request {
     uint64_t cookie;   /* comes back in the completion */
     uint64_t block;    /* first block */
     uint32_t blocks;   /* > 0 where the operation has a range */
     uint8_t operation; /* enum block_operation */
-    uint8_t flags;     /* BLOCK_FUA on WRITE, WRITE_ZEROES, ZONE_APPEND; BLOCK_VECTORED */
-    uint16_t pieces;   /* of a BLOCK_VECTORED READ, WRITE or ZONE_APPEND: 1..BLOCK_PIECES_MAX */
+    uint8_t flags;     /* BLOCK_FUA on WRITE, WRITE_ZEROES, ZONE_APPEND, COPY; BLOCK_VECTORED;
+                          BLOCK_PLACED on WRITE */
+    uint8_t pieces;    /* of a BLOCK_VECTORED READ, WRITE or ZONE_APPEND: 1..BLOCK_PIECES_MAX; of a
+                          COPY its ranges: 1..max_copy_ranges */
+    uint8_t placement; /* with BLOCK_PLACED: below the drive's `placements`. Blocks written with the
+                          same one are erased together, so they should die together. */
     /* In the drive's data memory, 4-byte aligned; the drive's until completion. With BLOCK_VECTORED
      * the pieces, which together have `blocks` blocks, in any memory; it, too, until completion.
      * Every piece but the last ends at a page's end, every one but the first begins at a page's
@@ -75,7 +89,8 @@ enum block_zone_state {
     BLOCK_ZONE_OPEN_STATE,
     BLOCK_ZONE_CLOSED,
     BLOCK_ZONE_FULL,
-    BLOCK_ZONE_DEAD /* read-only or offline */
+    BLOCK_ZONE_DEAD,     /* offline: gone for good */
+    BLOCK_ZONE_READ_ONLY /* what was written can be read; written_blocks is not known: capacity */
 };
 
 struct block_zone {
@@ -91,7 +106,8 @@ enum block_device_flags {
     BLOCK_DEVICE_DISCARD = 1u << 2,
     BLOCK_DEVICE_WRITE_ZEROES = 1u << 3,
     BLOCK_DEVICE_COMPARE = 1u << 4,
-    BLOCK_DEVICE_ANY_PIECES = 1u << 5 /* BLOCK_VECTORED pieces may begin and end anywhere */
+    BLOCK_DEVICE_ANY_PIECES = 1u << 5, /* BLOCK_VECTORED pieces may begin and end anywhere */
+    BLOCK_DEVICE_COPY = 1u << 6
 };
 
 struct block_device;
@@ -127,6 +143,10 @@ struct block_device {
     uint32_t max_open_zones;   /* 0: no limit */
     uint32_t max_active_zones; /* 0: no limit */
     uint32_t atomic_blocks;    /* a write of so many tears nowhere at power loss; at least 1 */
+    uint32_t max_copy_ranges;  /* of one COPY; 0: it has none */
+    uint32_t max_copy_range_blocks;
+    uint32_t max_copy_blocks; /* of all its ranges together */
+    uint32_t placements;      /* placement handles (flexible data placement); 0: none */
 };
 
 #endif

@@ -93,10 +93,55 @@ static void store(struct media_fake *media, uint64_t block, uint32_t blocks, con
     }
 }
 
+static bool is_full(const struct media_zone *zone)
+{
+    return zone->finished || zone->written == zone->capacity;
+}
+
+static bool is_active(const struct media_zone *zone)
+{
+    return zone->open || (zone->written != 0 && !is_full(zone));
+}
+
+/* Whether one more zone may be open, and active if it is not yet. A write that needs room closes
+ * another one that is open (implicitly: media does not tell them apart, nor do drives promise to).
+ */
+static enum media_error make_room(struct media_fake *media, const struct media_zone *zone,
+                                  bool implicitly)
+{
+    uint32_t active = 0, open = 0;
+    struct media_zone *victim = NULL;
+
+    for (uint32_t i = 0; i < media->zone_count; i++) {
+        struct media_zone *other = &media->zones[i];
+        active += is_active(other);
+        open += other->open;
+        victim = other->open && other != zone ? other : victim;
+    }
+    if (media->max_active != 0 && !is_active(zone) && active >= media->max_active) {
+        return MEDIA_TOO_MANY_ACTIVE;
+    }
+    if (media->max_open != 0 && !zone->open && open >= media->max_open) {
+        if (!implicitly || victim == NULL || victim->written == 0) {
+            return MEDIA_TOO_MANY_OPEN;
+        }
+        victim->open = false;
+    }
+    return MEDIA_OK;
+}
+
+static enum media_error zone_usable(const struct media_zone *zone)
+{
+    return zone->offline ? MEDIA_OFFLINE : zone->read_only ? MEDIA_READ_ONLY : MEDIA_OK;
+}
+
 enum media_error media_read(struct media_fake *media, uint64_t block, uint32_t blocks, void *data)
 {
     if (!in_range(media, block, blocks)) {
         return MEDIA_RANGE;
+    }
+    if (media->zones != NULL && zone_of(media, block)->offline) {
+        return MEDIA_OFFLINE;
     }
     memcpy(data, media->current + (size_t)block * media->block_bytes,
            (size_t)blocks * media->block_bytes);
@@ -115,7 +160,10 @@ enum media_error media_write(struct media_fake *media, uint64_t block, uint32_t 
         if (zone == NULL) {
             return MEDIA_INVALID;
         }
-        if (zone->finished || zone->written == zone->capacity) {
+        if (zone_usable(zone) != MEDIA_OK) {
+            return zone_usable(zone);
+        }
+        if (is_full(zone)) {
             return MEDIA_FULL;
         }
         if (offset != zone->written) {
@@ -123,6 +171,10 @@ enum media_error media_write(struct media_fake *media, uint64_t block, uint32_t 
         }
         if (blocks > zone->capacity - offset) {
             return MEDIA_BOUNDARY;
+        }
+        enum media_error room = make_room(media, zone, true);
+        if (room != MEDIA_OK) {
+            return room;
         }
         zone->written += blocks;
         zone->open = zone->written != zone->capacity;
@@ -160,6 +212,9 @@ enum media_error media_zone_reset(struct media_fake *media, uint64_t zone_block)
         return MEDIA_INVALID;
     }
     struct media_zone *zone = zone_of(media, zone_block);
+    if (zone_usable(zone) != MEDIA_OK) {
+        return zone_usable(zone);
+    }
     zone->written = 0;
     zone->durable_written = 0;
     zone->open = false;
@@ -178,8 +233,35 @@ enum media_error media_zone_finish(struct media_fake *media, uint64_t zone_block
         return MEDIA_INVALID;
     }
     struct media_zone *zone = zone_of(media, zone_block);
+    if (zone_usable(zone) != MEDIA_OK) {
+        return zone_usable(zone);
+    }
     zone->finished = true;
     zone->open = false;
+    return MEDIA_OK;
+}
+
+enum media_error media_zone_open(struct media_fake *media, uint64_t zone_block)
+{
+    if (media->zones == NULL || zone_block % media->zone_blocks != 0 ||
+        zone_of(media, zone_block) == NULL) {
+        return MEDIA_INVALID;
+    }
+    struct media_zone *zone = zone_of(media, zone_block);
+    enum media_error error = zone_usable(zone);
+    error = error == MEDIA_OK && is_full(zone) ? MEDIA_FULL : error;
+    error = error == MEDIA_OK ? make_room(media, zone, false) : error;
+    zone->open = zone->open || error == MEDIA_OK;
+    return error;
+}
+
+enum media_error media_zone_close(struct media_fake *media, uint64_t zone_block)
+{
+    if (media->zones == NULL || zone_block % media->zone_blocks != 0 ||
+        zone_of(media, zone_block) == NULL) {
+        return MEDIA_INVALID;
+    }
+    zone_of(media, zone_block)->open = false;
     return MEDIA_OK;
 }
 

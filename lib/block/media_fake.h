@@ -15,6 +15,7 @@ struct media_zone {
     uint64_t capacity;
     bool open;
     bool finished;
+    bool read_only, offline; /* set by a test */
 };
 
 struct media_fake {
@@ -28,7 +29,8 @@ struct media_fake {
     uint32_t zone_blocks; /* 0: plain */
     uint32_t zone_count;
     struct media_zone *zones;
-    uint64_t random; /* state of media_random */
+    uint32_t max_active, max_open; /* zones; 0: no limit */
+    uint64_t random;               /* state of media_random */
 };
 
 enum media_error {
@@ -36,7 +38,11 @@ enum media_error {
     MEDIA_RANGE,    /* outside the drive */
     MEDIA_BOUNDARY, /* crosses a zone's end */
     MEDIA_FULL,     /* zone is full */
-    MEDIA_INVALID   /* not at the write pointer, not a zone */
+    MEDIA_INVALID,  /* not at the write pointer, not a zone */
+    MEDIA_READ_ONLY,
+    MEDIA_OFFLINE,
+    MEDIA_TOO_MANY_ACTIVE,
+    MEDIA_TOO_MANY_OPEN
 };
 
 /* Memory comes from the C library. zone_blocks 0: plain; else capacity of each zone. */
@@ -52,6 +58,10 @@ enum media_error media_write(struct media_fake *media, uint64_t block, uint32_t 
 enum media_error media_append(struct media_fake *media, uint64_t zone_block, uint32_t blocks,
                               const void *data, bool fua, uint64_t *where);
 enum media_error media_zone_reset(struct media_fake *media, uint64_t zone_block);
+/* Opened explicitly, or closed. A write opens its zone by itself; with max_open reached it closes
+ * another first. */
+enum media_error media_zone_open(struct media_fake *media, uint64_t zone_block);
+enum media_error media_zone_close(struct media_fake *media, uint64_t zone_block);
 enum media_error media_zone_finish(struct media_fake *media, uint64_t zone_block);
 void media_flush(struct media_fake *media);
 /* Power loss: each block written since is kept or reverted at random; zones keep their durable

@@ -140,7 +140,7 @@ static bool is_inside(const struct share_tenant *tenant, const struct block_requ
     uint64_t count = tenant->block.block_count;
 
     return request->operation == BLOCK_FLUSH ||
-           (request->block < count &&
+           (request->operation != BLOCK_COPY && request->block < count &&
             (request->operation == BLOCK_ZONE_REPORT || request->blocks <= count - request->block));
 }
 
@@ -273,6 +273,7 @@ status_t share_admit(struct share *share, const struct share_contract *contract,
     tenant->block.ops = &tenant_ops;
     tenant->block.block_count = contract->blocks;
     tenant->block.queue_depth = SHARE_QUEUE;
+    tenant->block.flags &= ~(uint32_t)BLOCK_DEVICE_COPY; /* its sources would have to be moved */
     if ((below->flags & BLOCK_DEVICE_ZONED) != 0) {
         tenant->block.zone_count = (uint32_t)(contract->blocks / below->zone_blocks);
     }

@@ -80,7 +80,7 @@ static void take_zone(struct loglet_device *device, uint32_t index, const struct
 {
     if (index < 2u) {
         device->super_zone_written[index] = (uint32_t)zone->written_blocks;
-        if (zone->state == BLOCK_ZONE_DEAD) {
+        if (zone->state >= BLOCK_ZONE_DEAD) {
             device_refuse(device, STATUS_DEVICE_ERROR, "a worn-out zone in front");
         }
     } else {
@@ -89,7 +89,7 @@ static void take_zone(struct loglet_device *device, uint32_t index, const struct
         extent->reset_needed = zone->written_blocks != 0;
         extent->full_state = zone->state == BLOCK_ZONE_FULL;
         device->zones_written = device->zones_written || zone->written_blocks != 0;
-        if (zone->state == BLOCK_ZONE_DEAD) {
+        if (zone->state >= BLOCK_ZONE_DEAD) {
             extent->state = EXTENT_DEAD;
             return;
         }

@@ -94,7 +94,7 @@ void log_send(struct loglet *log, time_ns_t now_ns)
                 request.data = frame_memory(device, log->unsent);
                 if ((frame->flags & FRAME_PAGED) != 0) {
                     request.flags |= BLOCK_VECTORED;
-                    request.pieces = frame->pieces;
+                    request.pieces = (uint8_t)frame->pieces;
                     request.data = frame_pieces(device, log->unsent);
                 }
             }
@@ -213,7 +213,7 @@ void log_probe_done(struct loglet_device *device, uint32_t index,
         return;
     }
     memcpy(&zone, device->probe_buffer, sizeof zone);
-    if (zone.block != extent_block(device, frame->extent) || zone.state == BLOCK_ZONE_DEAD) {
+    if (zone.block != extent_block(device, frame->extent) || zone.state >= BLOCK_ZONE_DEAD) {
         log_fail(log, STATUS_DEVICE_ERROR);
     } else if (zone.written_blocks == before + frame->blocks) {
         frame->state = FRAME_LANDED;

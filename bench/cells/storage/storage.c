@@ -93,7 +93,7 @@ static status_t start_drive(struct dma_pool *pool)
     for (time_ns_t limit = now_ns() + WAIT_NS; status == STATUS_OK && now_ns() < limit;) {
         struct block_completion unused;
 
-        nvme_poll(&bench.nvme, &unused, 1, now_ns());
+        nvme_poll(&bench.nvme.port, &unused, 1, now_ns());
         if (nvme_state(&bench.nvme) == NVME_READY) {
             return STATUS_OK;
         }
@@ -107,8 +107,8 @@ static status_t start_drive(struct dma_pool *pool)
 /* Keeps `depth` requests in flight until READS are done; `writes` of ten are writes. */
 static status_t run_at_depth(uint32_t depth, uint32_t writes)
 {
-    uint32_t blocks = READ_BYTES >> bench.nvme.block.block_shift;
-    uint64_t pages = bench.nvme.block.block_count / blocks;
+    uint32_t blocks = READ_BYTES >> bench.nvme.port.block.block_shift;
+    uint64_t pages = bench.nvme.port.block.block_count / blocks;
     struct block_request requests[DEPTH_MAX];
     struct block_completion done[DEPTH_MAX];
     uint32_t started = 0;
@@ -133,10 +133,10 @@ static status_t run_at_depth(uint32_t depth, uint32_t writes)
                     (uint8_t *)bench.data.base + (size_t)((started + i) % DEPTH_MAX) * READ_BYTES,
             };
         }
-        uint32_t taken = count > 0 ? nvme_submit(&bench.nvme, requests, count, now) : 0;
+        uint32_t taken = count > 0 ? nvme_submit(&bench.nvme.port, requests, count, now) : 0;
         started += taken;
         idle -= taken;
-        uint32_t reaped = nvme_poll(&bench.nvme, done, DEPTH_MAX, now);
+        uint32_t reaped = nvme_poll(&bench.nvme.port, done, DEPTH_MAX, now);
         if (reaped > 0 || taken > 0) {
             bench.busy_ticks += clock_ticks() - before;
         }
@@ -200,7 +200,7 @@ static status_t open_log(struct dma_pool *pool)
         return status;
     }
     struct loglet_config config = {
-        .block = &bench.nvme.block,
+        .block = &bench.nvme.port.block,
         .buffers = buffers.base,
         .buffer_bytes = LOG_BUFFER_BYTES,
         .random = {clock_ticks(), bench.info->time.tsc_base},
