@@ -240,7 +240,7 @@ class Vm:
                     self._changed.wait(0.02)
             except (OSError, QmpError) as error:
                 raise VmError(str(error)) from error
-        if self.machine.nic and not self.machine.netdev:
+        if self.machine.nic and (self.machine.netdev or "user,").startswith("user,"):
             self._find_ports()
 
     def _find_ports(self):

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
 """A running Hallows system for the tests: built, booted, reachable on free ports of 127.0.0.1."""
 
+import re
 import shutil
 import time
 from pathlib import Path
@@ -15,6 +16,7 @@ SHUTDOWN_SECONDS = 40
 SYSTEMS = {
     "reference": ROOT / "systems/reference/system.toml",
     "shared": ROOT / "systems/shared/system.toml",
+    "virtual": ROOT / "systems/virtual/system.toml",
 }
 # Systems with one test cell more: which system, and the cell's manifest.
 EXTENDED = {
@@ -60,6 +62,33 @@ devices = ["nvme1"]
 targets = 40
 """,
     ),
+    "vfrogue": (
+        "virtual",
+        """# SPDX-License-Identifier: MIT OR Apache-2.0
+[cell]
+program = "vfrogue"
+priority = 90
+dma = "2M"
+devices = ["vf2"]
+
+[config]
+targets = 24
+""",
+    ),
+    "pfreaper": (
+        "virtual",
+        """# SPDX-License-Identifier: MIT OR Apache-2.0
+[cell]
+program = "reaper"
+priority = 130
+manage = true
+
+[config]
+target = "nicpf"
+times = 10
+every_ms = 3000
+""",
+    ),
     "rogue": (
         "reference",
         """# SPDX-License-Identifier: MIT OR Apache-2.0
@@ -84,10 +113,12 @@ def extended_system(name):
     shutil.copytree(ROOT / "systems", folder)
     path = folder / base / "system.toml"
     text = path.read_text(encoding="utf-8")
-    assert '"kvstore"]' in text
+    last = re.search(r'"(\w+)"\]', text).group(1)
     if "nvme1" in manifest:
         text += '\n[device.nvme1]\nkind = "nvme"\nindex = 1\nirqs = 1\n'
-    path.write_text(text.replace('"kvstore"]', f'"kvstore", "{name}"]'), encoding="utf-8")
+    if "vf2" in manifest:
+        text += '\n[device.vf2]\nkind = "net"\nof = "net0"\nindex = 2\nirqs = 2\n'
+    path.write_text(text.replace(f'"{last}"]', f'"{last}", "{name}"]'), encoding="utf-8")
     (folder / base / f"cells/{name}.toml").write_text(manifest, encoding="utf-8")
     return path
 

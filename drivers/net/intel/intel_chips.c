@@ -30,6 +30,18 @@ static void setup_interrupts_82576(volatile uint8_t *registers, bool two_vectors
                  mmio_read32(registers + INTEL_CTRL_EXT) | INTEL_CTRL_EXT_DRIVER_LOADED);
 }
 
+/* The physical function has set up the rest. */
+static void setup_interrupts_virtual(volatile uint8_t *registers, bool two_vectors)
+{
+    uint32_t rx = INTEL_82576_IVAR_VALID | 0u;
+    uint32_t tx = INTEL_82576_IVAR_VALID | (two_vectors ? 1u : 0u);
+
+    mmio_write32(registers + INTEL_82576_EIAC, 3);
+    mmio_write32(registers + INTEL_82576_IVAR0, tx << 8 | rx);
+    mmio_write32(registers + INTEL_82576_EITR0, 0);
+    mmio_write32(registers + INTEL_82576_EITR0 + 4, 0);
+}
+
 static void setup_queues_82574(volatile uint8_t *registers)
 {
     mmio_write32(registers + INTEL_RFCTL, INTEL_RFCTL_EXTENDED);
@@ -41,9 +53,16 @@ static void setup_queues_82576(volatile uint8_t *registers)
                  INTEL_82576_SRRCTL_2048 | INTEL_82576_SRRCTL_ADVANCED | INTEL_82576_SRRCTL_DROP);
 }
 
+static void setup_queues_virtual(volatile uint8_t *registers)
+{
+    mmio_write32(registers + INTEL_82574_RX + INTEL_QUEUE_SPLIT,
+                 INTEL_82576_SRRCTL_2048 | INTEL_82576_SRRCTL_ADVANCED | INTEL_82576_SRRCTL_DROP);
+}
+
 static const struct intel_chip chips[] = {
     {
         .pci_device = INTEL_PCI_82574L,
+        .register_bytes = INTEL_REGISTER_BYTES,
         .rx_block = INTEL_82574_RX,
         .tx_block = INTEL_82574_TX,
         .cause_clear = INTEL_82574_ICR,
@@ -60,6 +79,7 @@ static const struct intel_chip chips[] = {
     },
     {
         .pci_device = INTEL_PCI_82576,
+        .register_bytes = INTEL_REGISTER_BYTES,
         .rx_block = INTEL_82576_RX,
         .tx_block = INTEL_82576_TX,
         .cause_clear = INTEL_82576_EICR,
@@ -73,6 +93,24 @@ static const struct intel_chip chips[] = {
         .tx_payload_shift = INTEL_82576_TX_PAYLOAD_SHIFT,
         .setup_interrupts = setup_interrupts_82576,
         .setup_queues = setup_queues_82576,
+    },
+    {
+        .pci_device = INTEL_PCI_82576_VIRTUAL,
+        .is_virtual = true,
+        .register_bytes = INTEL_VIRTUAL_REGISTER_BYTES,
+        .rx_block = INTEL_82574_RX,
+        .tx_block = INTEL_82574_TX,
+        .cause_clear = INTEL_82576_EICR,
+        .mask_set = INTEL_82576_EIMS,
+        .mask_clear = INTEL_82576_EIMC,
+        .rx_cause = 1u << 0,
+        .tx_cause_one = 1u << 0,
+        .tx_cause_two = 1u << 1,
+        .rx_errors = INTEL_82576_RX_ERRORS,
+        .tx_command = INTEL_TX_END_OF_PACKET | INTEL_TX_INSERT_CRC | INTEL_82576_TX_ADVANCED,
+        .tx_payload_shift = INTEL_82576_TX_PAYLOAD_SHIFT,
+        .setup_interrupts = setup_interrupts_virtual,
+        .setup_queues = setup_queues_virtual,
     },
 };
 

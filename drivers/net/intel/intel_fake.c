@@ -19,8 +19,15 @@ static void reset(struct intel_fake *fake)
 {
     uint32_t link = *reg(fake, INTEL_STATUS) & INTEL_STATUS_LU;
 
-    memset(fake->registers, 0, INTEL_REGISTER_BYTES);
+    memset(fake->registers, 0, fake->chip->register_bytes);
     *reg(fake, INTEL_STATUS) = link;
+    if (fake->chip->is_virtual) {
+        fake->causes = fake->mask = 0;
+        fake->rx_head = fake->tx_head = 0;
+        fake->reset_left = fake->reset_reads;
+        fake->resets++;
+        return;
+    }
     *reg(fake, INTEL_RAL0) = load_le32(fake->mac);
     *reg(fake, INTEL_RAH0) = INTEL_RAH_VALID | load_le16(fake->mac + 4);
     fake->causes = fake->mask = 0;
@@ -37,6 +44,11 @@ static uint64_t fake_read(void *context, size_t offset, unsigned width)
 
     if (fake->gone || width != 4) {
         return 0xffffffffu;
+    }
+    if (chip->is_virtual && offset == INTEL_VIRTUAL_MAILBOX) {
+        value |= fake->mailbox;
+        fake->mailbox = 0;
+        return value;
     }
     if (offset == INTEL_CTRL && fake->reset_left > 0 && --fake->reset_left > 0) {
         return value | INTEL_CTRL_RST;
@@ -62,6 +74,26 @@ static bool is_enabled(struct intel_fake *fake, uint32_t block)
     return (*reg(fake, block + INTEL_QUEUE_CONTROL) & INTEL_QUEUE_ENABLE) != 0;
 }
 
+/* The physical function answers at once. */
+static void write_mailbox(struct intel_fake *fake, uint32_t value)
+{
+    uint32_t *message = reg(fake, INTEL_VIRTUAL_MESSAGE);
+
+    *reg(fake, INTEL_VIRTUAL_MAILBOX) =
+        fake->mailbox_held ? INTEL_MAILBOX_PHYSICAL_OWNS : value & INTEL_MAILBOX_VIRTUAL_OWNS;
+    if ((value & INTEL_MAILBOX_SEND) == 0) {
+        return;
+    }
+    fake->asked++;
+    fake->faults += message[0] != INTEL_MESSAGE_RESET;
+    if (!fake->no_answer) {
+        message[0] = fake->answer != 0 ? fake->answer : INTEL_MESSAGE_RESET | INTEL_MESSAGE_GOOD;
+        message[1] = load_le32(fake->mac);
+        message[2] = load_le16(fake->mac + 4);
+        fake->mailbox |= INTEL_MAILBOX_SENT | INTEL_MAILBOX_ACK << 4;
+    }
+}
+
 static void fake_write(void *context, size_t offset, unsigned width, uint64_t value)
 {
     struct intel_fake *fake = context;
@@ -72,7 +104,9 @@ static void fake_write(void *context, size_t offset, unsigned width, uint64_t va
         return;
     }
     fake->registers[offset / 4u] = (uint32_t)value;
-    if (offset == INTEL_CTRL && (value & INTEL_CTRL_RST) != 0) {
+    if (chip->is_virtual && offset == INTEL_VIRTUAL_MAILBOX) {
+        write_mailbox(fake, (uint32_t)value);
+    } else if (offset == INTEL_CTRL && (value & INTEL_CTRL_RST) != 0) {
         reset(fake);
     } else if (offset == INTEL_MDIC) {
         *reg(fake, INTEL_MDIC) |= INTEL_MDIC_READY | (fake->mdic_error ? INTEL_MDIC_ERROR : 0u);
@@ -98,10 +132,10 @@ void intel_fake_init(struct intel_fake *fake, uint16_t pci_device)
 
     memset(fake, 0, sizeof *fake);
     fake->chip = intel_find_chip(pci_device);
-    fake->registers = aligned_alloc(PAGE_BYTES, INTEL_REGISTER_BYTES);
+    fake->registers = aligned_alloc(PAGE_BYTES, fake->chip->register_bytes);
     fake->config = aligned_alloc(PAGE_BYTES, PAGE_BYTES);
     fake->msix = aligned_alloc(PAGE_BYTES, PAGE_BYTES);
-    memset(fake->registers, 0, INTEL_REGISTER_BYTES);
+    memset(fake->registers, 0, fake->chip->register_bytes);
     memset(fake->config, 0, PAGE_BYTES);
     memset(fake->msix, 0, PAGE_BYTES);
     memcpy(fake->mac, mac, sizeof mac);
@@ -116,12 +150,12 @@ void intel_fake_init(struct intel_fake *fake, uint16_t pci_device)
     fake->device.irq_count = 2;
     fake->device.config = fake->config;
     fake->device.bar[0] = fake->registers;
-    fake->device.bar_bytes[0] = INTEL_REGISTER_BYTES;
+    fake->device.bar_bytes[0] = fake->chip->register_bytes;
     fake->device.bar[MSIX_BAR] = fake->msix;
     fake->device.bar_bytes[MSIX_BAR] = PAGE_BYTES;
     fake->window = (struct mmio_fake){
         .base = fake->registers,
-        .bytes = INTEL_REGISTER_BYTES,
+        .bytes = fake->chip->register_bytes,
         .read = fake_read,
         .write = fake_write,
         .context = fake,
@@ -172,7 +206,8 @@ bool intel_fake_deliver(struct intel_fake *fake, const struct intel_fake_frame *
     uint32_t block = fake->chip->rx_block;
     struct intel_rx_descriptor *ring = descriptors(fake, block);
 
-    if (ring == NULL || (*reg(fake, INTEL_RCTL) & INTEL_RCTL_EN) == 0 ||
+    if (ring == NULL ||
+        (!fake->chip->is_virtual && (*reg(fake, INTEL_RCTL) & INTEL_RCTL_EN) == 0) ||
         fake->rx_head == *reg(fake, block + INTEL_QUEUE_TAIL)) {
         return false;
     }

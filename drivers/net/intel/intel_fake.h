@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 /*
- * Host only: an 82574L or 82576 with one queue each way that works when it is told to, by the rules
- * or against them.
+ * Host only: an 82574L, an 82576 or a virtual function of one, with one queue each way that works
+ * when it is told to, by the rules or against them.
  */
 #ifndef DRIVERS_NET_INTEL_INTEL_FAKE_H
 #define DRIVERS_NET_INTEL_INTEL_FAKE_H
@@ -18,7 +18,12 @@ struct intel_fake {
     unsigned reset_reads;  /* reads of CTRL until a reset is over */
     unsigned enable_reads; /* reads of RXDCTL until the queue is enabled */
     bool mdic_error;
-    bool gone; /* every read gives ones */
+    bool gone;         /* every read gives ones */
+    bool no_answer;    /* virtual: the physical function's cell is away */
+    bool mailbox_held; /* virtual: it is writing just now */
+    uint32_t answer;   /* virtual: 0: a good one */
+    uint32_t mailbox;  /* virtual: what the next read of the register gives, once */
+    unsigned asked;    /* virtual: messages sent */
 
     /* What the driver did. */
     unsigned resets;

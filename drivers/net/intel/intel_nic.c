@@ -9,6 +9,7 @@
  *               BROKEN <--deadline passed; STATUS all ones; stuck--- RUNNING
  *
  * Buffers stay lent until the reset is over: until then the device may still write them.
+ * A virtual function asks for its address by mailbox and is reset when the physical one was.
  * The link comes up later, when the PHY has negotiated; tick watches it.
  */
 #include "drivers/net/intel/intel_nic.h"
@@ -29,7 +30,7 @@
 static void mask_all(const struct intel_nic *nic)
 {
     intel_write(nic, nic->chip->mask_clear, 0xffffffffu);
-    if (nic->chip->mask_clear == INTEL_82576_EIMC) {
+    if (nic->chip->mask_clear == INTEL_82576_EIMC && !nic->chip->is_virtual) {
         intel_write(nic, INTEL_82576_IMC, 0xffffffffu);
     }
 }
@@ -39,7 +40,12 @@ static void start_reset(struct intel_nic *nic, time_ns_t now_ns)
     nic->link = false;
     nic->settled_ns = now_ns + SETTLE_NS;
     nic->deadline_ns = now_ns + RESET_TIMEOUT_NS;
+    nic->asked_ns = 0;
     mask_all(nic);
+    if (nic->chip->is_virtual) {
+        intel_write(nic, INTEL_CTRL, INTEL_CTRL_RST);
+        return;
+    }
     intel_write(nic, INTEL_RCTL, 0);
     intel_write(nic, INTEL_TCTL, 0);
     intel_write(nic, INTEL_CTRL, intel_read(nic, INTEL_CTRL) | INTEL_CTRL_RST);
@@ -100,26 +106,42 @@ static bool read_mac(struct intel_nic *nic)
     return true;
 }
 
-/* From a reset device to one whose queues and link are coming up. */
-static void start(struct intel_nic *nic, time_ns_t now_ns)
+static void start_mac(const struct intel_nic *nic)
 {
-    memset(nic->dma.base, 0, 2u * PAGE_BYTES);
-    mask_all(nic);
-    for (uint32_t i = 0; i < INTEL_MTA_WORDS; i++) {
-        intel_write(nic, INTEL_MTA + 4u * i, 0);
-    }
-    nic->chip->setup_interrupts(nic->registers, nic->device->irq_count > 1);
-    nic->chip->setup_queues(nic->registers);
     intel_write(nic, INTEL_TCTL,
                 INTEL_TCTL_EN | INTEL_TCTL_PAD | INTEL_TCTL_COLLISIONS | INTEL_TCTL_DISTANCE);
     intel_write(nic, INTEL_RCTL,
                 INTEL_RCTL_EN | INTEL_RCTL_MULTICAST | INTEL_RCTL_BROADCAST | INTEL_RCTL_STRIP_CRC);
-    setup_queue(nic, nic->chip->rx_block, 0);
-    setup_queue(nic, nic->chip->tx_block, PAGE_BYTES);
+}
+
+static void start_link(const struct intel_nic *nic)
+{
     intel_write(nic, INTEL_CTRL, intel_read(nic, INTEL_CTRL) | INTEL_CTRL_SLU);
     intel_write(nic, INTEL_MDIC,
                 INTEL_MDIC_WRITE | INTEL_MDIC_PHY_1 | PHY_CONTROL << INTEL_MDIC_REGISTER_SHIFT |
                     PHY_CONTROL_NEGOTIATE | PHY_CONTROL_RESTART_NEGOTIATION);
+}
+
+/* From a reset device to one whose queues and link are coming up. */
+static void start(struct intel_nic *nic, time_ns_t now_ns)
+{
+    bool physical = !nic->chip->is_virtual;
+
+    memset(nic->dma.base, 0, 2u * PAGE_BYTES);
+    mask_all(nic);
+    for (uint32_t i = 0; i < INTEL_MTA_WORDS && physical; i++) {
+        intel_write(nic, INTEL_MTA + 4u * i, 0);
+    }
+    nic->chip->setup_interrupts(nic->registers, nic->device->irq_count > 1);
+    nic->chip->setup_queues(nic->registers);
+    if (physical) {
+        start_mac(nic);
+    }
+    setup_queue(nic, nic->chip->rx_block, 0);
+    setup_queue(nic, nic->chip->tx_block, PAGE_BYTES);
+    if (physical) {
+        start_link(nic);
+    }
     nic->state = INTEL_STARTING;
     nic->deadline_ns = now_ns + START_TIMEOUT_NS;
 }
@@ -128,7 +150,7 @@ static bool is_started(const struct intel_nic *nic)
 {
     return (intel_read(nic, nic->chip->rx_block + INTEL_QUEUE_CONTROL) & INTEL_QUEUE_ENABLE) != 0 &&
            (intel_read(nic, nic->chip->tx_block + INTEL_QUEUE_CONTROL) & INTEL_QUEUE_ENABLE) != 0 &&
-           (intel_read(nic, INTEL_MDIC) & INTEL_MDIC_READY) != 0;
+           (nic->chip->is_virtual || (intel_read(nic, INTEL_MDIC) & INTEL_MDIC_READY) != 0);
 }
 
 /* One step towards RUNNING. Returns OK when there, AGAIN while it takes time. */
@@ -136,12 +158,12 @@ static status_t advance(struct intel_nic *nic, time_ns_t now_ns)
 {
     if (nic->state == INTEL_RESETTING && is_reset(nic, now_ns)) {
         reclaim(nic);
-        if (read_mac(nic)) {
+        if (nic->chip->is_virtual ? intel_virtual_address(nic, now_ns) : read_mac(nic)) {
             start(nic, now_ns);
         }
     }
     if (nic->state == INTEL_STARTING && is_started(nic)) {
-        if ((intel_read(nic, INTEL_MDIC) & INTEL_MDIC_ERROR) != 0) {
+        if (!nic->chip->is_virtual && (intel_read(nic, INTEL_MDIC) & INTEL_MDIC_ERROR) != 0) {
             return STATUS_DEVICE_ERROR;
         }
         nic->state = INTEL_RUNNING;
@@ -166,7 +188,8 @@ static time_ns_t watch(struct intel_nic *nic, time_ns_t now_ns)
     uint32_t status = intel_read(nic, INTEL_STATUS);
     bool outstanding = nic->link && nic->tx_head != nic->tx_tail;
 
-    if (status == 0xffffffffu || restart_stuck(&nic->restart, nic->reaped, outstanding, now_ns)) {
+    if (status == 0xffffffffu || (nic->chip->is_virtual && intel_virtual_was_reset(nic)) ||
+        restart_stuck(&nic->restart, nic->reaped, outstanding, now_ns)) {
         fail(nic, now_ns);
         return nic->restart.at_ns;
     }
@@ -271,8 +294,9 @@ status_t intel_nic_attach(const struct netdev_attach_request *request, struct ne
 {
     const struct netdev_environment *environment = &request->environment;
     struct intel_nic *nic = request->state;
+    const struct intel_chip *chip = intel_find_chip(request->device->pci_device);
     struct pci_window registers;
-    status_t status = pci_bar_window(request->device, 0, 0, INTEL_REGISTER_BYTES, &registers);
+    status_t status = pci_bar_window(request->device, 0, 0, chip->register_bytes, &registers);
 
     if (status != STATUS_OK || (status = pci_msix_fill(request->device)) != STATUS_OK) {
         return status;
@@ -288,8 +312,7 @@ status_t intel_nic_attach(const struct netdev_attach_request *request, struct ne
         now_ns = environment->now_ns(environment->context);
     }
     if (status != STATUS_OK) {
-        mask_all(nic);
-        intel_write(nic, INTEL_CTRL, intel_read(nic, INTEL_CTRL) | INTEL_CTRL_RST);
+        start_reset(nic, now_ns);
         return status;
     }
     *dev = &nic->netdev;

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 /*
- * Intel 82574L (e1000e) and 82576 (igb): one receive and one transmit queue, MSI-X, no offloads.
+ * Intel 82574L (e1000e), 82576 (igb) and its virtual functions: one receive and one transmit queue,
+ * MSI-X, no offloads. A virtual function needs the cell that drives the physical one (intel_pf.h):
+ * that answers its mailbox and lets its queues run.
  * The chips differ in where registers lie, in interrupts and in descriptor commands: struct
  * intel_chip. Interface and life cycle: drivers/net/driver.h.
  *
@@ -34,6 +36,8 @@ enum intel_state {
 
 struct intel_chip {
     uint16_t pci_device;
+    bool is_virtual; /* no MAC, PHY or filter registers; the address comes by mailbox */
+    uint32_t register_bytes;
     uint32_t rx_block;
     uint32_t tx_block;
     uint32_t cause_clear;  /* register: writing a cause's bit clears it */
@@ -70,6 +74,7 @@ struct intel_nic {
     /* Cold. */
     const struct cell_device *device;
     struct dma_region dma;
+    time_ns_t asked_ns;    /* virtual, RESETTING: when the mailbox was used; 0: not yet */
     time_ns_t settled_ns;  /* RESETTING, STOPPING: earliest time to touch the device again */
     time_ns_t deadline_ns; /* RESETTING, STARTING */
     uint64_t reaped;
@@ -97,6 +102,12 @@ static inline void intel_write(const struct intel_nic *nic, uint32_t at, uint32_
 
 /* The chip of that device id; NULL if it is none of ours (intel_chips.c). */
 const struct intel_chip *intel_find_chip(uint16_t pci_device);
+
+/* A virtual function's side of the mailbox (intel_virtual.c). True when the station address has
+ * come; asks for it, again after a while. */
+bool intel_virtual_address(struct intel_nic *nic, time_ns_t now_ns);
+/* Whether the physical function was reset: then this one's queues have stopped. */
+bool intel_virtual_was_reset(const struct intel_nic *nic);
 
 /* The hot operations (intel_data.c). */
 uint32_t intel_receive(struct netdev *dev, struct netframe *frames, uint32_t max);

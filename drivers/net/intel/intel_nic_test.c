@@ -10,7 +10,7 @@
 #define BUFFERS 700u
 #define SECOND_NS 1000000000ull
 
-static const uint16_t chips[] = {INTEL_PCI_82574L, INTEL_PCI_82576};
+static const uint16_t chips[] = {INTEL_PCI_82574L, INTEL_PCI_82576, INTEL_PCI_82576_VIRTUAL};
 #define CHIPS (sizeof chips / sizeof chips[0])
 
 struct rig {
@@ -244,12 +244,13 @@ TEST(damaged_frames_are_dropped_and_counted)
 
 TEST(a_device_that_fails_to_start_is_refused)
 {
-    for (unsigned fault = 0; fault < 5; fault++) {
-        static const status_t expected[] = {STATUS_DEVICE_TIMEOUT, STATUS_DEVICE_ERROR,
-                                            STATUS_DEVICE_TIMEOUT, STATUS_INVALID_ARGUMENT,
-                                            STATUS_UNSUPPORTED};
+    for (unsigned fault = 0; fault < 9; fault++) {
+        static const status_t expected[] = {
+            STATUS_DEVICE_TIMEOUT,   STATUS_DEVICE_ERROR,   STATUS_DEVICE_TIMEOUT,
+            STATUS_INVALID_ARGUMENT, STATUS_UNSUPPORTED,    STATUS_DEVICE_TIMEOUT,
+            STATUS_DEVICE_TIMEOUT,   STATUS_DEVICE_TIMEOUT, STATUS_DEVICE_TIMEOUT};
         struct rig rig;
-        rig_open(&rig, chips[fault % CHIPS], BUFFERS);
+        rig_open(&rig, fault < 5 ? chips[fault % CHIPS] : INTEL_PCI_82576_VIRTUAL, BUFFERS);
         switch (fault) {
         case 0:
             rig.fake.gone = true;
@@ -262,6 +263,18 @@ TEST(a_device_that_fails_to_start_is_refused)
             break;
         case 3:
             rig.fake.device.bar_bytes[0] = 4096;
+            break;
+        case 5:
+            rig.fake.no_answer = true;
+            break;
+        case 6:
+            rig.fake.answer = INTEL_MESSAGE_RESET | INTEL_MESSAGE_REFUSED;
+            break;
+        case 7:
+            rig.fake.mac[0] = 0x01; /* a group's */
+            break;
+        case 8:
+            rig.fake.mailbox_held = true;
             break;
         default:
             rig.fake.device.irq_count = 6;
@@ -320,6 +333,39 @@ static uint32_t random_below(uint32_t bound)
     return random_state % bound;
 }
 
+/* The cell of the physical function restarts: its reset stops the queues, and until it runs again
+ * nobody answers. */
+TEST(a_virtual_function_outlives_the_physical_ones_cell)
+{
+    struct rig rig;
+    uint8_t bytes[60] = {0};
+    struct netframe got[8];
+
+    rig_open(&rig, INTEL_PCI_82576_VIRTUAL, BUFFERS);
+    CHECK_EQ(rig_attach(&rig), STATUS_OK);
+    settle(&rig);
+    CHECK_EQ(rig.fake.asked, 1);
+    for (unsigned round = 0; round < 3; round++) {
+        rig.fake.no_answer = true;
+        rig.fake.mailbox = INTEL_MAILBOX_RESETTING;
+        rig.dev->ops->tick(rig.dev, rig.now_ns);
+        CHECK(!rig.dev->ops->link_up(rig.dev));
+        for (unsigned i = 0; i < 50; i++) {
+            rig.now_ns = rig.dev->ops->tick(rig.dev, rig.now_ns);
+            CHECK(!rig.dev->ops->link_up(rig.dev));
+        }
+        rig.now_ns += SECOND_NS;
+        rig.fake.no_answer = false;
+        settle(&rig);
+        CHECK(deliver(&rig, bytes, 60));
+        CHECK_EQ(rig.dev->ops->receive(rig.dev, got, 8), 1);
+        netbuf_drop(&rig.pool, got[0].buffer);
+    }
+    CHECK_EQ(rig.dev->counters.resets, 3);
+    CHECK_EQ(rig.fake.faults, 0);
+    rig_close(&rig);
+}
+
 /* Descriptors of any content, registers of any value: nothing is read or written outside of the
  * buffers, and none is lost. */
 TEST(no_device_harms_the_driver)
@@ -338,7 +384,7 @@ TEST(no_device_harms_the_driver)
                 rig.dma.base[random_below(2u * PAGE_BYTES)] = (uint8_t)random_state;
                 break;
             case 1:
-                rig.fake.registers[random_below(INTEL_REGISTER_BYTES / 4u)] = random_state;
+                rig.fake.registers[random_below(rig.fake.chip->register_bytes / 4u)] = random_state;
                 break;
             case 2:
                 rig.fake.gone = random_below(8) == 0;

@@ -12,6 +12,7 @@
 #define INTEL_PCI_VENDOR 0x8086u
 #define INTEL_PCI_82574L 0x10d3u
 #define INTEL_PCI_82576 0x10c9u
+#define INTEL_PCI_82576_VIRTUAL 0x10cau
 
 enum intel_register {
     INTEL_CTRL = 0x0000,
@@ -40,6 +41,24 @@ enum intel_register {
     INTEL_82576_EICR = 0x1580,
     INTEL_82576_EITR0 = 0x1680,
     INTEL_82576_IVAR0 = 0x1700,
+    INTEL_82576_IVAR_MISC = 0x1740,
+    /* 82576, virtual functions: seen by the physical one (chapter 7.10, 8.14) */
+    INTEL_82576_ICR = 0x1500,
+    INTEL_82576_IMS = 0x1508,
+    INTEL_82576_DROP_ENABLE = 0x2408,
+    INTEL_82576_SWITCH = 0x3500, /* DTXSWC */
+    INTEL_82576_MRQC = 0x5818,
+    INTEL_82576_VT_CTL = 0x581c,
+    INTEL_82576_POOL = 0x5ad0,          /* VMOLR, a word for each pool */
+    INTEL_82576_MAILBOX = 0x0c00,       /* P2VMAILBOX, likewise */
+    INTEL_82576_MAILBOX_CAUSE = 0x0c80, /* MBVFICR */
+    INTEL_82576_RESET_CAUSE = 0x0c88,   /* VFLRE */
+    INTEL_82576_POOL_RX = 0x0c8c,       /* VFRE */
+    INTEL_82576_POOL_TX = 0x0c90,       /* VFTE */
+    INTEL_82576_MESSAGE = 0x0800,       /* VMBMEM, 64 bytes for each */
+    /* seen by a virtual one, whose other registers lie where the 82574's do (8.28) */
+    INTEL_VIRTUAL_MAILBOX = 0x0c40,
+    INTEL_VIRTUAL_MESSAGE = 0x0800,
     /* Offsets in a queue's block, whose base differs by chip and direction. */
     INTEL_QUEUE_BASE_LOW = 0x00,
     INTEL_QUEUE_BASE_HIGH = 0x04,
@@ -54,7 +73,9 @@ enum intel_register {
     INTEL_82576_TX = 0xe000,
 };
 #define INTEL_REGISTER_BYTES 0x20000u
+#define INTEL_VIRTUAL_REGISTER_BYTES 0x4000u
 #define INTEL_MTA_WORDS 128u
+#define INTEL_POOLS 8u
 
 #define INTEL_CTRL_SLU (1u << 6)  /* set link up */
 #define INTEL_CTRL_RST (1u << 26) /* clears itself */
@@ -93,6 +114,33 @@ enum intel_register {
 #define INTEL_82574_IVAR_VECTOR_0 ((1u << 3) | (1u << 11))
 #define INTEL_82576_GPIE_MSIX ((1u << 4) | (1u << 31)) /* multiple MSI-X, PBA support */
 #define INTEL_82576_IVAR_VALID 0x80u
+
+/* Physical function. */
+#define INTEL_CTRL_EXT_RESET_DONE (1u << 14) /* PFRSTD */
+#define INTEL_82576_CAUSE_MAILBOX (1u << 8)
+#define INTEL_82576_MRQC_POOLS 3u /* by destination address, no RSS */
+#define INTEL_82576_VT_NO_DEFAULT (1u << 29)
+#define INTEL_82576_VT_REPLICATE (1u << 30)
+#define INTEL_82576_POOL_UNTAGGED (1u << 24)
+#define INTEL_82576_POOL_HASHED (1u << 25) /* group addresses of the table */
+#define INTEL_82576_POOL_BROADCAST (1u << 27)
+#define INTEL_82576_POOL_STRIP_CRC (1u << 31)
+#define INTEL_82576_SWITCH_LOOPBACK (1u << 31)
+#define INTEL_82576_SWITCH_CHECK_MAC 0xffu /* of every pool: no other sender's address */
+#define INTEL_82576_RAH_POOL_SHIFT 18u
+#define INTEL_82576_MAILBOX_REQUESTS 0xffu
+#define INTEL_MAILBOX_SEND (1u << 0)
+#define INTEL_MAILBOX_ACK (1u << 1)
+#define INTEL_MAILBOX_VIRTUAL_OWNS (1u << 2)
+#define INTEL_MAILBOX_PHYSICAL_OWNS (1u << 3)
+#define INTEL_MAILBOX_REVOKE (1u << 4)    /* physical's: takes the virtual one's hold away */
+#define INTEL_MAILBOX_SENT (1u << 4)      /* virtual's: the physical one has written a message */
+#define INTEL_MAILBOX_RESETTING (3u << 6) /* virtual's: the physical one resets, or has */
+/* Messages, as Intel's own drivers have them: the reset of a virtual function is answered with its
+ * station address in the next two words. */
+#define INTEL_MESSAGE_RESET 1u
+#define INTEL_MESSAGE_GOOD (1u << 31)
+#define INTEL_MESSAGE_REFUSED (1u << 30)
 
 /* Receive: read format {buffer address, 0}; written back with the status at 8 and length at 12, in
  * the 82574's extended and the 82576's advanced one-buffer format alike. */
