@@ -229,6 +229,15 @@ $(BUILD)/host/kernel/fuzz_long: $(FUZZ_LONG_SOURCES:%=$(BUILD)/fuzz-long-obj/%.o
 	$(call say,LD,$@)
 	$(Q)$(CC) $(FUZZ_LONG_FLAGS) $^ -o $@
 
+# The kernel's unit tests in one program, built as fast as the fuzzer (tools/mutants.py).
+KERNEL_UNITS_SOURCES := $(filter-out kernel/fuzz_test.c,$(FUZZ_LONG_SOURCES) $(wildcard kernel/*_test.c kernel/*/*_test.c))
+.PHONY: kernel-units
+kernel-units: $(BUILD)/host/kernel/units
+$(BUILD)/host/kernel/units: $(KERNEL_UNITS_SOURCES:%=$(BUILD)/fuzz-obj/%.o)
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(FUZZ_LONG_FLAGS) $^ -o $@
+
 # The key-value server's core as a Linux program (apps/kvstore/kvstore_host.c).
 .PHONY: kvstore-host
 kvstore-host: $(BUILD)/host/kvstore

@@ -59,6 +59,8 @@ _Noreturn void assertion_failed(const char *expression, const char *file, int li
 int main(int argc, char **argv)
 {
     const char *only = argc > 1 ? argv[1] : "";
+    /* For tools/mutants.py: name each test before it runs, and end with the first that fails. */
+    bool one_failure = getenv("HALLOWS_TEST_FIRST_FAILURE") != NULL;
     unsigned passed = 0;
     unsigned failed = 0;
 
@@ -67,10 +69,17 @@ int main(int argc, char **argv)
             continue;
         }
         failures_in_test = 0;
+        if (one_failure) {
+            printf("RUN %s\n", test->name);
+            fflush(stdout);
+        }
         test->run();
         if (failures_in_test != 0) {
             printf("FAIL %s\n", test->name);
             failed++;
+            if (one_failure) {
+                break;
+            }
         } else {
             passed++;
         }

@@ -49,7 +49,7 @@ VERBS = {
               bench.add_options, bench.main),
     "check": ("format, headers, layers and scripts", check.add_options, check.main),
     "proofs": ("run the proofs and print what each came to", proofs.add_options, proofs.main),
-    "mutants": ("plant faults and say which proof finds each", mutants.add_options,
+    "mutants": ("plant faults into the kernel and say what kills each", mutants.add_options,
                 mutants.main),
     "fuzz": ("run libFuzzer on every parser of untrusted bytes", fuzz.add_options, fuzz.main),
     "storage": ("show what a running system's drive holds and how it is, or erase an image",
