@@ -29,45 +29,24 @@
 #define PHYSICAL_BYTES_MAX ((uint64_t)1 << (32u + GRANULE_SHIFT))
 #define NIL 0u
 
-typedef struct {
-    uint32_t n;
-} slot_ix;
-typedef struct {
-    uint32_t n;
-} table_ix;
-typedef struct {
-    uint32_t n;
-} untyped_ix;
-typedef struct {
-    uint32_t n;
-} thread_ix;
-typedef struct {
-    uint32_t n;
-} endpoint_ix;
-typedef struct {
-    uint32_t n;
-} reply_ix;
-typedef struct {
-    uint32_t n;
-} notification_ix;
-typedef struct {
-    uint32_t n;
-} aspace_ix;
-typedef struct {
-    uint32_t n;
-} page_table_ix;
-typedef struct {
-    uint32_t n;
-} segment_ix;
-typedef struct {
-    uint32_t n;
-} iospace_ix;
-typedef struct {
-    uint32_t n;
-} sched_context_ix;
-typedef struct {
-    uint32_t n;
-} irq_ix; /* interrupt vector; NIL = 0, which is never a device's */
+#define DEFINE_INDEX(name)                                                                         \
+    typedef struct {                                                                               \
+        uint32_t n;                                                                                \
+    } name##_ix
+DEFINE_INDEX(slot);
+DEFINE_INDEX(table);
+DEFINE_INDEX(untyped);
+DEFINE_INDEX(thread);
+DEFINE_INDEX(endpoint);
+DEFINE_INDEX(reply);
+DEFINE_INDEX(notification);
+DEFINE_INDEX(aspace);
+DEFINE_INDEX(page_table);
+DEFINE_INDEX(segment);
+DEFINE_INDEX(iospace);
+DEFINE_INDEX(sched_context);
+DEFINE_INDEX(irq); /* interrupt vector; NIL = 0, which is never a device's */
+#undef DEFINE_INDEX
 
 /* ---- Pages -------------------------------------------------------------------------------- */
 

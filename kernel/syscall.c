@@ -18,6 +18,13 @@ typedef status_t (*call_handler)(struct kernel *k, struct registers *r);
         return name(k, __VA_ARGS__);                                                               \
     }
 
+#define FORWARD_PLAIN(name)                                                                        \
+    HANDLER(name)                                                                                  \
+    {                                                                                              \
+        (void)r;                                                                                   \
+        return name(k);                                                                            \
+    }
+
 /* The slot that a receiving call takes its reply object from. */
 static inline uint32_t aux_slot(const struct registers *r)
 {
@@ -39,21 +46,9 @@ FORWARD(cap_move, r->arg0, r->arg1)
 FORWARD(cap_delete, r->arg0)
 FORWARD(cap_revoke, r->arg0)
 FORWARD(cap_identify, r->arg0, r->word)
-
-HANDLER(range_derive)
-{
-    const struct range_request request = {r->arg0, r->arg1, r->word[0], r->word[1], r->word[2]};
-
-    return range_derive(k, &request);
-}
-
-HANDLER(untyped_retype)
-{
-    const struct retype_request request = {r->arg0, r->arg1, r->word[0], r->word[1], r->word[2]};
-
-    return untyped_retype(k, &request);
-}
-
+FORWARD(range_derive, &(struct range_request){r->arg0, r->arg1, r->word[0], r->word[1], r->word[2]})
+FORWARD(untyped_retype,
+        &(struct retype_request){r->arg0, r->arg1, r->word[0], r->word[1], r->word[2]})
 FORWARD(untyped_reset, r->arg0)
 FORWARD(untyped_info, r->arg0, r->word)
 
@@ -74,26 +69,10 @@ FORWARD(upcall_quantum, r->arg0)
 /* ---- IPC
  * ------------------------------------------------------------------------------------------ */
 
-HANDLER(ipc_call)
-{
-    (void)r;
-    return ipc_call(k);
-}
-
-HANDLER(ipc_send)
-{
-    (void)r;
-    return ipc_send(k);
-}
-
+FORWARD_PLAIN(ipc_call)
+FORWARD_PLAIN(ipc_send)
 FORWARD(ipc_recv, aux_slot(r))
-
-HANDLER(ipc_reply)
-{
-    (void)r;
-    return ipc_reply(k);
-}
-
+FORWARD_PLAIN(ipc_reply)
 FORWARD(ipc_reply_recv, aux_slot(r))
 FORWARD(notification_signal, r->arg0)
 FORWARD(notification_wait, r->arg0, r->arg1)
@@ -103,55 +82,19 @@ FORWARD(notification_wait, r->arg0, r->arg1)
 
 FORWARD(aspace_map_table, r->arg0, r->arg1, r->word[0])
 FORWARD(aspace_unmap_table, r->arg0)
-
-HANDLER(segment_populate)
-{
-    const struct populate_request request = {.segment = r->arg0,
-                                             .first = r->arg1,
-                                             .count = r->word[0],
-                                             .source = r->word[1],
-                                             .rights = r->word[2]};
-
-    return segment_populate(k, &request);
-}
-
-HANDLER(segment_populate_device)
-{
-    const struct populate_request request = {.segment = r->arg0,
-                                             .first = r->arg1,
-                                             .count = r->word[0],
-                                             .source = r->word[1],
-                                             .offset = r->word[2],
-                                             .rights = r->word[4]};
-
-    return segment_populate_device(k, &request);
-}
-
+FORWARD(segment_populate,
+        &(struct populate_request){r->arg0, r->arg1, r->word[0], r->word[1], 0, r->word[2]})
+FORWARD(segment_populate_device, &(struct populate_request){r->arg0, r->arg1, r->word[0],
+                                                            r->word[1], r->word[2], r->word[4]})
 FORWARD(segment_protect, r->arg0, r->arg1, r->word[0], r->word[1])
 FORWARD(segment_attach, r->arg0, r->arg1, r->word[0], r->word[1])
 FORWARD(segment_detach, r->arg0, r->arg1, r->word[0])
 FORWARD(segment_device_address, r->arg0, r->arg1, r->word[0], &r->word[0])
 FORWARD(segment_depopulate, r->arg0, r->arg1, r->word[0])
-
-HANDLER(segment_populate_large)
-{
-    const struct large_request request = {r->arg0, r->arg1, r->word[0], r->word[1], r->word[2]};
-
-    return segment_populate_large(k, &request);
-}
-
-HANDLER(segment_derive)
-{
-    const struct derive_request request = {.parent = r->arg0,
-                                           .child = r->arg1,
-                                           .count = r->word[0],
-                                           .aspace = r->word[1],
-                                           .address = r->word[2],
-                                           .flags = r->word[3]};
-
-    return segment_derive(k, &request);
-}
-
+FORWARD(segment_populate_large,
+        &(struct large_request){r->arg0, r->arg1, r->word[0], r->word[1], r->word[2]})
+FORWARD(segment_derive,
+        &(struct derive_request){r->arg0, r->arg1, r->word[0], r->word[1], r->word[2], r->word[3]})
 FORWARD(segment_revert, r->arg0)
 
 /* ---- Devices
@@ -176,19 +119,12 @@ FORWARD(iospace_fault, r->arg0, r->word)
 /* ---- Time
  * --------------------------------------------------------------------------------------- */
 
-HANDLER(sched_context_configure)
-{
-    const struct sched_context_request request = {r->arg0, r->arg1, r->word[0], r->word[1],
-                                                  r->word[2]};
-
-    return sched_context_configure(k, &request);
-}
-
+FORWARD(sched_context_configure,
+        &(struct sched_context_request){r->arg0, r->arg1, r->word[0], r->word[1], r->word[2]})
 FORWARD(sched_context_bind, r->arg0, r->arg1)
 FORWARD(sched_context_unbind, r->arg0)
 FORWARD(thread_set_passive, r->arg0, r->arg1, r->word[0])
 FORWARD(sched_context_info, r->arg0, r->word)
-
 FORWARD(trace_control, r->arg0, r->arg1)
 FORWARD(trace_read, r->arg0, r->arg1, r->word)
 

@@ -113,35 +113,19 @@ static slot_ix cap_leaf(struct kernel *k, slot_ix i)
     return i;
 }
 
+#define DESTROY(TYPE, name)                                                                        \
+    case OBJECT_##TYPE:                                                                            \
+        return name##_destroy(k, (name##_ix){slot->object});
+
 static status_t object_destroy(struct kernel *k, const struct slot *slot)
 {
+    if (slot->object == NIL) {
+        return STATUS_OK; /* types without an object, and the identity I/O space */
+    }
     switch ((enum object_type)slot->type) {
-    case OBJECT_UNTYPED:
-        return untyped_destroy(k, (untyped_ix){slot->object});
-    case OBJECT_TABLE:
-        return table_destroy(k, (table_ix){slot->object});
-    case OBJECT_THREAD:
-        return thread_destroy(k, (thread_ix){slot->object});
-    case OBJECT_ENDPOINT:
-        return endpoint_destroy(k, (endpoint_ix){slot->object});
-    case OBJECT_REPLY:
-        return reply_destroy(k, (reply_ix){slot->object});
-    case OBJECT_NOTIFICATION:
-        return notification_destroy(k, (notification_ix){slot->object});
-    case OBJECT_ASPACE:
-        return aspace_destroy(k, (aspace_ix){slot->object});
-    case OBJECT_PAGE_TABLE:
-        return page_table_destroy(k, (page_table_ix){slot->object});
-    case OBJECT_SEGMENT:
-        return segment_destroy(k, (segment_ix){slot->object});
-    case OBJECT_SCHED_CONTEXT:
-        return sched_context_destroy(k, (sched_context_ix){slot->object});
-    case OBJECT_IRQ:
-        return irq_destroy(k, (irq_ix){slot->object});
-    case OBJECT_IOSPACE:
-        return slot->object == NIL ? STATUS_OK : iospace_destroy(k, (iospace_ix){slot->object});
+        OBJECT_KINDS(DESTROY)
     default:
-        return STATUS_OK; /* types without an object */
+        return STATUS_OK;
     }
 }
 

@@ -17,18 +17,23 @@
 /* ---- Life of objects --------------------------------------------------------------------------
  * X_destroy: the original capability, childless, is about to go. OK: the object is idle, let go of
  * by everything, and its `original` is NIL. AGAIN: one step was done. */
-status_t table_destroy(struct kernel *k, table_ix i);
-status_t untyped_destroy(struct kernel *k, untyped_ix i);
-status_t thread_destroy(struct kernel *k, thread_ix i);
-status_t endpoint_destroy(struct kernel *k, endpoint_ix i);
-status_t reply_destroy(struct kernel *k, reply_ix i);
-status_t notification_destroy(struct kernel *k, notification_ix i);
-status_t aspace_destroy(struct kernel *k, aspace_ix i);
-status_t page_table_destroy(struct kernel *k, page_table_ix i);
-status_t segment_destroy(struct kernel *k, segment_ix i);
-status_t irq_destroy(struct kernel *k, irq_ix i);
-status_t iospace_destroy(struct kernel *k, iospace_ix i);
-status_t sched_context_destroy(struct kernel *k, sched_context_ix i);
+/* X(type, struct) */
+#define OBJECT_KINDS(X)                                                                            \
+    X(UNTYPED, untyped)                                                                            \
+    X(TABLE, table)                                                                                \
+    X(THREAD, thread)                                                                              \
+    X(ENDPOINT, endpoint)                                                                          \
+    X(REPLY, reply)                                                                                \
+    X(NOTIFICATION, notification)                                                                  \
+    X(ASPACE, aspace)                                                                              \
+    X(PAGE_TABLE, page_table)                                                                      \
+    X(SEGMENT, segment)                                                                            \
+    X(SCHED_CONTEXT, sched_context)                                                                \
+    X(IOSPACE, iospace)                                                                            \
+    X(IRQ, irq)
+#define DECLARE_DESTROY(TYPE, name) status_t name##_destroy(struct kernel *k, name##_ix i);
+OBJECT_KINDS(DECLARE_DESTROY)
+#undef DECLARE_DESTROY
 
 /* Where the object keeps the index of its original capability; NULL for types without object. */
 slot_ix *object_original(struct kernel *k, enum object_type type, uint32_t object);

@@ -27,33 +27,17 @@ status_t table_destroy(struct kernel *k, table_ix i)
     return STATUS_OK;
 }
 
+#define ORIGINAL_OF(TYPE, name)                                                                    \
+    case OBJECT_##TYPE:                                                                            \
+        return &name##_at(k, (name##_ix){object})->original;
+
 slot_ix *object_original(struct kernel *k, enum object_type type, uint32_t object)
 {
+    if (type == OBJECT_IOSPACE && object == NIL) {
+        return NULL; /* the identity space of a machine without an IOMMU */
+    }
     switch (type) {
-    case OBJECT_UNTYPED:
-        return &untyped_at(k, (untyped_ix){object})->original;
-    case OBJECT_TABLE:
-        return &table_at(k, (table_ix){object})->original;
-    case OBJECT_THREAD:
-        return &thread_at(k, (thread_ix){object})->original;
-    case OBJECT_ENDPOINT:
-        return &endpoint_at(k, (endpoint_ix){object})->original;
-    case OBJECT_REPLY:
-        return &reply_at(k, (reply_ix){object})->original;
-    case OBJECT_NOTIFICATION:
-        return &notification_at(k, (notification_ix){object})->original;
-    case OBJECT_ASPACE:
-        return &aspace_at(k, (aspace_ix){object})->original;
-    case OBJECT_PAGE_TABLE:
-        return &page_table_at(k, (page_table_ix){object})->original;
-    case OBJECT_SEGMENT:
-        return &segment_at(k, (segment_ix){object})->original;
-    case OBJECT_SCHED_CONTEXT:
-        return &sched_context_at(k, (sched_context_ix){object})->original;
-    case OBJECT_IRQ:
-        return &irq_at(k, (irq_ix){object})->original;
-    case OBJECT_IOSPACE:
-        return object == NIL ? NULL : &iospace_at(k, (iospace_ix){object})->original;
+        OBJECT_KINDS(ORIGINAL_OF)
     default:
         return NULL;
     }
