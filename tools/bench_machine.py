@@ -13,9 +13,11 @@ this host, `NAME.STAGE` the part of one stage (bench_stages.py), counted in a ru
 """
 
 import json
+import socket
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import bench_kernel
@@ -29,6 +31,8 @@ LOADGEN = build.BUILD / "bench/loadgen"
 STATIC_ADDRESS = [("address", "10.77.0.2/24"), ("gateway", "10.77.0.1")]
 BOOT_SECONDS = 240
 LOAD_SECONDS = 240
+SLEEPING_READS = (500, 4500)
+RESTING_SECONDS = 0.7  # of the 2 s that the cell rests
 SOCKET_QUEUE = Path("/proc/sys/net/unix/max_dgram_qlen")
 SOCKET_QUEUE_WANTED = 512
 
@@ -223,7 +227,45 @@ def storage():
         vm.make_disk(base / "disk")
         machine = vm.Machine(kernel=build.KERNEL, bundle=bundle_path, nic=None,
                              disk=base / "disk", icount=True)
-        return _console(machine, r"bench ended: ", BOOT_SECONDS)
+        text = _console(machine, r"bench ended: ", BOOT_SECONDS)
+    return text + storage_asleep()
+
+
+def storage_asleep():
+    """What a read costs that sleeps until the drive's interrupt: all guest instructions, kernel and
+    user, of a long run less those of a short one, divided by the difference."""
+    bench_tools()
+    print("  nvme-read-asleep", file=sys.stderr, flush=True)
+    totals = []
+    for reads in SLEEPING_READS:
+        with tempfile.TemporaryDirectory(prefix="hallows-bench-") as folder:
+            base = Path(folder)
+            settings = [("storagebench", "sleeping_reads", str(reads))]
+            _, bundle_path = build.make_bundle(ROOT / "systems/bench-storage/system.toml", settings,
+                                               output=base / "bundle")
+            vm.make_disk(base / "disk")
+            machine = vm.Machine(kernel=build.KERNEL, bundle=bundle_path, nic=None,
+                                 disk=base / "disk",
+                                 extra=["-plugin", f"{COUNT_PLUGIN},socket={base}/count"])
+            with vm.Vm(machine) as running:
+                marks = []
+                for moment in ("before", "after"):
+                    running.wait_for(f"resting {moment}", BOOT_SECONDS)
+                    time.sleep(RESTING_SECONDS)  # it halts now, so that the count stands still
+                    marks.append(read_count(base / "count"))
+                running.wait_for("bench ended: success", BOOT_SECONDS, unless="bench ended: [^s]")
+                totals.append(marks[1] - marks[0])
+    cost = (totals[1] - totals[0]) / (SLEEPING_READS[1] - SLEEPING_READS[0])
+    return f"BENCH nvme-read-asleep {cost:.0f} instr\n"
+
+
+def read_count(path):
+    """Instructions since the start, kernel and user, as the counting plugin tells them."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(str(path))
+        connection.sendall(b"?")
+        words = connection.makefile().readline().split()
+    return int(words[1]) + int(words[3])
 
 
 SOURCES = {"kernel": bench_kernel.measure, "net": network, "kvstore": kvstore, "storage": storage}

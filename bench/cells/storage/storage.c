@@ -4,7 +4,11 @@
  * `-icount shift=0,sleep=off` a tick is a guest instruction.
  *
  * Counted are submission and every poll that found a completion; polls that found nothing are idle
- * time of a slow emulated drive. Nothing here makes a system call.
+ * time of a slow emulated drive. Nothing of that makes a system call.
+ *
+ * With `sleeping_reads` in the manifest it does something else: so many reads, one after the other,
+ * for each of which it sleeps until the drive's interrupt. Whoever counts the guest's instructions
+ * from outside looks while it rests before and after.
  */
 #include <hallows/cell.h>
 
@@ -14,6 +18,7 @@
 #include "lib/loglet/loglet.h"
 #include "runtime/cell.h"
 #include "runtime/dma.h"
+#include "runtime/syscall.h"
 
 #define READ_BYTES 4096u
 #define READS 4096u
@@ -22,6 +27,7 @@
 #define APPEND_BATCHES 256u
 #define LOG_BUFFER_BYTES LOGLET_BUFFER_BYTES(4u << 20)
 /* An emulated drive can be arbitrarily slow in guest time (docs: device waits). */
+#define REST_NS 2000000000ull
 #define WAIT_NS (300ull * 1000 * 1000 * 1000)
 
 struct bench {
@@ -166,6 +172,56 @@ static status_t measure_requests(const char *name, uint32_t depth, uint32_t writ
     return status;
 }
 
+static void rest(void)
+{
+    uint64_t word;
+
+    (void)notification_wait(CELL_SLOT_NOTIFICATION, now_ns() + REST_NS, &word);
+}
+
+/* One 4 KiB read, asleep until it is done. */
+static status_t read_asleep(uint32_t number)
+{
+    struct nvme_port *port = &bench.nvme.port;
+    uint32_t blocks = READ_BYTES >> port->block.block_shift;
+    struct block_request request = {.block = (uint64_t)(number % 1024u) * blocks,
+                                    .blocks = blocks,
+                                    .operation = BLOCK_READ,
+                                    .data = bench.data.base};
+    struct block_completion done;
+    time_ns_t now = now_ns();
+    time_ns_t limit = now + WAIT_NS;
+
+    (void)nvme_submit(port, &request, 1, now);
+    while (nvme_poll(port, &done, 1, now) == 0) {
+        uint64_t word;
+
+        if (nvme_arm(port)) {
+            (void)notification_wait(CELL_SLOT_NOTIFICATION, nvme_next_due(port), &word);
+            nvme_disarm(port);
+        }
+        now = now_ns();
+        if (now > limit) {
+            return STATUS_DEVICE_TIMEOUT;
+        }
+    }
+    return done.status;
+}
+
+static status_t read_sleeping(uint32_t count)
+{
+    status_t status = STATUS_OK;
+
+    log_line("resting before");
+    rest();
+    for (uint32_t i = 0; i < count && status == STATUS_OK; i++) {
+        status = read_asleep(i);
+    }
+    log_line("resting after");
+    rest();
+    return status;
+}
+
 /* ---- Log -------------------------------------------------------------------------------------*/
 
 static status_t wait_for(status_t (*state)(void))
@@ -289,6 +345,10 @@ static status_t run(void)
     status = start_drive(&pool);
     if (status == STATUS_OK) {
         status = dma_take(&pool, DEPTH_MAX * READ_BYTES, &bench.data);
+    }
+    uint32_t sleeping = (uint32_t)config_u64(bench.info, "sleeping_reads", 0);
+    if (status == STATUS_OK && sleeping != 0) {
+        return read_sleeping(sleeping);
     }
     if (status == STATUS_OK) {
         status = measure_requests("nvme-read-1", 1, 0);
