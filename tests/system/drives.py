@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: MIT OR Apache-2.0
+"""Machines with drives of any kind, and systems of one test cell that owns them."""
+
+from pathlib import Path
+
+import build
+import vm
+
+SYSTEM = """# SPDX-License-Identifier: MIT OR Apache-2.0
+[system]
+name = "test-drives"
+memory = "256M"
+cells = ["pci", {cells}]
+
+{devices}
+"""
+DEVICE = '[device.nvme0]\nkind = "nvme"\nirqs = 4\n'
+CELL = """# SPDX-License-Identifier: MIT OR Apache-2.0
+[cell]
+program = "{program}"
+dma = "8M"
+devices = ["nvme0"]
+
+[restart]
+policy = "never"
+
+{rest}
+"""
+
+
+def bundle_of(folder, program, rest="", devices=DEVICE):
+    """The bundle of a system with one cell that drives nvme0; `rest` is the end of its manifest."""
+    folder = Path(folder)
+    (folder / "cells").mkdir(parents=True, exist_ok=True)
+    pci = build.ROOT / "systems/cells/pci.toml"
+    (folder / "cells/pci.toml").write_text(pci.read_text(encoding="utf-8"), encoding="utf-8")
+    (folder / f"cells/{program}.toml").write_text(CELL.format(program=program, rest=rest),
+                                                  encoding="utf-8")
+    (folder / "system.toml").write_text(SYSTEM.format(cells=f'"{program}"', devices=devices),
+                                        encoding="utf-8")
+    return build.make_bundle(folder / "system.toml", output=folder / "bundle")[1]
+
+
+def namespaces(folder, controller, *options):
+    """QEMU's arguments for a controller with one namespace for each of `options`."""
+    args = ["-device", f"nvme,id=nvme0,serial=hallows0{controller}"]
+    for number, option in enumerate(options):
+        path = Path(folder) / f"namespace{number}.img"
+        vm.make_disk(path, 64 << 20)
+        args += ["-drive", f"if=none,id=ns{number},format=raw,file={path}"]
+        args += ["-device", f"nvme-ns,drive=ns{number},bus=nvme0{option}"]
+    return args
+
+
+def run(bundle, extra, until, seconds=180, **options):
+    """Boots, waits for the line `until`, returns the console."""
+    machine = vm.Machine(kernel=build.KERNEL, bundle=bundle, nic=None, memory_mib=256, extra=extra,
+                         **options)
+    with vm.Vm(machine) as running:
+        running.wait_for(until, seconds, unless=f"{vm.STOPPED}|FAILED|has ended")
+        return running.serial

@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: MIT OR Apache-2.0
+"""What drives can have beside one plain namespace: tried by the cell tests/cells/drives."""
+
+import drives
+
+DONE = r"drives done: success, 0 failed"
+
+
+def test_namespaces_of_each_kind(tmp_path):
+    """Blocks of 512 and 4096 bytes and zones with limits, on one controller, each a drive of its own;
+    two queue pairs on the first, each with an interrupt of its own."""
+    extra = drives.namespaces(
+        tmp_path, "", ",nsid=1",
+        ",nsid=2,logical_block_size=4096,physical_block_size=4096",
+        ",nsid=5,zoned=true,zoned.zone_size=4M,zoned.max_active=4,zoned.max_open=2")
+    bundle = drives.bundle_of(tmp_path, "drives", "[config]\nqueues = 2\nactive = 4\nopen = 2\n")
+    text = drives.run(bundle, extra, DONE)
+    assert "3 namespaces, 4 ports" in text
+    assert "namespace 2: 16384 blocks of 4096, 0 zones" in text
+    assert "namespace 5: 131072 blocks of 512, 16 zones, 4 active, 2 open" in text
+    assert text.count("copied in namespace 1") == 2 and "copied in namespace 2" in text
+    assert "zone limits hold in namespace 5" in text
+
+
+def test_placement_handles(tmp_path):
+    """Flexible data placement: each of a namespace's handles takes writes."""
+    extra = ["-device", "nvme-subsys,id=subsys0,fdp=on,fdp.runs=1M,fdp.nruh=4"]
+    extra += drives.namespaces(tmp_path, ",subsys=subsys0", ",nsid=1,fdp.ruhs=0-3")
+    text = drives.run(drives.bundle_of(tmp_path, "drives"), extra, DONE)
+    assert "placed with 4 handles" in text
