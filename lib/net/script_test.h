@@ -4,6 +4,7 @@
 #define LIB_NET_SCRIPT_TEST_H
 
 #include "lib/net/script_fake.h"
+#include "lib/net/tcp_internal.h"
 #include "tests/check.h"
 
 static struct script s;
