@@ -7,6 +7,7 @@ nothing that could kill it has changed. Survivors that docs/assurance/mutants.md
 apart.
 """
 
+import functools
 import hashlib
 import json
 import random
@@ -58,6 +59,7 @@ class Mutant:
                                                            self.text))
 
 
+@functools.cache  # as it was when its faults were chosen
 def _text(file):
     return (ROOT / file).read_text("utf-8")
 
