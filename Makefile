@@ -235,7 +235,7 @@ $(BUILD)/host/kernel/fuzz_long: $(FUZZ_LONG_SOURCES:%=$(BUILD)/fuzz-long-obj/%.o
 KERNEL_UNITS_SOURCES := $(filter-out kernel/fuzz_test.c,$(FUZZ_LONG_SOURCES) $(wildcard kernel/*_test.c kernel/*/*_test.c))
 .PHONY: kernel-units
 kernel-units: $(BUILD)/host/kernel/units
-$(BUILD)/host/kernel/units: $(KERNEL_UNITS_SOURCES:%=$(BUILD)/fuzz-obj/%.o)
+$(BUILD)/host/kernel/units: $(KERNEL_UNITS_SOURCES:%=$(BUILD)/fuzz-long-obj/%.o)
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(FUZZ_LONG_FLAGS) $^ -o $@

@@ -72,13 +72,13 @@ class Host:
         values = make_variables(["FUZZ_LONG_FLAGS", "KERNEL_UNITS_SOURCES"])
         self.flags = [f for f in values["FUZZ_LONG_FLAGS"] if not UNWANTED.match(f)
                       and f not in ("-MMD", "-MP")]
-        self.objects = {f: build.BUILD / f"fuzz-obj/{f}.o" for f in values["KERNEL_UNITS_SOURCES"]}
+        self.objects = {f: build.BUILD / f"fuzz-long-obj/{f}.o" for f in values["KERNEL_UNITS_SOURCES"]}
         # Last, so that unit tests go first.
-        self.objects["kernel/fuzz_test.c"] = build.BUILD / "fuzz-obj/kernel/fuzz_test.c.o"
+        self.objects["kernel/fuzz_test.c"] = build.BUILD / "fuzz-long-obj/kernel/fuzz_test.c.o"
 
     def accepts(self, overlay, file):
         """Whether the compiler takes it."""
-        users = [f for f in users_of(file, "fuzz-obj") if f in self.objects]
+        users = [f for f in users_of(file, "fuzz-long-obj") if f in self.objects]
         return bool(users) and self._compile(overlay, users[0], None)
 
     def _compile(self, overlay, file, output):
@@ -93,7 +93,7 @@ class Host:
     def link(self, overlay, file):
         """The program with the fault; None: the compiler refused it."""
         objects = dict(self.objects)
-        for number, user in enumerate(f for f in users_of(file, "fuzz-obj") if f in objects):
+        for number, user in enumerate(f for f in users_of(file, "fuzz-long-obj") if f in objects):
             objects[user] = overlay / f"{number}.o"
             if not self._compile(overlay, user, objects[user]):
                 return None
