@@ -105,8 +105,18 @@ static struct arp_entry *arp_find(struct net_stack *stack, ipv4_t address)
     return NULL;
 }
 
+struct arp_entry *arp_reachable(struct net_stack *stack, ipv4_t neighbour)
+{
+    struct arp_entry *entry = arp_find(stack, neighbour);
+
+    return entry != NULL && entry->state >= ARP_REACHABLE ? entry : NULL;
+}
+
 static void arp_free(struct net_stack *stack, struct arp_entry *entry)
 {
+    if (entry->state >= ARP_REACHABLE) {
+        ipv4_paths_forget(stack);
+    }
     for (uint32_t i = 0; i < entry->pending_count; i++) {
         netbuf_drop(stack->pool, entry->pending[i].buffer);
         stack->counters.arp_unresolved++;
@@ -157,6 +167,9 @@ static void arp_set_deadline(struct net_stack *stack, struct arp_entry *entry, t
 
 static void arp_resolved(struct net_stack *stack, struct arp_entry *entry, const uint8_t *mac)
 {
+    if (memcmp(entry->header, mac, 6) != 0) {
+        ipv4_paths_forget(stack);
+    }
     ethernet_write(entry->header, mac, stack->dev->mac, ETHERTYPE_IPV4);
     entry->state = ARP_REACHABLE;
     entry->tries = 0;

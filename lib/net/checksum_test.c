@@ -57,3 +57,42 @@ TEST(a_running_sum_may_be_continued)
           checksum_fold(checksum_add(0, data, 12)));
     CHECK(checksum_fold(checksum_add(~0ull, data, 12)) == checksum_fold(checksum_add(0, data, 12)));
 }
+
+TEST(words_in_a_row_are_added_with_their_carries)
+{
+    uint8_t data[128];
+
+    for (uint32_t fill = 0; fill < 3; fill++) {
+        for (size_t i = 0; i < sizeof data; i++) {
+            data[i] = fill == 0 ? 0xff : fill == 1 ? 0 : (uint8_t)(i * 167u + 13u);
+        }
+        for (size_t words = 0; words <= 16; words++) {
+            const uint8_t *end = data + sizeof data;
+            CHECK_EQ(checksum_words_in_a_row(0, end, words), checksum_add_words(0, end, words));
+            CHECK_EQ(checksum_words_in_a_row(~0ull, end, words),
+                     checksum_add_words(~0ull, end, words));
+        }
+    }
+}
+
+TEST(packets_sum_as_anything_else_does)
+{
+    uint8_t data[BYTES_MAX];
+
+    for (size_t i = 0; i < sizeof data; i++) {
+        data[i] = (uint8_t)(i * 89u + 7u);
+    }
+    for (size_t bytes = 8; bytes <= sizeof data; bytes++) {
+        CHECK(checksum_fold(checksum_add_packet(5, data, bytes)) ==
+              checksum_fold(checksum_add(5, data, bytes)));
+    }
+}
+
+TEST(right_sums_are_the_multiples)
+{
+    for (uint64_t sum = 1; sum < 200000u; sum++) {
+        CHECK_EQ(checksum_is_right(sum), checksum_fold(sum) == 0xffffu);
+        CHECK_EQ(checksum_is_right(~sum), checksum_fold(~sum) == 0xffffu);
+        CHECK_EQ(checksum_is_right(sum << 31), checksum_fold(sum << 31) == 0xffffu);
+    }
+}

@@ -26,7 +26,8 @@
 #define UDP_BUCKETS 32u /* power of two */
 #define UDP_NONE 0xffu
 
-#define ARP_SETS 16u /* power of two */
+#define IPV4_PATHS 64u /* power of two */
+#define ARP_SETS 16u   /* power of two */
 #define ARP_WAYS 4u
 #define ARP_PENDING_MAX 32u       /* packets that wait for one neighbour */
 #define ARP_PENDING_TOTAL_MAX 64u /* and for all of them together */
@@ -90,6 +91,7 @@ enum tcp_flag {
     TCP_FLAG_FREE_DUE = 1u << 19,     /* closed; the active pass frees it */
     TCP_FLAG_SOFT_ERROR = 1u << 21,   /* a router cannot reach the peer, says it */
     TCP_FLAG_NAGLE = 1u << 20,        /* hold back parts of segments while data is in flight */
+    TCP_FLAG_V6 = 1u << 22,           /* remote_address is a tag */
 };
 
 /* RFC 9438; windows in bytes. */
@@ -115,6 +117,9 @@ struct tcp_connection {
     const struct tcp_ops *ops;
     void *user;
     struct list active; /* in stack->active */
+    uint64_t
+        peer_ends; /* [const] IPv4: source and destination as they stand in the peer's packets */
+    uint32_t peer_ports; /* [const] likewise */
 
     /* Sending. Sequence order: snd_una <= snd_nxt <= snd_max; send_end is behind the last queued
      * byte, the FIN's own number. */
@@ -214,6 +219,17 @@ struct arp_entry {
     struct netframe pending[ARP_PENDING_MAX];
 };
 
+/* How to reach a host: what stands in front of each packet to it. Entry of a cache; valid as long
+ * as the neighbour's entry and our address are what they were. */
+struct ipv4_path {
+    uint32_t peer;               /* the host's address as in a packet; IPV4_ANY: unused */
+    uint16_t tcp_sum, udp_sum;   /* of the IPv4 header below with that protocol, folded */
+    struct arp_entry *neighbour; /* to be marked as used */
+    uint64_t ends_sum;           /* of both addresses */
+    /* Ethernet and IPv4; length, protocol and checksum are 0. */
+    uint8_t header[ETHERNET_BYTES + IPV4_BYTES];
+};
+
 enum dhcp_state {
     DHCP_OFF,
     DHCP_INIT,
@@ -285,6 +301,7 @@ struct net_stack {
     struct udp_socket udp[STACK_UDP_SOCKETS_MAX];
     uint8_t udp_bucket[UDP_BUCKETS]; /* index into udp, or UDP_NONE */
 
+    struct ipv4_path paths[IPV4_PATHS];
     struct arp_entry arp[ARP_SETS][ARP_WAYS];
     struct arp_entry *arp_recent; /* the last one sent to */
     uint32_t arp_pending;         /* packets that wait, in all entries */
@@ -390,6 +407,8 @@ time_ns_t arp_tick(struct net_stack *stack);
 void arp_announce(struct net_stack *stack);
 /* Asks who has `address` without claiming it (RFC 5227, 2.1.1). */
 void arp_probe(struct net_stack *stack, ipv4_t address);
+/* The entry of a neighbour that frames can be sent to, or NULL. */
+struct arp_entry *arp_reachable(struct net_stack *stack, ipv4_t neighbour);
 /* Forgets all neighbours. */
 void arp_flush(struct net_stack *stack);
 void ethernet_write(uint8_t *at, const uint8_t *destination, const uint8_t *source, uint16_t type);
@@ -405,6 +424,10 @@ static inline ipv4_t ipv4_route(struct net_stack *stack, ipv4_t destination)
                                                    : ipv4_route_slow(stack, destination);
 }
 bool ipv4_is_broadcast(const struct net_stack *stack, ipv4_t address);
+/* Remembers how packets to `destination` leave, if its neighbour is known. */
+void ipv4_path_learn(struct net_stack *stack, ipv4_t destination, ipv4_t neighbour);
+/* Forgets all paths: a neighbour or our address has changed. */
+void ipv4_paths_forget(struct net_stack *stack);
 
 struct ipv4_send {
     ipv4_t source;

@@ -38,6 +38,34 @@ ipv4_t ipv4_route_slow(struct net_stack *stack, ipv4_t destination)
     return neighbour;
 }
 
+void ipv4_paths_forget(struct net_stack *stack)
+{
+    memset(stack->paths, 0, sizeof stack->paths);
+}
+
+void ipv4_path_learn(struct net_stack *stack, ipv4_t destination, ipv4_t neighbour)
+{
+    uint32_t peer = __builtin_bswap32(destination);
+    struct ipv4_path *path = ipv4_path_of(stack, peer);
+    struct arp_entry *entry = path->peer != peer ? arp_reachable(stack, neighbour) : NULL;
+    struct ipv4_header header = {.source = stack->address, .destination = destination};
+
+    /* A path's host may be the source of a packet. */
+    if (entry == NULL || destination != stack->route_destination) {
+        return;
+    }
+    memcpy(path->header, entry->header, ETHERNET_BYTES);
+    ipv4_write(path->header + ETHERNET_BYTES, &header);
+    store_native16(path->header + ETHERNET_BYTES + 2, 0);
+    store_native16(path->header + ETHERNET_BYTES + 10, 0);
+    uint64_t sum = ipv4_header_sum(path->header + ETHERNET_BYTES);
+    path->tcp_sum = checksum_fold(sum + (PROTOCOL_TCP << 8));
+    path->udp_sum = checksum_fold(sum + (PROTOCOL_UDP << 8));
+    path->ends_sum = (uint64_t)peer + __builtin_bswap32(stack->address);
+    path->neighbour = entry;
+    path->peer = peer;
+}
+
 bool ipv4_send(struct net_stack *stack, const struct ipv4_send *send)
 {
     ipv4_t neighbour = ipv4_route(stack, send->destination);

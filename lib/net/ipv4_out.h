@@ -7,6 +7,35 @@
 
 #include "lib/net/internal.h"
 
+static inline struct ipv4_path *ipv4_path_of(struct net_stack *stack, uint32_t peer)
+{
+    return &stack->paths[(peer * 0x9e3779b1u) >> 26];
+}
+
+_Static_assert(IPV4_PATHS == 64u, "the index is the hash's top six bits");
+
+/* Writes Ethernet's and IPv4's header of a packet of `total` bytes (from the IPv4 header on) of
+ * TCP or UDP to `at`. */
+static inline void ipv4_path_write(const struct ipv4_path *path, uint8_t *at, uint32_t total,
+                                   uint32_t protocol)
+{
+    uint32_t length = (uint16_t)(total << 8 | total >> 8);
+    uint32_t sum = (protocol == PROTOCOL_TCP ? path->tcp_sum : path->udp_sum) + length;
+
+    memcpy(at, path->header, sizeof path->header);
+    store_le16(at + ETHERNET_BYTES + 2, (uint16_t)length);
+    at[ETHERNET_BYTES + 9] = (uint8_t)protocol;
+    store_le16(at + ETHERNET_BYTES + 10, (uint16_t) ~(sum + (sum >> 16)));
+}
+
+/* Queues a frame that was written so; there is room (stack_transmit_room). */
+static inline void ipv4_path_transmit(struct net_stack *stack, struct ipv4_path *path,
+                                      struct netframe frame)
+{
+    path->neighbour->used = true;
+    stack->tx[stack->tx_count++] = frame;
+}
+
 /* ipv4_send once the neighbour (ipv4_route's answer, not IPV4_ANY) is known. */
 static inline void ipv4_send_to(struct net_stack *stack, const struct ipv4_send *send,
                                 ipv4_t neighbour)
@@ -22,6 +51,7 @@ static inline void ipv4_send_to(struct net_stack *stack, const struct ipv4_send 
                  (struct netframe){.buffer = send->buffer,
                                    .offset = (uint16_t)(offset - ETHERNET_BYTES),
                                    .length = (uint16_t)(header.total_length + ETHERNET_BYTES)});
+    ipv4_path_learn(stack, send->destination, neighbour);
 }
 
 /* ipv4_send without a call when the destination was the last one, too. */

@@ -165,6 +165,7 @@ void stack_set_address(struct net_stack *stack, const struct interface_address *
     stack->netmask = to->netmask;
     stack->gateway = to->gateway;
     stack->route_destination = stack->route_neighbour = IPV4_ANY;
+    ipv4_paths_forget(stack);
     stack->dns_server = to->dns_server;
     if (announce) {
         arp_announce(stack);
@@ -255,17 +256,16 @@ static void ethernet_input(struct net_stack *stack, const struct netframe *frame
 {
     const uint8_t *at = netbuf_data(stack->pool, frame->buffer) + frame->offset;
 
+    if (input_fast(stack, frame, at)) {
+        return;
+    }
     if (frame->length < ETHERNET_BYTES || !ethernet_is_for_us(stack, at)) {
         stack->counters.ethernet_dropped++;
         return;
     }
     switch (load_be16(at + 12)) {
     case ETHERTYPE_IPV4:
-        if (frame->length < ETHERNET_BYTES + IPV4_BYTES ||
-            !(at[ETHERNET_BYTES + 9] == PROTOCOL_UDP ? udp_input_fast(stack, frame)
-                                                     : tcp_input_fast(stack, frame))) {
-            ipv4_input(stack, frame);
-        }
+        ipv4_input(stack, frame);
         break;
     case ETHERTYPE_ARP:
         arp_input(stack, at + ETHERNET_BYTES, frame->length - ETHERNET_BYTES);

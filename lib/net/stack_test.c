@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 /* The stack below TCP: ARP, IPv4, ICMP, UDP, buffers, checksums. */
+#include "lib/net/ipv4_out.h"
 #include "lib/net/sim_fake.h"
 #include "tests/check.h"
 
@@ -113,6 +114,43 @@ TEST(udp_echo_resolves_and_returns)
     udp_unbind(client);
     CHECK_EQ(sim_buffers_used(sim, 0), 0);
     CHECK_EQ(sim_buffers_used(sim, 1), 0);
+    sim_destroy(sim);
+}
+
+/* Packets leave by a remembered path, which is forgotten when the neighbour's MAC address or our
+ * own address changes. */
+TEST(paths_follow_changes)
+{
+    static const uint8_t moved[6] = {2, 0, 0, 9, 9, 9};
+    struct sim *sim = sim_create(&plain);
+    struct udp_socket *server, *client;
+    struct received got = {0};
+    uint8_t packet[ARP_BYTES] = {0, 1, 8, 0, 6, 4, 0, 2};
+
+    CHECK_EQ(udp_bind(sim->stack[1], 7, echo_datagram, &sim->pool[1], &server), STATUS_OK);
+    CHECK_EQ(udp_bind(sim->stack[0], 0, take_datagram, &got, &client), STATUS_OK);
+    for (uint32_t i = 1; i <= 3; i++) {
+        CHECK_EQ(udp_send(client, SIM_ADDRESS(1), 7, "abcdefgh", 8), STATUS_OK);
+        sim_run(sim, 10u * NS_PER_MS);
+        CHECK_EQ(got.count, i);
+    }
+    const struct ipv4_path *path = ipv4_path_of(sim->stack[1], __builtin_bswap32(SIM_ADDRESS(0)));
+    CHECK_EQ(path->peer, __builtin_bswap32(SIM_ADDRESS(0)));
+    CHECK(memcmp(path->header, sim->stack[0]->dev->mac, 6) == 0);
+    memcpy(packet + 8, moved, 6);
+    store_be32(packet + 14, SIM_ADDRESS(0));
+    memcpy(packet + 18, sim->stack[1]->dev->mac, 6);
+    store_be32(packet + 24, SIM_ADDRESS(1));
+    arp_input(sim->stack[1], packet, sizeof packet);
+    CHECK_EQ(path->peer, 0);
+    CHECK_EQ(udp_send(client, SIM_ADDRESS(1), 7, "abcdefgh", 8), STATUS_OK);
+    sim_run(sim, 10u * NS_PER_MS);
+    CHECK_EQ(got.count, 3); /* the answer went elsewhere */
+    CHECK(memcmp(path->header, moved, 6) == 0);
+    struct interface_address to = {.address = SIM_ADDRESS(1) + 1u,
+                                   .netmask = sim->stack[1]->netmask};
+    stack_set_address(sim->stack[1], &to);
+    CHECK_EQ(path->peer, 0);
     sim_destroy(sim);
 }
 

@@ -81,6 +81,13 @@ void tcp_receive_data(struct tcp_connection *c, const struct tcp_segment *segmen
 void tcp_deliver(struct tcp_connection *c);
 /* Delivers `length` new bytes at rcv_nxt that skip the queue. */
 void tcp_deliver_direct(struct tcp_connection *c, const struct tcp_segment *segment);
+/* Keeps or discards what the application left of `length` bytes at `data` in `buffer`. */
+struct tcp_consumed {
+    uint32_t length;
+    uint32_t consumed;
+};
+void tcp_deliver_rest(struct tcp_connection *c, uint32_t buffer, const uint8_t *data,
+                      struct tcp_consumed taken);
 /* The sequence has reached the FIN, if one was seen. */
 void tcp_check_fin(struct tcp_connection *c);
 void tcp_receive_queue_drop(struct tcp_connection *c);

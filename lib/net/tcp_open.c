@@ -140,7 +140,7 @@ status_t tcp_connect(struct net_stack *stack, const struct tcp_connect_request *
     }
     c->ops = request->ops;
     c->user = request->user;
-    c->flags = TCP_FLAG_ATTACHED | TCP_FLAG_ACTIVE_OPEN;
+    c->flags |= TCP_FLAG_ATTACHED | TCP_FLAG_ACTIVE_OPEN;
     c->state = TCP_SYN_SENT;
     prepare_syn(c, ends);
     *connection = c;

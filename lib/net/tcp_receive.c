@@ -157,15 +157,11 @@ static uint32_t queue_segment(struct tcp_connection *c, const struct tcp_segment
     return buffer;
 }
 
-/* Gives `length` bytes at `data` to the application. Returns how many it left; the connection may
- * be closed, or let go, afterwards. */
-static uint32_t give(struct tcp_connection *c, uint32_t buffer, const uint8_t *data,
-                     uint32_t length)
+/* What the application left and may have later. */
+static uint32_t bytes_left(struct tcp_connection *c, struct tcp_consumed taken)
 {
-    c->stack->receive_buffer = buffer;
-    c->bytes_in += length;
-    uint32_t consumed = c->ops->on_receive(c, c->user, data, length);
-    uint32_t left = consumed < length ? length - consumed : 0;
+    uint32_t left = taken.consumed < taken.length ? taken.length - taken.consumed : 0;
+
     if (left != 0 && c->state != TCP_CLOSED && (c->flags & TCP_FLAG_ATTACHED) == 0) {
         tcp_reset(c, STATUS_CANCELLED);
     }
@@ -174,6 +170,17 @@ static uint32_t give(struct tcp_connection *c, uint32_t buffer, const uint8_t *d
     }
     c->bytes_in -= left;
     return left;
+}
+
+/* Gives `length` bytes at `data` to the application. Returns how many it left; the connection may
+ * be closed, or let go, afterwards. */
+static uint32_t give(struct tcp_connection *c, uint32_t buffer, const uint8_t *data,
+                     uint32_t length)
+{
+    c->stack->receive_buffer = buffer;
+    c->bytes_in += length;
+    uint32_t consumed = c->ops->on_receive(c, c->user, data, length);
+    return bytes_left(c, (struct tcp_consumed){length, consumed});
 }
 
 void tcp_deliver(struct tcp_connection *c)
@@ -219,17 +226,15 @@ static void count_received(struct tcp_connection *c, uint32_t bytes)
     tcp_activate(c);
 }
 
-void tcp_deliver_direct(struct tcp_connection *c, const struct tcp_segment *segment)
+void tcp_deliver_rest(struct tcp_connection *c, uint32_t buffer, const uint8_t *data,
+                      struct tcp_consumed taken)
 {
-    uint32_t buffer = segment->ip->buffer;
+    uint32_t left = bytes_left(c, taken);
 
-    c->rcv_nxt += segment->length;
-    count_received(c, segment->length);
-    uint32_t left = give(c, buffer, segment->data, segment->length);
     if (left == 0) {
         return;
     }
-    const uint8_t *data = segment->data + segment->length - left;
+    data += taken.length - left;
     *meta_of(c, buffer) = (struct buffer_meta){
         .sequence = c->rcv_nxt - left,
         .offset = (uint16_t)(data - netbuf_data(c->stack->pool, buffer)),
@@ -239,6 +244,18 @@ void tcp_deliver_direct(struct tcp_connection *c, const struct tcp_segment *segm
     queue_insert_after(c, NETBUF_NONE, buffer);
     c->receive_unread += left;
     c->flags |= TCP_FLAG_PAUSED;
+}
+
+void tcp_deliver_direct(struct tcp_connection *c, const struct tcp_segment *segment)
+{
+    uint32_t buffer = segment->ip->buffer;
+
+    c->rcv_nxt += segment->length;
+    count_received(c, segment->length);
+    c->stack->receive_buffer = buffer;
+    c->bytes_in += segment->length;
+    uint32_t consumed = c->ops->on_receive(c, c->user, segment->data, segment->length);
+    tcp_deliver_rest(c, buffer, segment->data, (struct tcp_consumed){segment->length, consumed});
 }
 
 /* rcv_nxt moves over what is now in order, from `buffer` on. */

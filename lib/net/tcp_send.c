@@ -160,8 +160,36 @@ static void tcp_want_space(struct tcp_connection *c)
     }
 }
 
+/* The usual tcp_send: one segment's data, and nothing is queued. */
+static inline bool tcp_send_first(struct tcp_connection *c, const void *data, uint32_t length)
+{
+    struct net_stack *stack = c->stack;
+    uint32_t flags = c->flags & (TCP_FLAG_FIN_QUEUED | TCP_FLAG_ATTACHED);
+
+    if (c->send_head != NETBUF_NONE || flags != TCP_FLAG_ATTACHED || c->state != TCP_ESTABLISHED ||
+        length - 1u >= c->mss || length > stack->send_queue_bytes ||
+        !stack_data_buffer_free(stack)) {
+        return false;
+    }
+    uint32_t buffer = netbuf_take(stack->pool);
+    memcpy(netbuf_data(stack->pool, buffer) + STACK_HEADROOM_BYTES, data, length);
+    stack->meta[buffer] = (struct buffer_meta){.next = NETBUF_NONE,
+                                               .sequence = c->send_end,
+                                               .offset = STACK_HEADROOM_BYTES,
+                                               .length = (uint16_t)length,
+                                               .queued = 1};
+    c->send_head = c->send_tail = c->send_cursor = buffer;
+    c->send_end += length;
+    c->send_count = 1;
+    tcp_activate(c);
+    return true;
+}
+
 uint32_t tcp_send(struct tcp_connection *c, const void *data, uint32_t length)
 {
+    if (tcp_send_first(c, data, length)) {
+        return length;
+    }
     struct net_stack *stack = c->stack;
     const uint8_t *from = data;
     uint32_t space = tcp_queue_space(c);

@@ -26,16 +26,12 @@ void tcp_table_init(struct net_stack *stack)
     }
 }
 
-/* The multiplier is secret, so that peers cannot aim at one bucket. */
+/* Addresses and ports as they stand in the peer's packets. */
 static struct tcp_connection **tcp_bucket(struct net_stack *stack, struct tcp_ends ends)
 {
-    uint64_t key =
-        (uint64_t)ends.remote_address << 32 | (uint32_t)ends.remote_port << 16 | ends.local_port;
+    uint32_t ports = (uint32_t)ends.remote_port << 16 | ends.local_port;
 
-    key = (key ^ stack->hash_key[0]) * stack->hash_key[1];
-    key ^= key >> 32;
-    key *= stack->hash_key[1];
-    return &stack->hash[(key >> 32) & stack->hash_mask];
+    return tcp_bucket_of(stack, __builtin_bswap32(ends.remote_address), __builtin_bswap32(ports));
 }
 
 static struct tcp_ends tcp_ends_of(const struct tcp_connection *c)
@@ -107,7 +103,11 @@ struct tcp_connection *tcp_allocate(struct net_stack *stack, struct tcp_ends end
     c->local_port = ends.local_port;
     if (is_ipv6_tag(ends.remote_address)) {
         c->v6 = *ends.v6;
+        c->flags = TCP_FLAG_V6;
     }
+    c->peer_ends =
+        (uint64_t)__builtin_bswap32(stack->address) << 32 | __builtin_bswap32(ends.remote_address);
+    c->peer_ports = __builtin_bswap32((uint32_t)ends.remote_port << 16 | ends.local_port);
     c->send_head = c->send_tail = c->send_cursor = NETBUF_NONE;
     c->receive_head = c->receive_tail = NETBUF_NONE;
     c->retransmit_deadline = c->ack_deadline = c->misc_deadline = DEADLINE_NEVER;
@@ -251,6 +251,10 @@ static void tcp_check_closed(struct tcp_connection *c)
 
 static void tcp_run_one(struct tcp_connection *c)
 {
+    uint32_t due = TCP_FLAG_END_DUE | TCP_FLAG_SENDABLE_DUE | TCP_FLAG_FREE_DUE;
+    if ((c->flags & due) == 0 && c->receive_unread == 0 && tcp_output_fast(c)) {
+        return;
+    }
     bool unread = c->receive_unread != 0 || (c->flags & TCP_FLAG_END_DUE) != 0;
 
     if (unread && (c->flags & TCP_FLAG_FREE_DUE) == 0) {

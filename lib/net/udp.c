@@ -345,6 +345,9 @@ status_t udp_send_buffer(struct udp_socket *socket, const struct udp_send_reques
     status_t status = STATUS_INVALID_ARGUMENT;
     ipv4_t neighbour;
 
+    if (udp_send_fast(socket, request)) {
+        return STATUS_OK;
+    }
     if (request->offset >= ETHERNET_BYTES + IPV4_BYTES + UDP_BYTES &&
         request->offset <= stack->pool->buffer_bytes &&
         request->length <= stack->pool->buffer_bytes - request->offset) {
