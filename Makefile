@@ -95,11 +95,17 @@ COMMON := -std=gnu11 -g $(WARN) -I. -Iinclude -fno-omit-frame-pointer -MMD -MP \
           -ffile-prefix-map=$(CURDIR)/=
 FREESTANDING := -ffreestanding -fno-pic -fno-pie -fno-stack-protector -fno-asynchronous-unwind-tables \
                 -ffunction-sections -fdata-sections
-# The kernel branches nowhere that the CPU would have to guess: no tables of jumps, and the calls
+# The kernel is built for size but for what its measured paths run through. It
+# branches nowhere that the CPU would have to guess: no tables of jumps, and the calls
 # through pointers that are left go through a RET (docs/decisions/011).
-KERNEL_FLAGS := $(COMMON) $(FREESTANDING) -O2 -mgeneral-regs-only -mno-red-zone -mcmodel=kernel \
+KERNEL_HOT := kernel/entry kernel/fastpath kernel/sched kernel/syscall kernel/object/cap kernel/object/endpoint \
+    kernel/object/notification kernel/object/segment kernel/object/segment_copy kernel/object/segment_pages \
+    kernel/object/untyped kernel/object/upcall kernel/object/aspace kernel/arch/x86_64/apic kernel/arch/x86_64/clock \
+    kernel/arch/x86_64/switch kernel/object/table lib/base/bytes lib/base/crc32c
+KERNEL_FLAGS := $(COMMON) -fomit-frame-pointer -falign-functions=1 -falign-jumps=1 -falign-loops=1 -falign-labels=1 \
+                $(FREESTANDING) -mgeneral-regs-only -mno-red-zone -mcmodel=kernel \
                 -fno-jump-tables -mindirect-branch=thunk -fcf-protection=none -DHALLOWS_KERNEL \
-                 $(if $(CHECKED),-DHALLOWS_DEBUG)
+                $(if $(CHECKED),-DHALLOWS_DEBUG)
 CELL_FLAGS := $(COMMON) $(FREESTANDING) -O2 -msse4.2 -mno-red-zone -fcf-protection=none \
               $(if $(CHECKED),-DHALLOWS_DEBUG)
 HOST_FLAGS := $(COMMON) -O1 -msse4.2 -DHALLOWS_HOST -DHALLOWS_DEBUG -D_GNU_SOURCE \
@@ -134,9 +140,11 @@ $(BUILD)/$(1)/%.S.o: %.S
 endef
 # Entry code has saved the user's registers, so the functions that only it calls (and those that only
 # they call) need not save any.
-ENTRY_FLAGS := -fomit-frame-pointer -fcall-used-rbx -fcall-used-r12 -fcall-used-r13 -fcall-used-r14 -fcall-used-r15
+ENTRY_FLAGS := -fcall-used-rbx -fcall-used-r12 -fcall-used-r13 -fcall-used-r14 -fcall-used-r15
 $(BUILD)/kernel-obj/kernel/fastpath.c.o $(BUILD)/kernel-obj/kernel/syscall.c.o: ENTRY := $(ENTRY_FLAGS)
-$(eval $(call compile_rules,kernel-obj,$(KERNEL_FLAGS) $$(ENTRY)))
+$(KERNEL_HOT:%=$(BUILD)/kernel-obj/%.c.o): KERNEL_OPTIMISE := -O2
+KERNEL_OPTIMISE := -Os
+$(eval $(call compile_rules,kernel-obj,$(KERNEL_FLAGS) $$(KERNEL_OPTIMISE) $$(ENTRY)))
 $(eval $(call compile_rules,cell-obj,$(CELL_FLAGS)))
 $(eval $(call compile_rules,host-obj,$(HOST_FLAGS)))
 # These define the very functions that the compiler would call in their place.

@@ -48,26 +48,42 @@ static void print_place(uint64_t address)
     print_named(usable ? &symbols : NULL, address);
 }
 
-static bool on_stack(uint64_t address)
+/* End of the kernel stack with that stack pointer: layout.h, paging_map_stack; 0: it is in none. */
+static uint64_t stack_end(uint64_t pointer)
 {
-    uint64_t others = STACK_WINDOW + (uint64_t)CPU_COUNT_MAX * STACK_WINDOW_BYTES;
-    return (address >= (uint64_t)stack_guards && address <= (uint64_t)ist_stack_tops_end - 16) ||
-           (address >= STACK_WINDOW && address <= others - 16);
+    uint64_t address = pointer - 1; /* an empty stack's points at its end */
+    uint64_t first = STACK_GUARD_BYTES + KERNEL_STACK_BYTES;
+    uint64_t other = STACK_GUARD_BYTES + IST_STACK_BYTES;
+    uint64_t base = (uint64_t)stack_guards;
+    if (address - STACK_WINDOW < (uint64_t)CPU_COUNT_MAX * STACK_WINDOW_BYTES)
+        base = address & ~(STACK_WINDOW_BYTES - 1ull);
+    else if (address < base || address >= (uint64_t)ist_stack_tops_end)
+        return 0;
+    uint64_t offset = address - base;
+    return base + first + (offset < first ? 0 : ((offset - first) / other + 1) * other);
 }
 
-/* Frame pointers, as long as they lie in the kernel's stacks and go upwards. */
-static void print_backtrace(uint64_t frame_pointer)
+/* The address after a CALL (SDM vol. 2): E8 with 32 bits, or FF /2 through a register. */
+static bool return_address(uint64_t address)
 {
-    for (uint32_t i = 0; i < BACKTRACE_FRAMES_MAX; i++) {
-        if (frame_pointer % 8 != 0 || !on_stack(frame_pointer))
-            return;
-        const uint64_t *frame = (const uint64_t *)frame_pointer;
-        if (frame[1] < (uint64_t)text_start || frame[1] >= (uint64_t)text_end)
-            return;
-        print_place(frame[1]);
-        if (frame[0] <= frame_pointer)
-            return;
-        frame_pointer = frame[0];
+    if (address < (uint64_t)text_start + 5 || address >= (uint64_t)text_end)
+        return false;
+    const uint8_t *end = (const uint8_t *)address;
+    return end[-5] == 0xe8 || (end[-2] == 0xff && (end[-1] & 0xf8) == 0xd0);
+}
+
+/* The kernel keeps no frame pointers: what looks like a return address is printed, now and then one
+ * that an earlier call left behind. */
+static void print_backtrace(uint64_t stack)
+{
+    uint32_t frames = 0;
+    uint64_t end = stack_end(stack);
+    for (stack &= ~7ull; stack < end && frames < BACKTRACE_FRAMES_MAX; stack += 8) {
+        uint64_t word = *(const uint64_t *)stack;
+        if (return_address(word)) {
+            print_place(word);
+            frames++;
+        }
     }
 }
 
@@ -139,7 +155,7 @@ void panic_trap(const struct trap_frame *f)
     print("cs %lx ss %lx flags %lx cr2 %016lx cr3 %016lx\nbacktrace:\n", f->cs, f->ss, f->flags,
           read_cr2(), read_cr3());
     if ((f->cs & 3) == 0)
-        print_backtrace(f->rbp);
+        print_backtrace(f->sp);
     end();
 }
 
