@@ -28,6 +28,7 @@ static void enter(struct nvme *nvme, enum nvme_state state, time_ns_t now_ns)
     nvme->state = state;
     nvme->step = 0;
     nvme->port_index = 0;
+    nvme->secondary_rounds = 0;
     nvme->setup_queue = NULL;
     nvme->state_deadline_ns = state_deadline(nvme, now_ns);
 }

@@ -91,8 +91,11 @@ struct nvme_port_config {
 struct nvme_config {
     volatile void *registers; /* BAR 0 */
     uint64_t register_bytes;
-    struct nvme_vector vector;                 /* of the admin queue and the first port: number 0 */
-    uint32_t namespace_id;                     /* of the first port; 0: the first active one */
+    struct nvme_vector vector;  /* of the admin queue and the first port: number 0 */
+    uint32_t namespace_id;      /* of the first port; 0: the first active one */
+    uint32_t virtual_functions; /* secondary controllers to bring online (SR-IOV), each with one I/O
+                                   queue pair and one interrupt, for drivers of their own. It dies,
+                                   last_error TOO_LARGE, where there are not that many. */
     const struct nvme_port_config *more_ports; /* read by nvme_start only */
     uint32_t more_count;
     bool shadow_doorbells;  /* use them if offered: worth it where a doorbell is dear (a trap) and
@@ -226,6 +229,10 @@ struct nvme {
     bool reset_wanted;
     bool shadow_offered; /* the controller has shadow doorbells */
     bool shadows_used;
+    bool virtual_offered;      /* it manages secondary controllers */
+    uint32_t secondary;        /* identifier of the one that setup is about */
+    uint32_t secondary_rounds; /* a list that never changes is seen as one */
+    uint32_t secondaries_online;
     bool placement_offered; /* it has flexible data placement */
     time_ns_t state_deadline_ns;
     uint8_t *identify; /* [dma] one page */

@@ -136,7 +136,8 @@ static void identify_controller(const struct nvme_fake *fake, uint8_t *data)
     data[512] = 0x66;
     data[513] = 0x44;
     store_le32(data + 516, 1);
-    store_le16(data + 256, fake->no_shadow_doorbells ? 0 : NVME_OACS_SHADOW_DOORBELLS);
+    store_le16(data + 256, (uint16_t)((fake->no_shadow_doorbells ? 0 : NVME_OACS_SHADOW_DOORBELLS) |
+                                      (fake->secondaries != 0 ? NVME_OACS_VIRTUALIZATION : 0)));
     store_le16(data + 520, 1u | 4u | 8u | 0x100u);
     store_le16(data + 534, 1);
     store_le32(data + 96, fake->placement ? NVME_CTRATT_PLACEMENT : 0);
@@ -202,6 +203,9 @@ static uint32_t identify(struct nvme_fake *fake, const struct nvme_fake_command 
         break;
     case NVME_CNS_ACTIVE_NAMESPACES:
         list_namespaces(fake, data);
+        break;
+    case NVME_CNS_SECONDARIES:
+        nvme_fake_list_secondaries(fake, data);
         break;
     case NVME_CNS_DESCRIPTORS:
         data[0] = 1; /* an EUI64 */
@@ -309,6 +313,8 @@ static uint32_t execute_admin(struct nvme_fake *fake, const struct nvme_fake_com
         return ((fake->shadow_address | fake->event_address) & (PAGE_BYTES - 1u)) != 0
                    ? NVME_SC_INVALID_FIELD
                    : NVME_SC_SUCCESS;
+    case NVME_ADMIN_VIRTUALIZATION:
+        return nvme_fake_manage_secondary(fake, command);
     case NVME_ADMIN_GET_LOG:
         return get_log(fake, command);
     case NVME_ADMIN_SET_FEATURES:

@@ -418,3 +418,35 @@ void nvme_fake_break(struct nvme_fake *fake)
 {
     fake->csts |= NVME_CSTS_CFS;
 }
+
+void nvme_fake_list_secondaries(const struct nvme_fake *fake, uint8_t *data)
+{
+    data[0] = (uint8_t)fake->secondaries;
+    for (uint32_t i = 0; i < fake->secondaries; i++) {
+        uint8_t *entry = data + (size_t)(i + 1u) * NVME_SECONDARY_BYTES;
+        store_le16(entry, (uint16_t)(NVME_FAKE_SECONDARY + i));
+        entry[4] = fake->secondary[i].online;
+    }
+}
+
+/* Virtualization Management (Base 5.22): resources only while offline, online only with them. */
+uint32_t nvme_fake_manage_secondary(struct nvme_fake *fake, const struct nvme_fake_command *command)
+{
+    uint32_t index = (command->word[10] >> 16) - NVME_FAKE_SECONDARY;
+    uint32_t what = command->word[10] & 0xffffu;
+
+    if (index >= fake->secondaries || fake->secondary[index].online) {
+        return NVME_SC_INVALID_FIELD;
+    }
+    if (what == (NVME_VIRTUAL_ASSIGN | NVME_VIRTUAL_QUEUES)) {
+        fake->secondary[index].queues = command->word[11];
+    } else if (what == (NVME_VIRTUAL_ASSIGN | NVME_VIRTUAL_INTERRUPTS)) {
+        fake->secondary[index].interrupts = command->word[11];
+    } else if (what == NVME_VIRTUAL_ONLINE && fake->secondary[index].queues >= 2u &&
+               fake->secondary[index].interrupts != 0) {
+        fake->secondary[index].online = !fake->secondary_stuck;
+    } else {
+        return NVME_SC_INVALID_FIELD;
+    }
+    return NVME_SC_SUCCESS;
+}

@@ -16,6 +16,7 @@
 #define NVME_FAKE_QUEUES 5u /* with the admin queue */
 #define NVME_FAKE_NAMESPACES 4u
 #define NVME_FAKE_PLACEMENTS 4u
+#define NVME_FAKE_SECONDARY 9u
 #define NVME_FAKE_REGISTER_BYTES 0x2000u
 #define NVME_FAKE_MSIX_OFFSET 0x3000u
 #define NVME_FAKE_WINDOW_BYTES 0x4000u
@@ -59,6 +60,12 @@ struct nvme_fake {
     uint32_t cc, csts, aqa;
     uint64_t asq, acq;
     bool no_sgl;
+    uint32_t secondaries; /* secondary controllers; identifiers from NVME_FAKE_SECONDARY on */
+    struct {
+        uint32_t queues, interrupts;
+        bool online;
+    } secondary[4];
+    bool secondary_stuck;    /* going online has no effect */
     bool placement;          /* it has flexible data placement */
     uint16_t nawupf, nabspf; /* of every namespace; not 0: it has limits of its own */
     uint64_t placed_blocks[NVME_FAKE_PLACEMENTS]; /* written with each handle */
@@ -112,6 +119,10 @@ uint32_t nvme_fake_execute(struct nvme_fake *fake, const struct nvme_fake_comman
 /* Memory that the device reaches at `address`, `bytes` within one page; NULL and a fault if none.
  */
 void *nvme_fake_memory(struct nvme_fake *fake, uint64_t address, size_t bytes);
+/* Secondary controllers: their list, and what Virtualization Management does with one. */
+void nvme_fake_list_secondaries(const struct nvme_fake *fake, uint8_t *data);
+uint32_t nvme_fake_manage_secondary(struct nvme_fake *fake,
+                                    const struct nvme_fake_command *command);
 void nvme_fake_fault(struct nvme_fake *fake, const char *what);
 
 #endif

@@ -189,3 +189,39 @@ TEST(read_only_and_offline_zones)
     CHECK_EQ(zones[2].written_blocks, 0);
     rig_free(&rig);
 }
+
+/* Virtual functions get a queue pair and an interrupt each and go online; after a reset those that
+ * still are stay as they are. */
+TEST(secondary_controllers)
+{
+    rig_init(&rig, 512, false);
+    rig.fake.secondaries = 3;
+    rig.config.virtual_functions = 2;
+    CHECK_EQ(bring_up(&rig), NVME_READY);
+    CHECK_EQ(rig.nvme.secondaries_online, 2);
+    for (uint32_t i = 0; i < 3; i++) {
+        CHECK_EQ(rig.fake.secondary[i].online, i < 2);
+        CHECK_EQ(rig.fake.secondary[i].queues, i < 2 ? 2u : 0);
+        CHECK_EQ(rig.fake.secondary[i].interrupts, i < 2 ? 1u : 0);
+    }
+    rig.fake.secondary[0].online = false;
+    rig.fake.hostility = HOSTILE_BAD_CID;
+    CHECK_EQ(ask(&rig, BLOCK_READ, 0, 1, rig.data, 0).status, STATUS_DEVICE_ERROR);
+    for (uint32_t i = 0; i < 40; i++) {
+        turn(&rig, 1000);
+    }
+    CHECK_EQ(nvme_state(&rig.nvme), NVME_READY);
+    CHECK(rig.fake.secondary[0].online && rig.fake.secondary[1].online);
+    rig_free(&rig);
+    for (uint32_t k = 0; k < 3; k++) {
+        rig_init(&rig, 512, false);
+        rig.fake.secondaries = k; /* too few of them, or none at all */
+        rig.fake.secondary_stuck = k == 2;
+        rig.config.virtual_functions = 2;
+        for (uint32_t i = 0; i < 5 && bring_up(&rig) != NVME_DEAD; i++) {
+        }
+        CHECK_EQ(nvme_state(&rig.nvme), NVME_DEAD);
+        CHECK_EQ(rig.nvme.last_error, k == 2 ? STATUS_CORRUPT : STATUS_TOO_LARGE);
+        rig_free(&rig);
+    }
+}

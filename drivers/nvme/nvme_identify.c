@@ -42,6 +42,7 @@ status_t nvme_read_controller(struct nvme *nvme)
         nvme->controller_transfer_bytes /= 2u;
     }
     nvme->shadow_offered = (load_le16(data + 256) & NVME_OACS_SHADOW_DOORBELLS) != 0;
+    nvme->virtual_offered = (load_le16(data + 256) & NVME_OACS_VIRTUALIZATION) != 0;
     nvme->placement_offered = (load_le32(data + 96) & NVME_CTRATT_PLACEMENT) != 0;
     nvme->controller_atomic_blocks = load_le16(data + 528) + 1u; /* AWUPF */
     nvme->controller_flags =
@@ -207,4 +208,22 @@ void nvme_read_placements(const struct nvme *nvme, struct nvme_port *port)
                                            (size_t)i * NVME_PLACEMENT_BYTES);
     }
     port->block.placements = count;
+}
+
+/* Secondary Controller List (Base 5.15.2.11): the first one that is not online, with the number of
+ * those that are before it. False: there is none. */
+bool nvme_read_secondaries(struct nvme *nvme)
+{
+    uint32_t count = nvme->identify[0];
+
+    nvme->secondaries_online = 0;
+    for (uint32_t i = 0; i < count && i < NVME_SECONDARIES_MAX; i++) {
+        const uint8_t *entry = nvme->identify + (size_t)(i + 1u) * NVME_SECONDARY_BYTES;
+        if ((entry[4] & 1u) == 0) {
+            nvme->secondary = load_le16(entry);
+            return true;
+        }
+        nvme->secondaries_online++;
+    }
+    return false;
 }

@@ -142,6 +142,7 @@ status_t nvme_read_command_set(struct nvme *nvme, struct nvme_port *port);
 status_t nvme_read_namespace(struct nvme *nvme, struct nvme_port *port);
 void nvme_read_zoned_controller(const struct nvme *nvme, struct nvme_port *port);
 status_t nvme_read_zoned_namespace(const struct nvme *nvme, struct nvme_port *port);
+bool nvme_read_secondaries(struct nvme *nvme);
 void nvme_read_placements(const struct nvme *nvme, struct nvme_port *port);
 
 /* nvme_port.c: writes the port's MSI-X table entry, masked. */

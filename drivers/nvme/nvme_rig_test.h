@@ -72,7 +72,7 @@ static inline enum nvme_state bring_up(struct rig *rig)
 {
     CHECK_EQ(nvme_start(&rig->nvme, &rig->config, rig->now_ns), STATUS_OK);
     for (uint32_t i = 0;
-         i < 100 && nvme_state(&rig->nvme) != NVME_READY && nvme_state(&rig->nvme) != NVME_DEAD;
+         i < 1000 && nvme_state(&rig->nvme) != NVME_READY && nvme_state(&rig->nvme) != NVME_DEAD;
          i++) {
         turn(rig, 1000);
     }

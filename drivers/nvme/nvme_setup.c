@@ -5,7 +5,9 @@
  *   controller -> [shadow doorbells] -> namespaces -> queue count
  *     -> for each port: [descriptors -> [set controller]] -> namespace -> [set namespace]
  *                       -> completion queue -> submission queue
- *     -> [for each port: placement handles, asked through the first port's queue] -> done
+ *     -> [for each port: placement handles, asked through the first port's queue]
+ *     -> [secondary controllers: for the first that is offline: queues -> interrupt -> online ->
+ *         secondary controllers again] -> done
  *
  * and back again for a shutdown: for each port submission queue -> completion queue -> done.
  */
@@ -24,6 +26,10 @@ enum setup_step {
     SETUP_COMPLETION_QUEUE,
     SETUP_SUBMISSION_QUEUE,
     SETUP_PLACEMENTS,
+    SETUP_SECONDARIES,
+    SETUP_SECONDARY_QUEUES,
+    SETUP_SECONDARY_INTERRUPT,
+    SETUP_SECONDARY_ONLINE,
     SETUP_DONE
 };
 
@@ -119,6 +125,17 @@ static void configure_shadows(struct nvme *nvme, time_ns_t now_ns)
     submit_step(nvme, &command, now_ns);
 }
 
+/* Virtualization Management (Base 5.22) of the secondary controller at hand. */
+static void manage_secondary(struct nvme *nvme, uint32_t action, uint32_t number, time_ns_t now_ns)
+{
+    struct nvme_command command = {0};
+
+    command.word[0] = NVME_ADMIN_VIRTUALIZATION;
+    command.word[10] = nvme->secondary << 16 | action;
+    command.word[11] = number;
+    submit_step(nvme, &command, now_ns);
+}
+
 static void start_step(struct nvme *nvme, time_ns_t now_ns)
 {
     struct nvme_command command = {0};
@@ -158,8 +175,20 @@ static void start_step(struct nvme *nvme, time_ns_t now_ns)
     case SETUP_SUBMISSION_QUEUE:
         create_queue(nvme, NVME_ADMIN_CREATE_SQ, now_ns);
         break;
-    default:
+    case SETUP_PLACEMENTS:
         ask_placements(nvme, now_ns);
+        break;
+    case SETUP_SECONDARIES:
+        identify(nvme, NVME_CNS_SECONDARIES, 0, now_ns);
+        break;
+    case SETUP_SECONDARY_QUEUES: /* the admin queue and one more */
+        manage_secondary(nvme, NVME_VIRTUAL_ASSIGN | NVME_VIRTUAL_QUEUES, 2, now_ns);
+        break;
+    case SETUP_SECONDARY_INTERRUPT:
+        manage_secondary(nvme, NVME_VIRTUAL_ASSIGN | NVME_VIRTUAL_INTERRUPTS, 1, now_ns);
+        break;
+    default:
+        manage_secondary(nvme, NVME_VIRTUAL_ONLINE, 0, now_ns);
         break;
     }
 }
@@ -199,14 +228,33 @@ static status_t read_queue_count(struct nvme *nvme, uint32_t value)
                                                                             : STATUS_TOO_LARGE;
 }
 
+static status_t begin_secondaries(struct nvme *nvme)
+{
+    nvme->step = nvme->config.virtual_functions != 0 ? SETUP_SECONDARIES : SETUP_DONE;
+    return nvme->config.virtual_functions == 0 || nvme->virtual_offered ? STATUS_OK
+                                                                        : STATUS_TOO_LARGE;
+}
+
+/* The list was read: goes on with the next one, if one more is wanted. */
+static status_t choose_secondary(struct nvme *nvme)
+{
+    bool offline = nvme_read_secondaries(nvme);
+
+    if (nvme->secondaries_online >= nvme->config.virtual_functions) {
+        nvme->step = SETUP_DONE;
+        return STATUS_OK;
+    }
+    return offline ? STATUS_OK : STATUS_TOO_LARGE;
+}
+
 static status_t finish_port(struct nvme *nvme)
 {
     if (++nvme->port_index < nvme->port_count) {
         return begin_port(nvme);
     }
     nvme->port_index = 0;
-    nvme->step = nvme->placement_offered ? SETUP_PLACEMENTS : SETUP_DONE;
-    return STATUS_OK;
+    nvme->step = SETUP_PLACEMENTS;
+    return nvme->placement_offered ? STATUS_OK : begin_secondaries(nvme);
 }
 
 static status_t finish_placements(struct nvme *nvme, const struct nvme_result *result)
@@ -217,8 +265,11 @@ static status_t finish_placements(struct nvme *nvme, const struct nvme_result *r
     if (result->status == NVME_SC_SUCCESS) { /* else the namespace has none */
         nvme_read_placements(nvme, port);
     }
-    nvme->step = ++nvme->port_index < nvme->port_count ? SETUP_PLACEMENTS : SETUP_DONE;
-    return STATUS_OK;
+    if (++nvme->port_index < nvme->port_count) {
+        return STATUS_OK;
+    }
+    nvme->port_index = 0;
+    return begin_secondaries(nvme);
 }
 
 static status_t finish_step(struct nvme *nvme, const struct nvme_result *result)
@@ -266,6 +317,11 @@ static status_t finish_step(struct nvme *nvme, const struct nvme_result *result)
         return nvme_read_zoned_namespace(nvme, port);
     case SETUP_SUBMISSION_QUEUE:
         return finish_port(nvme);
+    case SETUP_SECONDARIES:
+        return choose_secondary(nvme);
+    case SETUP_SECONDARY_ONLINE: /* the list tells whether it is, and the next */
+        nvme->step = SETUP_SECONDARIES;
+        return ++nvme->secondary_rounds <= NVME_SECONDARIES_MAX ? STATUS_OK : STATUS_CORRUPT;
     default:
         return STATUS_OK;
     }

@@ -49,6 +49,7 @@ enum nvme_admin_opcode {
     NVME_ADMIN_IDENTIFY = 0x06,
     NVME_ADMIN_ABORT = 0x08,
     NVME_ADMIN_SET_FEATURES = 0x09,
+    NVME_ADMIN_VIRTUALIZATION = 0x1c,  /* Base 5.22 */
     NVME_ADMIN_SHADOW_DOORBELLS = 0x7c /* Doorbell Buffer Config (Base 5.7) */
 };
 #define NVME_OACS_SHADOW_DOORBELLS (1u << 8) /* Identify Controller, bytes 257:256 */
@@ -68,8 +69,23 @@ enum nvme_cns {
     NVME_CNS_ACTIVE_NAMESPACES = 0x02,
     NVME_CNS_DESCRIPTORS = 0x03,
     NVME_CNS_SET_NAMESPACE = 0x05, /* of the command set in CDW11 */
-    NVME_CNS_SET_CONTROLLER = 0x06
+    NVME_CNS_SET_CONTROLLER = 0x06,
+    NVME_CNS_SECONDARIES = 0x15 /* Secondary Controller List, from the identifier in CDW10 on */
 };
+
+/* Virtualization Management, CDW10: action, resource << 8, controller << 16; CDW11: how many. */
+enum nvme_virtual_action {
+    NVME_VIRTUAL_OFFLINE = 7,
+    NVME_VIRTUAL_ASSIGN = 8,
+    NVME_VIRTUAL_ONLINE = 9
+};
+#define NVME_VIRTUAL_QUEUES (0u << 8)
+#define NVME_VIRTUAL_INTERRUPTS (1u << 8)
+#define NVME_SECONDARY_BYTES                                                                       \
+    32u /* an entry of the list; the number of entries lies before them                            \
+         */
+#define NVME_SECONDARIES_MAX 127u
+#define NVME_OACS_VIRTUALIZATION (1u << 7)
 
 /* Scatter gather lists (Base 4.4). */
 #define NVME_SGL_BYTES 16u

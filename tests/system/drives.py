@@ -19,7 +19,9 @@ CELL = """# SPDX-License-Identifier: MIT OR Apache-2.0
 [cell]
 program = "{program}"
 dma = "8M"
-devices = ["nvme0"]
+devices = ["{device}"]
+
+start_ready = {ready}
 
 [restart]
 policy = "never"
@@ -28,15 +30,20 @@ policy = "never"
 """
 
 
-def bundle_of(folder, program, rest="", devices=DEVICE):
-    """The bundle of a system with one cell that drives nvme0; `rest` is the end of its manifest."""
+def bundle_of(folder, program, rest="", devices=DEVICE, more=()):
+    """The bundle of a system with one cell that drives nvme0; `rest` is the end of its manifest. With
+    `more` devices each has a cell of the same program that starts after it."""
     folder = Path(folder)
     (folder / "cells").mkdir(parents=True, exist_ok=True)
     pci = build.ROOT / "systems/cells/pci.toml"
     (folder / "cells/pci.toml").write_text(pci.read_text(encoding="utf-8"), encoding="utf-8")
-    (folder / f"cells/{program}.toml").write_text(CELL.format(program=program, rest=rest),
-                                                  encoding="utf-8")
-    (folder / "system.toml").write_text(SYSTEM.format(cells=f'"{program}"', devices=devices),
+    cells = {program: ("nvme0", rest)} | {f"{program}-{device}": (device, "") for device in more}
+    for cell, (device, end) in cells.items():
+        text = CELL.format(program=program, device=device, rest=end,
+                           ready="true" if more and device == "nvme0" else "false")
+        (folder / f"cells/{cell}.toml").write_text(text, encoding="utf-8")
+    names = ", ".join(f'"{cell}"' for cell in cells)
+    (folder / "system.toml").write_text(SYSTEM.format(cells=names, devices=devices),
                                         encoding="utf-8")
     return build.make_bundle(folder / "system.toml", output=folder / "bundle")[1]
 
@@ -57,5 +64,5 @@ def run(bundle, extra, until, seconds=180, **options):
     machine = vm.Machine(kernel=build.KERNEL, bundle=bundle, nic=None, memory_mib=256, extra=extra,
                          **options)
     with vm.Vm(machine) as running:
-        running.wait_for(until, seconds, unless=f"{vm.STOPPED}|FAILED|has ended")
+        running.wait_for(until, seconds, unless=f"{vm.STOPPED}|FAILED|drives done: [^s]")
         return running.serial

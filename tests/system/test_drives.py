@@ -28,3 +28,18 @@ def test_placement_handles(tmp_path):
     extra += drives.namespaces(tmp_path, ",subsys=subsys0", ",nsid=1,fdp.ruhs=0-3")
     text = drives.run(drives.bundle_of(tmp_path, "drives"), extra, DONE)
     assert "placed with 4 handles" in text
+
+
+def test_virtual_functions(tmp_path):
+    """Two virtual functions, each in a cell of its own behind its own I/O space, read and write the
+    namespace that they share with the physical one."""
+    extra = ["-device", "nvme-subsys,id=subsys0"]
+    extra += drives.namespaces(
+        tmp_path, ",subsys=subsys0,sriov_max_vfs=2,sriov_vq_flexible=4,sriov_vi_flexible=2,"
+        "max_ioqpairs=8,msix_qsize=8", ",nsid=1,shared=on")
+    devices = drives.DEVICE + "vfs = 2\n" + "".join(
+        f'[device.vf{index}]\nkind = "nvme"\nof = "nvme0"\nindex = {index}\n' for index in (0, 1))
+    bundle = drives.bundle_of(tmp_path, "drives", "[config]\nvirtual = 2\n", devices, ("vf0", "vf1"))
+    text = drives.run(bundle, extra, "(?s)" + ".*".join(
+        rf"drives{cell}: drives done: success, 0 failed" for cell in ("", "-vf[01]", "-vf[01]")))
+    assert "drives-vf0: drives done" in text and "drives-vf1: drives done" in text

@@ -6,6 +6,7 @@
  *
  *   queues = 2        ports on the first namespace, each with a vector of its own
  *   active, open = N  limits of zones of the zoned namespaces
+ *   virtual = N       brings so many virtual functions online, says that it is ready, and stays
  */
 #include "drivers/nvme/nvme.h"
 #include "lib/base/bytes.h"
@@ -15,6 +16,7 @@
 
 #define PORTS 6u
 #define WAIT_NS (120ull * 1000 * 1000 * 1000)
+#define STAY_NS 100000000ull
 #define BUFFER_BYTES (64u << 10)
 
 static struct nvme nvme;
@@ -266,6 +268,7 @@ static status_t run(void)
 
     dma_pool_init(&pool, cell);
     config.data = pool.all;
+    config.virtual_functions = (uint32_t)config_u64(cell, "virtual", 0);
     if (status == STATUS_OK) {
         status = dma_take(&pool, NVME_QUEUE_MEMORY_BYTES, &config.dma);
     }
@@ -302,8 +305,23 @@ static status_t run(void)
     struct nvme_counters sum;
     nvme_count_all(&nvme, &sum);
     EXPECT(sum.violations == 0 && sum.timeouts == 0 && sum.resets == 0);
+    if (config.virtual_functions != 0) {
+        return status; /* without it they would go offline */
+    }
     nvme_stop(&nvme, now_ns());
     return status == STATUS_OK ? wait_for_state(NVME_STOPPED) : status;
+}
+
+/* The physical function goes on while others use the virtual ones. */
+static void stay(void)
+{
+    for (;;) {
+        uint64_t word;
+        struct block_completion none;
+
+        (void)notification_wait(CELL_SLOT_NOTIFICATION, now_ns() + STAY_NS, &word);
+        (void)nvme_poll(&nvme.port, &none, 1, now_ns());
+    }
 }
 
 status_t cell_main(const struct cell_info *info)
@@ -312,5 +330,9 @@ status_t cell_main(const struct cell_info *info)
     status_t status = run();
     EXPECT(status == STATUS_OK);
     log_line("drives done: %s, %u failed", status_text(status), failures);
+    if (status == STATUS_OK && nvme.config.virtual_functions != 0) {
+        EXPECT(supervisor_ready() == STATUS_OK);
+        stay();
+    }
     return STATUS_OK;
 }
