@@ -162,9 +162,10 @@ def kernel_machines(results, path, wanted):
     """Runs one test kernel on every machine that makes a difference to it; on two of them with a
     checked kernel, which asks its invariants after every entry (kernel/invariants.h)."""
     bundle_path = path.with_suffix(".bundle")
-    kinds = [(1, iommu, False) for iommu in (None, *vm.IOMMUS)]
-    kinds += [(2, None, False), (4, None, False), (1, "legacy", True), (2, None, True)]
-    for cpus, iommu, checked in kinds:
+    kinds = [(1, iommu, False, "max") for iommu in (None, *vm.IOMMUS)]
+    kinds += [(2, None, False, "max,-x2apic"), (4, None, False, "max")]
+    kinds += [(1, "legacy", True, "max"), (2, None, True, "max")]
+    for cpus, iommu, checked, cpu in kinds:
         kernel = build.CHECKED_KERNEL if checked else build.KERNEL
         machine = vm.Machine(
             kernel=kernel if bundle_path.exists() else path,
@@ -172,11 +173,13 @@ def kernel_machines(results, path, wanted):
             nic=None,
             iommu=iommu,
             cpus=cpus,
+            cpu=cpu,
             memory_mib=256,
             exit_on_reset=True,
             extra=["-global", "hpet.msi=on", "-device", "edu"],
         )
         suffix = f"-vtd-{iommu}" if iommu else f"-{cpus}-cpus" if cpus > 1 else ""
+        suffix += "-xapic" if "-x2apic" in cpu else ""
         suffix += "-checked" if checked else ""
         kernel_test(results, f"kernel/{path.stem}{suffix}", machine, wanted)
 

@@ -293,11 +293,22 @@ static bool clean_up(void)
     return clean;
 }
 
+/* The command line may name the tests to run: `test=NAME` or `test=` and the first letters. */
+static bool wanted(const char *name)
+{
+    const char *line = boot->command_line;
+    if (strncmp(line, "test=", 5) != 0)
+        return true;
+    return strncmp(name, line + 5, strlen(line + 5)) == 0;
+}
+
 static void run_all(void)
 {
     uint32_t passes = 0, failures = 0, skips = 0;
     for (struct kernel_test *const *test = __start_kernel_tests; test < __stop_kernel_tests;
          test++) {
+        if (!wanted((*test)->name))
+            continue;
         prepare();
         running = (*test)->name;
         (*test)->run();
