@@ -197,12 +197,6 @@ static bool arity_fits(const struct command *command, size_t count)
     return count == (size_t)command->arity;
 }
 
-static bool memory_exhausted(const struct server *server)
-{
-    return server->config.max_memory_bytes != 0 &&
-           server_used_memory(server) > server->config.max_memory_bytes;
-}
-
 /* Whether the request may be executed at all; replies if not. */
 static bool admissible(struct call *call)
 {
@@ -212,7 +206,7 @@ static bool admissible(struct call *call)
         reply_unknown_command(&call->reply, call->arguments, call->count);
     } else if (!arity_fits(command, call->count)) {
         reply_arity_error(call);
-    } else if ((command->flags & COMMAND_DENY_OOM) != 0 && memory_exhausted(call->server)) {
+    } else if ((command->flags & COMMAND_DENY_OOM) != 0 && server_memory_exhausted(call->server)) {
         reply_error(&call->reply, out_of_memory);
     } else {
         return true;

@@ -48,6 +48,11 @@ void command_map_init(struct command_map *map);
 /* NULL if there is no such command. Case does not matter. */
 const struct command *command_find(const struct command_map *map, struct slice name);
 uint32_t command_index(const struct command *command);
+/* Whether changes that need memory are refused. */
+bool server_memory_exhausted(const struct server *server);
+/* Executes the usual GET or SET that `data` begins with; returns how long it is, 0 for any other
+ * request. Call it at a request's beginning only. */
+size_t usual_request(struct session *session, const uint8_t *data, size_t bytes);
 /* Executes, queues or refuses one request. */
 void command_execute(struct session *session, const struct slice *arguments, size_t count);
 

@@ -200,6 +200,8 @@ void command_map_init(struct command_map *map)
         map->lengths[slot] = (uint8_t)name.bytes;
         map->indices[slot] = (uint8_t)i;
     }
+    map->get = command_find(map, slice_text("get"));
+    map->set = command_find(map, slice_text("set"));
 }
 
 const struct command *command_find(const struct command_map *map, struct slice name)

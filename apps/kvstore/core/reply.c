@@ -2,25 +2,28 @@
 #include "apps/kvstore/core/reply.h"
 
 #include "apps/kvstore/core/number.h"
+#include "lib/base/endian.h"
 #include "lib/base/format.h"
 
 #define HEADER_BYTES_MAX (NUMBER_TEXT_MAX + 3u)
 #define ERROR_TEXT_MAX 512u
 
-/* Type byte, number, CRLF; returns the length. */
+/* Type byte, number, CRLF; returns the length. `to` has HEADER_BYTES_MAX. */
 static inline size_t format_header(uint8_t *to, char type, uint64_t number)
 {
-    size_t length = 1;
-
-    to[0] = (uint8_t)type;
-    if (number < 10) {
-        to[length++] = (uint8_t)('0' + number);
-    } else if (number < 100) {
-        to[length++] = (uint8_t)('0' + number / 10);
-        to[length++] = (uint8_t)('0' + number % 10);
-    } else {
-        length += number_format_u64(number, to + length);
+    if (number < 10) { /* all of it as one word, first byte lowest */
+        store_le64(to, (uint64_t)(uint8_t)type | ('0' + number) << 8 | 0x0a0dull << 16);
+        return 4;
     }
+    if (number < 100) {
+        uint64_t tens = number * 205u >> 11;
+        uint64_t ones = number - tens * 10u;
+        store_le64(to, (uint64_t)(uint8_t)type | ('0' + tens) << 8 | ('0' + ones) << 16 |
+                           0x0a0dull << 24);
+        return 5;
+    }
+    to[0] = (uint8_t)type;
+    size_t length = 1 + number_format_u64(number, to + 1);
     to[length++] = '\r';
     to[length++] = '\n';
     return length;

@@ -17,6 +17,7 @@ static const char *const bad_type = "Protocol error: expected '$', got";
 void resp_init(struct resp_parser *parser, struct heap *heap, uint64_t bulk_bytes_max)
 {
     *parser = (struct resp_parser){.heap = heap, .bulk_bytes_max = bulk_bytes_max};
+    parser->finished = true;
     parser->arguments = parser->inside;
     parser->capacity = RESP_ARGUMENTS_INSIDE;
 }

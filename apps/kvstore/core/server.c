@@ -123,6 +123,12 @@ uint64_t server_used_memory(const struct server *server)
     return counters.used_bytes;
 }
 
+bool server_memory_exhausted(const struct server *server)
+{
+    return server->config.max_memory_bytes != 0 &&
+           server_used_memory(server) > server->config.max_memory_bytes;
+}
+
 struct session *server_next_ready(struct server *server)
 {
     struct session *session = server->ready_first;

@@ -57,6 +57,7 @@ struct command_map {
     uint64_t keys[COMMAND_MAP_SLOTS][2];
     uint8_t lengths[COMMAND_MAP_SLOTS]; /* 0: empty */
     uint8_t indices[COMMAND_MAP_SLOTS];
+    const struct command *get, *set;
 };
 
 struct server_counters {

@@ -173,9 +173,18 @@ static size_t execute_all(struct session *session, const uint8_t *data, size_t b
 
     session->flags &= ~(uint32_t)SESSION_PAUSED;
     while (used < bytes && (session->flags & (SESSION_CLOSING | SESSION_ABORTED)) == 0) {
+        if (session->out.failed) {
+            session_abort(session);
+            break;
+        }
         if (chain_bytes(&session->out) > SESSION_OUTPUT_PAUSE_BYTES) {
             session->flags |= SESSION_PAUSED;
             break;
+        }
+        size_t usual = parser->finished ? usual_request(session, data + used, bytes - used) : 0;
+        if (usual != 0) {
+            used += usual;
+            continue;
         }
         enum resp_result result = resp_parse(parser, data + used, bytes - used);
         if (result == RESP_MORE) {
@@ -194,9 +203,9 @@ static size_t execute_all(struct session *session, const uint8_t *data, size_t b
         if (parser->count != 0) {
             command_execute(session, parser->arguments, parser->count);
         }
-        if (session->out.failed) {
-            session_abort(session);
-        }
+    }
+    if (session->out.failed) {
+        session_abort(session);
     }
     return used;
 }
