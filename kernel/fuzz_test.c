@@ -8,7 +8,7 @@
  * Calls a run: HALLOWS_FUZZ_CALLS; start of the random numbers: HALLOWS_FUZZ_SEED. With
  * HALLOWS_FUZZ_CHECK_EVERY above 1, for long runs, each call is followed by the invariants of the
  * objects that it named, and every so many calls by all; comparisons of states are as much rarer.
- * `make fuzz-long` builds the program for that, build/host/kernel/fuzz_long.
+ * `./hallows fuzz-calls` does such runs (`make fuzz-long`: build/host/kernel/fuzz_long).
  */
 #include <stdlib.h>
 

@@ -9,6 +9,7 @@ import bench
 import build
 import check
 import fuzz
+import fuzz_calls
 import mutants
 import packages
 import pcap
@@ -52,6 +53,8 @@ VERBS = {
     "mutants": ("plant faults into the kernel and say what kills each", mutants.add_options,
                 mutants.main),
     "fuzz": ("run libFuzzer on every parser of untrusted bytes", fuzz.add_options, fuzz.main),
+    "fuzz-calls": ("random system calls against the kernel on the host, as many as wanted",
+                   fuzz_calls.add_options, fuzz_calls.main),
     "storage": ("show what a running system's drive holds and how it is, or erase an image",
                 storage.add_options, storage.main),
     "pcap": ("write the frames of a running system's network interface", pcap.add_options,

@@ -95,6 +95,11 @@ static uint32_t touched_count;
 
 void harness_touch(uint32_t page)
 {
+    for (uint32_t n = 0; n < touched_count; n++) {
+        if (touched[n] == page) {
+            return;
+        }
+    }
     if (touched_count < TOUCHED_MAX && page < kernel_under_test->page_count) {
         touched[touched_count++] = page;
     }
