@@ -5,21 +5,11 @@
 #ifndef KERNEL_ARCH_X86_64_OFFSETS_H
 #define KERNEL_ARCH_X86_64_OFFSETS_H
 
-/* struct thread: its registers */
+/* struct thread: its registers, from rdx to r15 as in struct registers, then */
 #define THREAD_REGISTERS 128
-#define T_RDX (THREAD_REGISTERS + 0)
-#define T_R10 (THREAD_REGISTERS + 8)
-#define T_R8 (THREAD_REGISTERS + 16)
-#define T_R9 (THREAD_REGISTERS + 24)
-#define T_R12 (THREAD_REGISTERS + 32)
-#define T_R13 (THREAD_REGISTERS + 40)
-#define T_R14 (THREAD_REGISTERS + 48)
-#define T_R15 (THREAD_REGISTERS + 56)
 #define T_RAX (THREAD_REGISTERS + 64)
 #define T_RDI (THREAD_REGISTERS + 72)
 #define T_RSI (THREAD_REGISTERS + 80)
-#define T_RBX (THREAD_REGISTERS + 88)
-#define T_RBP (THREAD_REGISTERS + 96)
 #define T_RCX (THREAD_REGISTERS + 104)
 #define T_R11 (THREAD_REGISTERS + 112)
 #define T_IP (THREAD_REGISTERS + 120)

@@ -31,13 +31,11 @@
 
 struct kernel kernel_state;
 
-_Static_assert(offsetof(struct thread, registers.word) == T_RDX, "");
-_Static_assert(offsetof(struct thread, registers.word[7]) == T_R15, "");
+_Static_assert(offsetof(struct thread, registers.word) == THREAD_REGISTERS, "");
 _Static_assert(offsetof(struct thread, registers.result) == T_RAX, "");
 _Static_assert(offsetof(struct thread, registers.arg0) == T_RDI, "");
 _Static_assert(offsetof(struct thread, registers.arg1) == T_RSI, "");
-_Static_assert(offsetof(struct thread, registers.caps) == T_RBX, "");
-_Static_assert(offsetof(struct thread, registers.rbp) == T_RBP, "");
+_Static_assert(offsetof(struct thread, registers.rbp) == T_RSI + 16, "caps, rbp");
 _Static_assert(offsetof(struct thread, registers.rcx) == T_RCX, "");
 _Static_assert(offsetof(struct thread, registers.r11) == T_R11, "");
 _Static_assert(offsetof(struct thread, registers.ip) == T_IP, "");

@@ -26,6 +26,28 @@
     incl kernel_lock + LOCK_SERVING(%rip)
     .endm
 
+/* All registers but rcx, r11 and \base itself, to the thread at \base. */
+    .macro save_registers base
+at = THREAD_REGISTERS
+    .irp r, rdx, r10, r8, r9, r12, r13, r14, r15, rax, rdi, rsi, rbx, rbp
+    .ifnc \r, \base
+    movq %\r, at(%\base)
+    .endif
+at = at + 8
+    .endr
+    .endm
+
+/* The same, but rax, from the thread at rax. */
+    .macro load_registers
+at = THREAD_REGISTERS
+    .irp r, rdx, r10, r8, r9, r12, r13, r14, r15, rax, rdi, rsi, rbx, rbp
+    .ifnc \r, rax
+    movq at(%rax), %\r
+    .endif
+at = at + 8
+    .endr
+    .endm
+
     .section .text.entry, "ax"
 
 /* ---- SYSCALL (SDM vol. 2): rcx = rip, r11 = rflags, stack is the user's ----------------------- */
@@ -34,23 +56,11 @@
     swapgs
     movq %rsp, %gs:CPU_USER_SP
     movq %gs:CPU_LOADED, %rsp              # the thread
-    movq %rdx, T_RDX(%rsp)
-    movq %r10, T_R10(%rsp)
-    movq %r8, T_R8(%rsp)
-    movq %r9, T_R9(%rsp)
-    movq %r12, T_R12(%rsp)
-    movq %r13, T_R13(%rsp)
-    movq %r14, T_R14(%rsp)
-    movq %r15, T_R15(%rsp)
-    movq %rbx, T_RBX(%rsp)
-    movq %rbp, T_RBP(%rsp)
+    save_registers rsp
     movq %rcx, T_IP(%rsp)
     movq %r11, T_FLAGS(%rsp)
     movq %gs:CPU_USER_SP, %rcx
     movq %rcx, T_SP(%rsp)
-    movq %rax, T_RAX(%rsp)
-    movq %rdi, T_RDI(%rsp)
-    movq %rsi, T_RSI(%rsp)
     .endm
 
     .global syscall_entry
@@ -99,18 +109,7 @@ return_by_sysret:
     give_lock
     movq T_IP(%rax), %rcx
     movq T_FLAGS(%rax), %r11
-    movq T_RDX(%rax), %rdx
-    movq T_R10(%rax), %r10
-    movq T_R8(%rax), %r8
-    movq T_R9(%rax), %r9
-    movq T_R12(%rax), %r12
-    movq T_R13(%rax), %r13
-    movq T_R14(%rax), %r14
-    movq T_R15(%rax), %r15
-    movq T_RDI(%rax), %rdi
-    movq T_RSI(%rax), %rsi
-    movq T_RBX(%rax), %rbx
-    movq T_RBP(%rax), %rbp
+    load_registers
     movq T_SP(%rax), %rsp
     movq T_RAX(%rax), %rax
     swapgs
@@ -186,18 +185,7 @@ return_full:
     pushq T_FLAGS(%rax)
     pushq $SELECTOR_USER_CODE
     pushq %rcx
-    movq T_RDX(%rax), %rdx
-    movq T_R10(%rax), %r10
-    movq T_R8(%rax), %r8
-    movq T_R9(%rax), %r9
-    movq T_R12(%rax), %r12
-    movq T_R13(%rax), %r13
-    movq T_R14(%rax), %r14
-    movq T_R15(%rax), %r15
-    movq T_RDI(%rax), %rdi
-    movq T_RSI(%rax), %rsi
-    movq T_RBX(%rax), %rbx
-    movq T_RBP(%rax), %rbp
+    load_registers
     movq T_RCX(%rax), %rcx
     movq T_R11(%rax), %r11
     movq T_RAX(%rax), %rax
@@ -256,18 +244,7 @@ trap_common:
     lfence                                 # not on with the user's GS base (CVE-2019-1125)
     pushq %rax
     movq %gs:CPU_LOADED, %rax
-    movq %rdx, T_RDX(%rax)
-    movq %r10, T_R10(%rax)
-    movq %r8, T_R8(%rax)
-    movq %r9, T_R9(%rax)
-    movq %r12, T_R12(%rax)
-    movq %r13, T_R13(%rax)
-    movq %r14, T_R14(%rax)
-    movq %r15, T_R15(%rax)
-    movq %rdi, T_RDI(%rax)
-    movq %rsi, T_RSI(%rax)
-    movq %rbx, T_RBX(%rax)
-    movq %rbp, T_RBP(%rax)
+    save_registers rax
     movq %rcx, T_RCX(%rax)
     movq %r11, T_R11(%rax)
     popq T_RAX(%rax)
@@ -293,7 +270,7 @@ trap_locked:
 
 /* The lock is somebody else's. Whoever has it may take the loaded thread off this CPU meanwhile;
  * then its system call or exception has not happened (smp.h). */
-wait_syscall:
+    .macro await_lock
     movq %gs:CPU_STACK_TOP, %rsp
     xorl %ebp, %ebp
     movl %ecx, %edi
@@ -301,6 +278,10 @@ wait_syscall:
     movl %gs:CPU_LOADED_INDEX, %ecx
     cmpl %gs:CPU_CURRENT, %ecx
     jne nothing_happened
+    .endm
+
+wait_syscall:
+    await_lock
     movq %gs:CPU_LOADED, %rsp
     movq T_RAX(%rsp), %rax
     movq T_RDI(%rsp), %rdi
@@ -308,13 +289,7 @@ wait_syscall:
     jmp syscall_locked
 
 wait_traced:
-    movq %gs:CPU_STACK_TOP, %rsp
-    xorl %ebp, %ebp
-    movl %ecx, %edi
-    call lock_wait
-    movl %gs:CPU_LOADED_INDEX, %ecx
-    cmpl %gs:CPU_CURRENT, %ecx
-    jne nothing_happened
+    await_lock
     jmp traced_locked
 
 wait_trap:
@@ -347,21 +322,9 @@ trap_in_kernel:
 
 /* struct trap_frame, for panic.c */
 trap_panic:
-    pushq %rax
-    pushq %rbx
-    pushq %rcx
-    pushq %rdx
-    pushq %rsi
-    pushq %rdi
-    pushq %rbp
-    pushq %r8
-    pushq %r9
-    pushq %r10
-    pushq %r11
-    pushq %r12
-    pushq %r13
-    pushq %r14
-    pushq %r15
+    .irp r, rax, rbx, rcx, rdx, rsi, rdi, rbp, r8, r9, r10, r11, r12, r13, r14, r15
+    pushq %\r
+    .endr
     movq %rsp, %rdi
     cld
     andq $-16, %rsp
