@@ -116,6 +116,9 @@ BAD = [
     ("system.toml", 'kind = "net"\n', 'kind = "net"\nvfs = 65\n', ":12: ", "outside 0 to 64"),
     ("system.toml", 'kind = "nvme"\n', 'kind = "nvme"\nvfs = 1\n[device.nvme1]\nof = "nvme0"\nkind = "nvme"\nindex = 1\n', ":18: ", "no number 1"),
     ("system.toml", "[ring.net]", "[ring.net", ":18: ", "not TOML"),
+    ("system.toml", 'kind = "nvme"\n', 'kind = "nvme"\nparallel = 4\n', ":16: ", "declares parallel"),
+    ("cells/nic.toml", "[restart]", "[contract.a]\niops = 5\n[restart]", ":11: ", "has contracts, but no drive"),
+    ("cells/kvstore.toml", "[config]", '[contract.log]\nclass = "fast"\n[config]', ":13: ", "is no class"),
     ("cells/nic.toml", 'devices = ["net0"]', 'devices = ["net1"]', ":9: ", "device 'net1' is not in"),
     ("cells/nic.toml", 'devices = ["net0"]', 'devices = ["net0", "nvme0"]', "kvstore.toml:10: ", "already belongs to cell 'nic'"),
     ("cells/nic.toml", 'heap = "2M"', 'heap = "3M"', ":6: ", 'heap = "4M"'),
@@ -238,3 +241,24 @@ def test_wrong_elf_is_refused(cells):
     system = load_system(ROOT / "systems/reference/system.toml", ROOT)
     with pytest.raises(ManifestError, match="no x86-64 ELF"):
         image.build_bundle(system, cells)
+
+
+DRIVE = "parallel = 4\nread_us = 100\nwrite_us = 50\nread_mb_s = 400\nwrite_mb_s = 200\n"
+
+
+def test_contracts_fit_the_declared_drive(shared):
+    system = shared / "system.toml"
+    system.write_text(system.read_text().replace('kind = "nvme"\n', 'kind = "nvme"\n' + DRIVE, 1))
+    cell = shared / "cells/kvstore.toml"
+    text = cell.read_text()
+    contracts = '[contract.log]\niops = 10000\nclass = "latency"\n[contract.scan]\nmb_s = 120\n[config]'
+    cell.write_text(text.replace("[config]", contracts, 1))
+    loaded = load_system(system, ROOT)
+    data = compile_system(loaded)
+    # 10,000 x 100 us; 120 MB at 4 x 1 s / 200 MB: 1 s and 2.4 s of 3.6 s.
+    for setting in (b"contracts=log scan", b"contract.log.iops=10000", b"contract.log.class=latency",
+                    b"contract.scan.mb_s=120", b"drive.units=4", b"drive.write_byte_ps=20000"):
+        assert setting + b"\0" in data
+    problems = spoil(shared, "cells/kvstore.toml", "mb_s = 120", "mb_s = 140")
+    assert "contract 'scan' needs 2800 ms of drive time a second, 2600 of 3600 are left" in problems[0]
+    assert "kvstore.toml:15" in problems[0]

@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import contracts
 import layout
 from toml_fields import Field, Reader, show_size
 from toml_source import ManifestError, Problems, Source, nearest
@@ -29,6 +30,7 @@ DEVICE_FIELDS = {
     "irqs": Field("int", 1, low=1, high=layout.CELL_IRQS_MAX),
     "vfs": Field("int", 0, low=0, high=layout.SYSTEM_VIRTUAL_FUNCTIONS_MAX),
     "of": Field("name", ""),
+    **contracts.DRIVE_FIELDS,
 }
 RING_FIELDS = {
     "client": Field("name"),
@@ -75,6 +77,7 @@ class Cell:
     start_ready: bool
     manage: bool
     restart: dict
+    contracts: dict
     config: dict
 
 
@@ -129,12 +132,15 @@ def _load_cell(name, system, reader, root):
         return None
     source = Source(found, _shown(found, root))
     cell_reader = Reader(source, reader.problems)
-    cell_reader.unknown((), source.data, ("cell", "restart", "config"))
+    cell_reader.unknown((), source.data, ("cell", "restart", "contract", "config"))
     cell_table = cell_reader.subtable(source.data, (), "cell")
     values = cell_reader.fields(cell_table, ("cell",), CELL_FIELDS)
     restart_table = cell_reader.subtable(source.data, (), "restart")
     restart = cell_reader.fields(restart_table, ("restart",), RESTART_FIELDS)
-    return Cell(name=name, source=source, restart=restart, config=_config(cell_reader), **values)
+    promised = _load_named(cell_reader, "contract", contracts.CONTRACT_FIELDS,
+                           contracts.TENANTS_MAX)
+    return Cell(name=name, source=source, restart=restart, contracts=promised,
+                config=_config(cell_reader), **values)
 
 
 def _shown(path, root):
@@ -358,6 +364,10 @@ def load_system(path, root=Path.cwd(), settings=()):
             system.cells.append(cell)
     if top["cells"] and len(system.cells) == len(top["cells"]):
         _check_devices(system, reader)
+        for name, device in system.devices.items():
+            contracts.check_device(reader, name, device)
+        for cell in system.cells:
+            contracts.check_cell(cell, system.devices, reader)
         _check_rings(system, reader)
         _check_pci(system, reader)
         _check_memory(system, reader)
@@ -416,7 +426,8 @@ def compile_system(system):
 
     cells, config = b"", b""
     for cell in system.cells:
-        text = b"".join(f"{k}={v}".encode() + b"\0" for k, v in cell.config.items())
+        text = b"".join(f"{k}={v}".encode() + b"\0" for k, v in
+                        (contracts.settings(cell, system.devices) | cell.config).items())
         cells += _pack_cell(cell, list(system.devices), config_offset + len(config), text)
         config += text
     kinds = {"net": layout.SYSTEM_DEVICE_NET, "nvme": layout.SYSTEM_DEVICE_NVME}

@@ -231,7 +231,7 @@ static const struct block_device_ops tenant_ops = {tenant_submit, tenant_poll, t
 
 /* ---- Admission ---- */
 
-static uint64_t promised_ns(const struct share *share, const struct share_contract *contract)
+uint64_t share_promise_ns(const struct share *share, const struct share_contract *contract)
 {
     const struct share_drive *drive = &share->drive;
     uint64_t request_ns = contract->service == SHARE_LATENCY && drive->read_ns > drive->write_ns
@@ -246,19 +246,24 @@ static uint64_t promised_ns(const struct share *share, const struct share_contra
     return contract->iops * request_ns + bytes / 1000u * drive->write_byte_ps;
 }
 
+uint64_t share_can_promise_ns(const struct share *share)
+{
+    return (uint64_t)share->drive.units * SECOND_NS / 100u * SHARE_PROMISED_PERCENT;
+}
+
 status_t share_admit(struct share *share, const struct share_contract *contract,
                      struct share_tenant **admitted)
 {
     const struct block_device *below = share->drive.block;
-    uint64_t most = (uint64_t)share->drive.units * SECOND_NS / 100u * SHARE_PROMISED_PERCENT;
-    uint64_t wanted = promised_ns(share, contract);
+    uint64_t most = share_can_promise_ns(share);
+    uint64_t blocks = contract->whole_drive ? 0 : contract->blocks;
+    uint64_t wanted = share_promise_ns(share, contract);
 
-    if (contract->blocks == 0 ||
-        ((below->flags & BLOCK_DEVICE_ZONED) != 0 && contract->blocks % below->zone_blocks != 0)) {
+    if ((blocks == 0 && !contract->whole_drive) ||
+        ((below->flags & BLOCK_DEVICE_ZONED) != 0 && blocks % below->zone_blocks != 0)) {
         return STATUS_INVALID_ARGUMENT;
     }
-    if (share->count == SHARE_TENANTS_MAX ||
-        contract->blocks > below->block_count - share->given_blocks) {
+    if (share->count == SHARE_TENANTS_MAX || blocks > below->block_count - share->given_blocks) {
         return STATUS_TOO_LARGE;
     }
     if (wanted > most - share->promised_ns) {
@@ -267,20 +272,20 @@ status_t share_admit(struct share *share, const struct share_contract *contract,
     struct share_tenant *tenant = &share->tenants[share->count++];
     tenant->share = share;
     tenant->contract = *contract;
-    tenant->first_block = share->given_blocks;
+    tenant->first_block = contract->whole_drive ? 0 : share->given_blocks;
     tenant->weight = wanted != 0 ? wanted : 1u;
     tenant->block = *below;
     tenant->block.ops = &tenant_ops;
-    tenant->block.block_count = contract->blocks;
+    tenant->block.block_count = contract->whole_drive ? below->block_count : blocks;
     tenant->block.queue_depth = SHARE_QUEUE;
     tenant->block.flags &= ~(uint32_t)BLOCK_DEVICE_COPY; /* its sources would have to be moved */
     if ((below->flags & BLOCK_DEVICE_ZONED) != 0) {
-        tenant->block.zone_count = (uint32_t)(contract->blocks / below->zone_blocks);
+        tenant->block.zone_count = (uint32_t)(tenant->block.block_count / below->zone_blocks);
     }
     for (uint32_t i = SHARE_QUEUE; i-- > 0;) {
         tenant->free_slots[tenant->free_count++] = (uint8_t)i;
     }
-    share->given_blocks += contract->blocks;
+    share->given_blocks += blocks;
     share->promised_ns += wanted;
     share->latency_tenants += contract->service == SHARE_LATENCY;
     *admitted = tenant;

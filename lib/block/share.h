@@ -40,6 +40,8 @@ struct share_contract {
     uint64_t bytes_per_second; /* counted as writes, which are dearer */
     uint32_t iops;
     enum share_class service;
+    bool whole_drive; /* it sees all blocks of the drive, as others may; `blocks` is not looked at.
+                         Tenants that share zones, say. */
 };
 
 struct share_slot {
@@ -87,6 +89,10 @@ status_t share_init(struct share *share, const struct share_drive *drive) HALLOW
  *   INVALID_ARGUMENT  no blocks, or part of a zone */
 status_t share_admit(struct share *share, const struct share_contract *contract,
                      struct share_tenant **tenant) HALLOWS_MUST_CHECK;
+
+/* Drive time a second that a contract needs, and that the drive can promise in all, ns. */
+uint64_t share_promise_ns(const struct share *share, const struct share_contract *contract);
+uint64_t share_can_promise_ns(const struct share *share);
 
 /* Drive time of a request, ns. */
 uint64_t share_cost_ns(const struct share *share, const struct block_request *request);

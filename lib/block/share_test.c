@@ -8,7 +8,7 @@
 
 #include "lib/base/assert.h"
 #include "lib/block/block_fake.h"
-#include "lib/block/share.h"
+#include "lib/block/contract.h"
 #include "tests/check.h"
 
 #define UNITS 16u
@@ -399,4 +399,30 @@ TEST(tenants_keep_to_their_blocks)
     CHECK_EQ(fake.media.current[99u * 512u], 1);
     CHECK_EQ(fake.media.current[199u * 512u], 2);
     block_fake_free(&fake);
+}
+
+/* A drive that says nothing of itself is measured: the model's own figures come out. */
+TEST(a_drive_is_measured)
+{
+    static uint8_t buffers[MEASURE_DEPTH * MEASURE_BYTES];
+    struct measure measure;
+    status_t status;
+
+    model_init(&model, UNITS);
+    model.block.queue_depth = MODEL_DEPTH;
+    CHECK_EQ(measure_start(&measure, &model.block, buffers, 0, 8, 0), STATUS_INVALID_ARGUMENT);
+    CHECK_EQ(measure_start(&measure, &model.block, buffers, 1u << 23, 1u << 20, 0), STATUS_OK);
+    for (time_ns_t now_ns = 0; (status = measure_poll(&measure, now_ns)) == STATUS_AGAIN;) {
+        time_ns_t next = model_next_due(&model.block);
+        now_ns = next != DEADLINE_NEVER && next > now_ns ? next : now_ns + 1u;
+    }
+    CHECK_EQ(status, STATUS_OK);
+    const struct share_drive *drive = &measure.result;
+    printf("  measured: %u units, read %u ns + %u ps, write %u ns + %u ps\n", drive->units,
+           drive->read_ns, drive->read_byte_ps, drive->write_ns, drive->write_byte_ps);
+    CHECK(drive->units >= 14u && drive->units <= 16u);
+    CHECK(drive->read_ns > READ_NS * 8u / 10u && drive->read_ns < READ_NS * 12u / 10u);
+    CHECK(drive->write_ns > WRITE_NS * 7u / 10u && drive->write_ns < WRITE_NS * 13u / 10u);
+    CHECK(drive->read_byte_ps > 350u && drive->read_byte_ps < 650u);
+    CHECK(drive->write_byte_ps > 1600u && drive->write_byte_ps < 2400u);
 }

@@ -48,12 +48,12 @@ def bundle_of(folder, program, rest="", devices=DEVICE, more=()):
     return build.make_bundle(folder / "system.toml", output=folder / "bundle")[1]
 
 
-def namespaces(folder, controller, *options):
+def namespaces(folder, controller, *options, size=64 << 20):
     """QEMU's arguments for a controller with one namespace for each of `options`."""
     args = ["-device", f"nvme,id=nvme0,serial=hallows0{controller}"]
     for number, option in enumerate(options):
         path = Path(folder) / f"namespace{number}.img"
-        vm.make_disk(path, 64 << 20)
+        vm.make_disk(path, size)
         args += ["-drive", f"if=none,id=ns{number},format=raw,file={path}"]
         args += ["-device", f"nvme-ns,drive=ns{number},bus=nvme0{option}"]
     return args
@@ -64,5 +64,5 @@ def run(bundle, extra, until, seconds=180, **options):
     machine = vm.Machine(kernel=build.KERNEL, bundle=bundle, nic=None, memory_mib=256, extra=extra,
                          **options)
     with vm.Vm(machine) as running:
-        running.wait_for(until, seconds, unless=f"{vm.STOPPED}|FAILED|drives done: [^s]")
+        running.wait_for(until, seconds, unless=f"{vm.STOPPED}|FAILED")
         return running.serial

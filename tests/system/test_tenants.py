@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: MIT OR Apache-2.0
+"""Contracts on a real drive (QEMU's): admission, fairness, and a neighbour that takes all it gets.
+Shown by the cell tests/cells/tenants. What the model shows in virtual time (lib/block/share_test) is
+exact; here the host's scheduling is in every latency, so the bounds are wide."""
+
+import re
+
+import drives
+
+DONE = r"tenants done: success"
+DECLARED = "parallel = {}\nread_us = 100\nwrite_us = 100\nread_mb_s = 400\nwrite_mb_s = 400\n"
+ZONED = ",nsid=1,zoned=true,zoned.zone_size=64M,zoned.max_active=14,zoned.max_open=14"
+
+
+def table(**tenants):
+    """[contract.NAME] tables and the [config] with each tenant's load."""
+    lines, loads = [], []
+    for name, (contract, load) in tenants.items():
+        lines += [f"[contract.{name}]", *contract]
+        loads += [f"load.{name}.{line}" for line in load]
+    return "\n".join([*lines, "[config]", *(f"{line}" for line in loads)])
+
+
+def config(text, **more):
+    """With dotted keys written as TOML wants them in [config]."""
+    head, loads = text.split("[config]")
+    keys = [line.split(" = ") for line in loads.split("\n") if line]
+    keys += [(key, str(value)) for key, value in more.items()]
+    return head + "[config]\n" + "".join(f'"{key}" = {value}\n' for key, value in keys)
+
+
+def run(tmp_path, manifest, declared, option=",nsid=1"):
+    """The console of the cell on a drive."""
+    bundle = drives.bundle_of(tmp_path, "tenants", manifest, drives.DEVICE + declared)
+    return drives.run(bundle, drives.namespaces(tmp_path, "", option, size=2 << 30), DONE)
+
+
+def test_noisy_neighbour(tmp_path):
+    """A reader with a latency contract keeps going beside a writer that always has 32 x 128 KiB under
+    way, and waits less (in the median: what is slower is the host) than without contracts."""
+    tenants = table(
+        victim=(["iops = 2000", 'class = "latency"', 'capacity = "16M"'],
+                ["depth = 4", "bytes = 4096", "pause_us = 1000", "alone = true"]),
+        noisy=(["mb_s = 50", 'capacity = "32M"'],
+               ["write = true", "depth = 32", "bytes = 131072"]))
+    figures = {}
+    for unmanaged in ("false", "true"):
+        folder = tmp_path / unmanaged
+        folder.mkdir()
+        text = run(folder, config(tenants, run_ms=3000, unmanaged=unmanaged), DECLARED.format(2))
+        for what, p50, p99 in re.findall(r"(alone|together) victim: p50 (\d+) ns, p99 (\d+)", text):
+            figures[unmanaged, what] = int(p50), int(p99)
+        got = {(what, name): int(iops)
+               for what, name, iops in re.findall(r"(alone|together) (\w+): (\d+) IOPS", text)}
+        assert got["together", "noisy"] > 0
+        assert got["together", "victim"] > got["alone", "victim"] / 3
+    print(figures)
+    assert figures["false", "together"][0] < 0.7 * figures["true", "together"][0]
+
+
+def test_equals_get_equal_shares_of_14_zones(tmp_path):
+    """64 equal tenants append to 14 active zones as much as they can."""
+    tenants = {
+        f"t{index}": (["mb_s = 1", "whole = true"],
+                      ["write = true", "bytes = 4096", f"depth = {(16, 8, 4, 2)[index % 4]}"])
+        for index in range(64)}
+    manifest = config(table(**tenants), run_ms=3000, zones=14)
+    text = run(tmp_path, manifest, DECLARED.format(14), ZONED)
+    fairness = int(re.search(r"together: 64 tenants, \d+ KiB/s, Jain (\d+)", text)[1])
+    print(fairness)
+    assert fairness >= 99000
+
+
+def test_refused_at_start(tmp_path):
+    """A measured drive cannot promise what no drive can: the cell says so and serves nobody."""
+    manifest = config(table(greedy=(["iops = 100000000"], [])))
+    bundle = drives.bundle_of(tmp_path, "tenants", manifest)
+    text = drives.run(bundle, drives.namespaces(tmp_path, "", ",nsid=1"), "tenants done: .*")
+    assert "measured the drive: success" in text
+    assert re.search(r"contract greedy: needs \d+ ms of drive time a second, \d+ of \d+ are left; "
+                     "lower iops or mb_s", text)
+    assert "tenants done: success" not in text
