@@ -64,34 +64,41 @@ struct buffer_meta {
     uint16_t length;
     uint8_t queued;        /* in a connection's send or receive queue */
     uint8_t sacked;        /* send queue: the peer said it has it */
-    uint8_t retransmitted; /* send queue: sent again in this recovery */
-    uint8_t reserved;
+    uint8_t retransmitted; /* send queue: sent again in this recovery, or as a probe */
+    uint8_t lost;          /* send queue: RACK says so */
+    uint32_t sent;         /* send queue: when it was sent last (rack_ticks) */
 };
 
 enum tcp_flag {
-    TCP_FLAG_SEND_SYN = 1u << 0,      /* the SYN or SYN-ACK has to go out (again) */
-    TCP_FLAG_ACK_NOW = 1u << 1,       /* an acknowledgement has to go out */
-    TCP_FLAG_ACK_DELAYED = 1u << 2,   /* may wait for TCP_DELAYED_ACK */
-    TCP_FLAG_FIN_QUEUED = 1u << 3,    /* FIN follows the send queue */
-    TCP_FLAG_FIN_SEEN = 1u << 4,      /* fin_sequence holds */
-    TCP_FLAG_END_DUE = 1u << 5,       /* FIN received, on_end not called yet */
-    TCP_FLAG_PAUSED = 1u << 6,        /* on_receive did not take everything */
-    TCP_FLAG_WANTS_SPACE = 1u << 7,   /* tcp_send took less than it was given */
-    TCP_FLAG_SENDABLE_DUE = 1u << 8,  /* on_sendable to be called */
-    TCP_FLAG_ATTACHED = 1u << 9,      /* the application holds the handle */
-    TCP_FLAG_ACTIVE_OPEN = 1u << 10,  /* tcp_connect made it */
-    TCP_FLAG_TIMESTAMPS = 1u << 11,   /* RFC 7323 timestamps agreed */
-    TCP_FLAG_SACK = 1u << 12,         /* RFC 2018 agreed */
-    TCP_FLAG_WINDOW_SCALE = 1u << 13, /* RFC 7323 window scaling agreed */
-    TCP_FLAG_RECOVERY = 1u << 14,     /* loss recovery until `recover` is acknowledged */
-    TCP_FLAG_PERSIST = 1u << 15,      /* the retransmit timer probes a closed window */
-    TCP_FLAG_ROUND_TRIP = 1u << 16,   /* timing the segment that ends at rtt_sequence */
-    TCP_FLAG_FORCE_SEND = 1u << 17,   /* window probe: send whatever fits, at least one byte */
-    TCP_FLAG_HALF_OPEN = 1u << 18,    /* counted in the listener's backlog */
-    TCP_FLAG_FREE_DUE = 1u << 19,     /* closed; the active pass frees it */
-    TCP_FLAG_SOFT_ERROR = 1u << 21,   /* a router cannot reach the peer, says it */
-    TCP_FLAG_NAGLE = 1u << 20,        /* hold back parts of segments while data is in flight */
-    TCP_FLAG_V6 = 1u << 22,           /* remote_address is a tag */
+    TCP_FLAG_SEND_SYN = 1u << 0,       /* the SYN or SYN-ACK has to go out (again) */
+    TCP_FLAG_ACK_NOW = 1u << 1,        /* an acknowledgement has to go out */
+    TCP_FLAG_ACK_DELAYED = 1u << 2,    /* may wait for TCP_DELAYED_ACK */
+    TCP_FLAG_FIN_QUEUED = 1u << 3,     /* FIN follows the send queue */
+    TCP_FLAG_FIN_SEEN = 1u << 4,       /* fin_sequence holds */
+    TCP_FLAG_END_DUE = 1u << 5,        /* FIN received, on_end not called yet */
+    TCP_FLAG_PAUSED = 1u << 6,         /* on_receive did not take everything */
+    TCP_FLAG_WANTS_SPACE = 1u << 7,    /* tcp_send took less than it was given */
+    TCP_FLAG_SENDABLE_DUE = 1u << 8,   /* on_sendable to be called */
+    TCP_FLAG_ATTACHED = 1u << 9,       /* the application holds the handle */
+    TCP_FLAG_ACTIVE_OPEN = 1u << 10,   /* tcp_connect made it */
+    TCP_FLAG_TIMESTAMPS = 1u << 11,    /* RFC 7323 timestamps agreed */
+    TCP_FLAG_SACK = 1u << 12,          /* RFC 2018 agreed */
+    TCP_FLAG_WINDOW_SCALE = 1u << 13,  /* RFC 7323 window scaling agreed */
+    TCP_FLAG_RECOVERY = 1u << 14,      /* loss recovery until `recover` is acknowledged */
+    TCP_FLAG_PERSIST = 1u << 15,       /* the retransmit timer probes a closed window */
+    TCP_FLAG_ROUND_TRIP = 1u << 16,    /* timing the segment that ends at rtt_sequence */
+    TCP_FLAG_FORCE_SEND = 1u << 17,    /* window probe: send whatever fits, at least one byte */
+    TCP_FLAG_HALF_OPEN = 1u << 18,     /* counted in the listener's backlog */
+    TCP_FLAG_FREE_DUE = 1u << 19,      /* closed; the active pass frees it */
+    TCP_FLAG_SOFT_ERROR = 1u << 21,    /* a router cannot reach the peer, says it */
+    TCP_FLAG_V6 = 1u << 22,            /* remote_address is a tag */
+    TCP_FLAG_REORDERED = 1u << 28,     /* the network has been seen to reorder */
+    TCP_FLAG_SACKED = 1u << 23,        /* something before sack_high was reported as arrived */
+    TCP_FLAG_PROBE_TIMER = 1u << 24,   /* the retransmit timer sends a tail loss probe */
+    TCP_FLAG_REORDER_TIMER = 1u << 25, /* the retransmit timer looks for losses again */
+    TCP_FLAG_PROBED = 1u << 26,        /* a probe is on its way until probe_end is acknowledged */
+    TCP_FLAG_PROBE_REPEAT = 1u << 27,  /* and it was sent before */
+    TCP_FLAG_NAGLE = 1u << 20,         /* hold back parts of segments while data is in flight */
 };
 
 /* RFC 9438; windows in bytes. */
@@ -184,6 +191,13 @@ struct tcp_connection {
     uint64_t retransmits;
     time_ns_t opened;
     struct cubic cubic;
+    /* RACK-TLP (tcp_rack.c); times in rack_ticks. */
+    uint32_t rack_sent; /* of all that has arrived, what was sent last: when, */
+    uint32_t rack_end;  /* where it ends, */
+    uint32_t rack_rtt;  /* and how long it took; 0: nothing has */
+    uint32_t rtt_min;   /* 0: not known */
+    uint32_t sack_high; /* end of the highest that was reported as arrived */
+    uint32_t probe_end;
     struct ipv6_ends v6; /* when remote_address is a tag */
 };
 

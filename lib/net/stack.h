@@ -222,6 +222,7 @@ status_t ipv6_parse(const char *text, struct ipv6_address *address,
     X(tcp_retransmits, "segments sent again")                                                      \
     X(tcp_timeouts, "retransmission timeouts")                                                     \
     X(tcp_fast_retransmits, "losses found by duplicate acknowledgements")                          \
+    X(tcp_tail_probes, "probes of the last segments, sent before a timeout")                       \
     X(tcp_zero_window_probes, "probes of a closed window")                                         \
     X(tcp_out_of_order, "segments queued out of order")                                            \
     X(tcp_out_of_window, "segments outside the window")                                            \

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-/* Acknowledgements received: progress, round-trip samples, loss recovery (RFC 5681, RFC 6582). */
+/* Acknowledgements received: progress, round-trip samples, loss recovery (RFC 5681, RFC 6582; by
+ * time: tcp_rack.c). */
 #include "lib/net/tcp_internal.h"
 
 #define DUPLICATE_ACKS_LOSS 3u /* RFC 5681, 3.2 */
@@ -50,6 +51,9 @@ void tcp_ack_advance(struct tcp_connection *c, const struct tcp_segment *segment
 
     take_rtt_sample(c, segment);
     c->backoff = 0;
+    if ((c->flags & (TCP_FLAG_RECOVERY | TCP_FLAG_SACKED | TCP_FLAG_PROBED)) != 0) {
+        rack_acknowledged(c, segment->acknowledgment);
+    }
     c->snd_una = segment->acknowledgment;
     /* The FIN's number is not a byte. */
     c->bytes_out += acked - seq_after(c->snd_una, c->send_end);
@@ -89,6 +93,15 @@ static void enter_recovery(struct tcp_connection *c)
     tcp_arm_retransmit(c);
 }
 
+void tcp_recover(struct tcp_connection *c)
+{
+    if ((c->flags & TCP_FLAG_RECOVERY) == 0) {
+        enter_recovery(c);
+        (void)rack_detect(c); /* the scoreboard was cleared */
+    }
+    tcp_activate(c);
+}
+
 static void duplicate_ack(struct tcp_connection *c)
 {
     bool sack = (c->flags & TCP_FLAG_SACK) != 0;
@@ -101,8 +114,9 @@ static void duplicate_ack(struct tcp_connection *c)
         c->cwnd += sack ? 0u : c->mss;
         return;
     }
-    /* Not again for losses of the window that the last recovery repaired (RFC 6582, 3.2). */
-    if (!seq_after(c->snd_una, c->recover)) {
+    /* Not again for losses of the window that the last recovery repaired (RFC 6582, 3.2); nor by
+     * numbers where the network reorders. */
+    if (!seq_after(c->snd_una, c->recover) || (c->flags & TCP_FLAG_REORDERED) != 0) {
         return;
     }
     if (c->duplicate_acks == DUPLICATE_ACKS_LOSS || (sack && sack_bytes(c) > 2u * c->mss)) {
@@ -162,6 +176,9 @@ bool tcp_ack_input(struct tcp_connection *c, const struct tcp_segment *segment)
         tcp_challenge(c);
         return false;
     }
+    if ((c->flags & TCP_FLAG_PROBED) != 0) {
+        rack_probe_answered(c, segment);
+    }
     if (seq_after(acknowledgment, c->snd_una)) {
         tcp_ack_advance(c, segment);
         if (segment->sack_count != 0 && (c->flags & TCP_FLAG_SACK) != 0) {
@@ -169,6 +186,10 @@ bool tcp_ack_input(struct tcp_connection *c, const struct tcp_segment *segment)
         }
     } else if (is_duplicate(c, segment)) {
         duplicate_ack(c);
+    }
+    if ((c->flags & (TCP_FLAG_SACKED | TCP_FLAG_RECOVERY)) != 0 &&
+        (c->flags & TCP_FLAG_SACK) != 0 && rack_detect(c)) {
+        tcp_recover(c);
     }
     set_send_window(c, segment);
     return true;

@@ -157,6 +157,7 @@ void congestion_idle(struct tcp_connection *c)
     uint32_t initial = 10u * c->mss;
 
     c->cubic.epoch = 0; /* the time away does not count (RFC 9438, 4.8) */
+    c->rack_rtt = 0;
     if (c->cwnd > initial) {
         c->cwnd = initial;
     }

@@ -105,12 +105,17 @@ static inline void note_sent(struct tcp_connection *c, uint32_t length)
         c->rtt_sequence = end;
     }
     c->last_send = stack->now;
+    stack->meta[c->send_cursor].sent = rack_ticks(stack);
     c->send_cursor = NETBUF_NONE;
     c->pipe += length;
     c->snd_nxt = c->snd_max = end;
     if (c->retransmit_deadline != DEADLINE_NEVER) {
+        if (end - c->snd_una > c->mss && (c->flags & TCP_FLAG_PROBE_TIMER) == 0) {
+            rack_arm_probe(c);
+        }
         return;
     }
+    c->flags &= ~(uint32_t)(TCP_FLAG_PROBE_TIMER | TCP_FLAG_REORDER_TIMER);
     time_ns_t deadline = stack->now + c->rto_ns;
     if (c->backoff != 0 || deadline < c->wheel_deadline) {
         tcp_arm_retransmit(c);

@@ -73,6 +73,8 @@ void tcp_icmp_too_big(struct net_stack *stack, struct tcp_ends ends, uint32_t se
                       uint32_t mtu);
 /* False: the segment must be dropped. */
 bool tcp_ack_input(struct tcp_connection *c, const struct tcp_segment *segment);
+/* Losses were found: begins a recovery unless one is under way. */
+void tcp_recover(struct tcp_connection *c);
 void tcp_ack_advance(struct tcp_connection *c, const struct tcp_segment *segment);
 
 /* tcp_receive.c */
@@ -134,6 +136,29 @@ void tcp_timer_update(struct tcp_connection *c);
 time_ns_t tcp_tick(struct net_stack *stack);
 void tcp_arm_retransmit(struct tcp_connection *c);
 
+/* tcp_rack.c */
+#define RACK_TICK_SHIFT 10u
+/* Beyond two round trips, for the timer's grain and the peer's. */
+#define RACK_PROBE_SLACK (4u * NS_PER_MS)
+static inline uint32_t rack_ticks(const struct net_stack *stack)
+{
+    return (uint32_t)(stack->now >> RACK_TICK_SHIFT);
+}
+/* The buffer has arrived. */
+void rack_delivered(struct tcp_connection *c, const struct buffer_meta *meta);
+/* Everything before `acknowledgment` has; call while it is still queued. */
+void rack_acknowledged(struct tcp_connection *c, uint32_t acknowledgment);
+/* Marks what is lost by now; whether anything was found. Sets the timer to look again. */
+bool rack_detect(struct tcp_connection *c);
+void rack_reorder_due(struct tcp_connection *c);
+/* Whether a probe is to be sent before *wait_ns is over; *wait_ns is then when. */
+bool rack_probe_time(const struct tcp_connection *c, uint64_t *wait_ns);
+/* More was sent: the timer, which runs, is to send a probe first if that is due earlier. */
+void rack_arm_probe(struct tcp_connection *c);
+void rack_probe_due(struct tcp_connection *c);
+/* A probe is on its way and this acknowledgement arrives. */
+void rack_probe_answered(struct tcp_connection *c, const struct tcp_segment *segment);
+
 /* tcp_sack.c: the scoreboard. */
 static inline bool tcp_sack_recovery(const struct tcp_connection *c)
 {
@@ -141,7 +166,8 @@ static inline bool tcp_sack_recovery(const struct tcp_connection *c)
 }
 /* Marks what the segment's blocks report; whether any of it is news. */
 bool sack_input(struct tcp_connection *c, const struct tcp_segment *segment);
-/* A new recovery begins: nothing has been sent again in it; `forget`: nor has anything arrived. */
+/* A new recovery begins: nothing is lost or has been sent again in it; `forget`: nor has anything
+ * arrived. */
 void sack_clear(struct tcp_connection *c, bool forget);
 /* Bytes reported as arrived beyond snd_una. */
 uint32_t sack_bytes(const struct tcp_connection *c);

@@ -342,6 +342,9 @@ static bool tcp_send_piece(struct tcp_connection *c, const struct tcp_piece *pie
         emit.flags |= TCP_FIN;
     }
     /* What is noted here of new data, tcp_output_fast notes, too. */
+    if (meta != NULL) {
+        stack->meta[piece->buffer].sent = rack_ticks(stack);
+    }
     uint32_t end = piece->sequence + piece->length;
     if (end == c->send_end && piece->length != 0) {
         emit.flags |= TCP_PSH;
@@ -436,6 +439,8 @@ static void sent_to(struct tcp_connection *c, uint32_t sequence)
     if (c->retransmit_deadline == DEADLINE_NEVER || (c->flags & TCP_FLAG_PERSIST) != 0) {
         c->flags &= ~(uint32_t)TCP_FLAG_PERSIST;
         tcp_arm_retransmit(c);
+    } else if ((c->flags & TCP_FLAG_PROBE_TIMER) == 0) {
+        rack_arm_probe(c);
     }
 }
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 /*
- * Loss recovery with selective acknowledgements (RFC 6675), the scoreboard being a mark on each
- * buffer of the send queue. The walks are as long as the queue and happen only while something is
- * missing.
+ * Loss recovery with selective acknowledgements (RFC 6675; RFC 8985 by tcp_rack.c), the scoreboard
+ * being a mark on each buffer of the send queue. The walks are as long as the queue and happen only
+ * while something is missing.
  */
 #include "lib/net/tcp_internal.h"
 
@@ -43,6 +43,11 @@ bool sack_input(struct tcp_connection *c, const struct tcp_segment *segment)
         }
         if (meta->sacked == 0 && covered(c, segment, meta)) {
             meta->sacked = 1;
+            rack_delivered(c, meta);
+            if ((c->flags & TCP_FLAG_SACKED) == 0 || seq_after(end_of(meta), c->sack_high)) {
+                c->sack_high = end_of(meta);
+                c->flags |= TCP_FLAG_SACKED;
+            }
             fresh = true;
         }
     }
@@ -57,6 +62,7 @@ void sack_clear(struct tcp_connection *c, bool forget)
             break;
         }
         meta->retransmitted = 0;
+        meta->lost = 0;
         if (forget) {
             meta->sacked = 0;
         }
@@ -85,11 +91,13 @@ static uint32_t sent_length(const struct tcp_connection *c, const struct buffer_
     return sent < meta->length ? sent : meta->length;
 }
 
-/* Whether the buffer counts as lost, with `above` bytes behind it already arrived (IsLost). The
- * first hole of a recovery always does: a partial acknowledgement showed it. */
+/* Whether the buffer counts as lost, with `above` bytes behind it already arrived (IsLost): RACK
+ * says so, or, where the network does not reorder, it lies far enough behind or is the first hole
+ * of a recovery, which a partial acknowledgement showed. */
 static bool is_lost(const struct tcp_connection *c, uint32_t buffer, uint32_t above)
 {
-    return above > 2u * c->mss || buffer == c->send_head;
+    return meta_of(c, buffer)->lost != 0 || ((c->flags & TCP_FLAG_REORDERED) == 0 &&
+                                             (above > 2u * c->mss || buffer == c->send_head));
 }
 
 /* The estimate of what is on the way (SetPipe). */

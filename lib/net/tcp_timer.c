@@ -57,7 +57,12 @@ void tcp_arm_retransmit(struct tcp_connection *c)
     uint32_t shift = c->backoff < BACKOFF_SHIFT_MAX ? c->backoff : BACKOFF_SHIFT_MAX;
     uint64_t wait = c->rto_ns << shift;
 
-    c->retransmit_deadline = c->stack->now + (wait < TCP_RTO_MAX ? wait : TCP_RTO_MAX);
+    wait = wait < TCP_RTO_MAX ? wait : TCP_RTO_MAX;
+    c->flags &= ~(uint32_t)(TCP_FLAG_PROBE_TIMER | TCP_FLAG_REORDER_TIMER);
+    if (rack_probe_time(c, &wait)) {
+        c->flags |= TCP_FLAG_PROBE_TIMER;
+    }
+    c->retransmit_deadline = c->stack->now + wait;
     tcp_timer_update(c);
 }
 
@@ -109,7 +114,8 @@ static void retransmit_due(struct tcp_connection *c)
             arp_suspect(c->stack, ipv4_route(c->stack, c->remote_address));
         }
     }
-    c->flags &= ~(uint32_t)(TCP_FLAG_ROUND_TRIP | TCP_FLAG_RECOVERY);
+    c->flags &= ~(uint32_t)(TCP_FLAG_ROUND_TRIP | TCP_FLAG_RECOVERY | TCP_FLAG_PROBED |
+                            TCP_FLAG_PROBE_REPEAT);
     c->duplicate_acks = 0;
     if (c->state == TCP_SYN_SENT || c->state == TCP_SYN_RECEIVED) {
         c->flags |= TCP_FLAG_SEND_SYN;
@@ -176,6 +182,10 @@ static void tcp_timer_run(struct tcp_connection *c)
         c->retransmit_deadline = DEADLINE_NEVER;
         if ((c->flags & TCP_FLAG_PERSIST) != 0) {
             persist_due(c);
+        } else if ((c->flags & TCP_FLAG_PROBE_TIMER) != 0) {
+            rack_probe_due(c);
+        } else if ((c->flags & TCP_FLAG_REORDER_TIMER) != 0) {
+            rack_reorder_due(c);
         } else {
             retransmit_due(c);
         }
