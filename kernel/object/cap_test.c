@@ -129,6 +129,38 @@ TEST(derivation_depth_is_bounded)
     CHECK_EQ(CALL(cap_revoke, S0), STATUS_EMPTY_SLOT);
 }
 
+TEST(untyped_memory_nests_to_the_last_level)
+{
+    harness_start();
+    uint64_t from = SLOT_UNTYPED;
+    uint64_t level =
+        untyped_at(kernel_under_test, (untyped_ix){harness_slot(SLOT_UNTYPED)->object})->level;
+    uint64_t slot = S0;
+    for (; level < LEVEL_MAX; level++, slot++) {
+        uint64_t bytes = 0x100000 - (slot - S0) * 0x4000;
+        CHECK_EQ(CALL(untyped_retype, from, OBJECT_UNTYPED, bytes, slot, 1), STATUS_OK);
+        from = slot;
+    }
+    CHECK_EQ(CALL(untyped_retype, from, OBJECT_UNTYPED, PAGE_BYTES, slot, 1),
+             STATUS_DERIVATION_DEPTH);
+    CHECK_EQ(CALL(untyped_retype, from, OBJECT_TABLE, 8, slot, 1), STATUS_DERIVATION_DEPTH);
+    CHECK_EQ(CALL(untyped_retype, from, OBJECT_ENDPOINT, 0, slot, 1), STATUS_OK);
+}
+
+TEST(a_large_table_dies_with_all_it_holds)
+{
+    harness_start();
+    CHECK_EQ(CALL(untyped_retype, SLOT_UNTYPED, OBJECT_TABLE, 256, S0, 1), STATUS_OK);
+    CHECK_EQ(CALL(untyped_retype, SLOT_UNTYPED, OBJECT_ENDPOINT, 0, S0 + 1, 1), STATUS_OK);
+    CHECK_EQ(CALL(cap_copy, cap_ref(S0, 2), S0 + 1, RIGHTS_ALL), STATUS_OK);
+    CHECK(harness_slot(S0 + 1)->child.n != NIL);
+    const struct call destroy = {.number = CALL_cap_delete, .a = {S0}};
+    CHECK_EQ(harness_call(&destroy), STATUS_AGAIN); /* empty slots are passed in steps */
+    CHECK_EQ(harness_repeat(&destroy, 64), STATUS_OK);
+    CHECK_EQ(harness_slot(S0 + 1)->child.n, NIL);
+    CHECK_EQ(harness_slot(S0)->type, OBJECT_NONE);
+}
+
 TEST(move_keeps_the_place_in_the_tree)
 {
     harness_start();

@@ -61,6 +61,35 @@ TEST(refusals)
     CHECK_EQ(CALL(thread_set_passive, T0, 0, BOOT_SLOT_SCHED_CONTROL), STATUS_OK);
 }
 
+TEST(limits_of_a_budget)
+{
+    harness_start();
+    context_new(CONTEXT, SCHED_BUDGET_MIN_NS, SCHED_PERIOD_MAX_NS, SCHED_TIMEOUT_FAULT);
+    context_new(OTHER, SCHED_PERIOD_MAX_NS, SCHED_PERIOD_MAX_NS, 0);
+    CHECK_EQ(CALL(cap_copy, T0, CONTEXT, RIGHT_READ), STATUS_OK);
+    CHECK_EQ(CALL(sched_context_configure, T0, BOOT_SLOT_SCHED_CONTROL, MS, MS, 0),
+             STATUS_NO_RIGHTS);
+}
+
+/* What is left of a budget counts while it is worth a switch. */
+TEST(a_small_rest_waits_for_the_next_piece)
+{
+    for (uint64_t rest = SCHED_BUDGET_MIN_NS; rest >= SCHED_BUDGET_MIN_NS - 1; rest--) {
+        harness_start();
+        context_new(CONTEXT, 10 * SCHED_BUDGET_MIN_NS, 100 * MS, 0);
+        CHECK_EQ(CALL(untyped_retype, SLOT_UNTYPED, OBJECT_NOTIFICATION, 0, OTHER, 1), STATUS_OK);
+        harness_spawn(T0, HARNESS_PRIORITY + 1);
+        CHECK_EQ(CALL(sched_context_bind, CONTEXT, T0), STATUS_OK);
+        pass(10 * SCHED_BUDGET_MIN_NS - rest);
+        CHECK_EQ(CALL(notification_wait, OTHER, host_machine.now_ns + 1000), BLOCKED);
+        const struct sched_context *c =
+            sched_context_at(kernel_under_test, (sched_context_ix){harness_slot(CONTEXT)->object});
+        CHECK_EQ(c->refill_count, rest == SCHED_BUDGET_MIN_NS ? 2 : 1);
+        CHECK_EQ(c->refill[0].amount,
+                 rest == SCHED_BUDGET_MIN_NS ? rest : 10 * SCHED_BUDGET_MIN_NS);
+    }
+}
+
 /* 2 ms in 10: what is used at once comes back at once, a period after its use began. */
 TEST(a_budget_is_kept_and_comes_back)
 {

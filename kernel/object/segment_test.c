@@ -160,6 +160,33 @@ TEST(device_pages)
     CHECK_EQ(CALL(segment_protect, SEGMENT, 4, 1, RW), STATUS_NO_RIGHTS);
 }
 
+TEST(the_last_page_and_no_further)
+{
+    space_start();
+    harness_current()->registers.word[4] = RW;
+    CHECK_EQ(CALL(segment_populate_device, SEGMENT, SEGMENT_PAGES - 2, 2, SLOT_DEVICE, 0),
+             STATUS_OK);
+    CHECK_EQ(CALL(segment_populate_device, SEGMENT, 4, 2, SLOT_DEVICE, 0), STATUS_OK);
+    CHECK_EQ(leaf(SEGMENT, 6), 0);
+    CHECK_EQ(CALL(segment_populate_device, SEGMENT, 8, 16, SLOT_DEVICE, 0), STATUS_OK);
+    CHECK_EQ(CALL(segment_populate_device, SEGMENT, SEGMENT_PAGES - 1, 2, SLOT_DEVICE, 0),
+             STATUS_INVALID_ARGUMENT);
+    CHECK_EQ(CALL(segment_populate, SEGMENT + 1, SEGMENT_PAGES - 2, 2, SLOT_UNTYPED, RW),
+             STATUS_OK);
+    CHECK_EQ(CALL(segment_populate, SEGMENT + 1, SEGMENT_PAGES - 1, 2, SLOT_UNTYPED, RW),
+             STATUS_INVALID_ARGUMENT);
+    CHECK_EQ(CALL(segment_populate, SEGMENT + 1, 4, 2, SLOT_UNTYPED, RW), STATUS_OK);
+    CHECK_EQ(leaf(SEGMENT + 1, 6), 0);
+    CHECK_EQ(CALL(segment_protect, SEGMENT + 1, SEGMENT_PAGES - 2, 2, RIGHT_READ), STATUS_OK);
+    CHECK_EQ(CALL(segment_depopulate, SEGMENT + 1, SEGMENT_PAGES - 1, 1), STATUS_OK);
+    CHECK_EQ(leaf(SEGMENT + 1, SEGMENT_PAGES - 1), 0);
+    CHECK(leaf(SEGMENT + 1, SEGMENT_PAGES - 2) != 0);
+    /* One dirty frame that is spare is clean again in the same call. */
+    const struct call populate = {.number = CALL_segment_populate,
+                                  .a = {SEGMENT + 1, 20, 1, SLOT_UNTYPED, RW}};
+    CHECK_EQ(harness_call(&populate), STATUS_OK);
+}
+
 TEST(boot_module_pages_stay_read_only)
 {
     harness_start();
