@@ -37,11 +37,27 @@ _Static_assert(sizeof(struct ring_entry) == sizeof(struct ring_completion), "one
 #ifdef RING_MODEL
 uint64_t ring_word_load(const ring_word *word);
 void ring_entry_store(struct ring_entry *to, const struct ring_entry *from);
-#else
-/* Read once, in no order. */
-static inline uint64_t ring_word_load(const ring_word *word)
+
+static inline void ring_entry_load(struct ring_entry *to, const struct ring_entry *from)
 {
-    return __atomic_load_n(word, __ATOMIC_RELAXED);
+    for (uint32_t i = 0; i < RING_ENTRY_WORDS; i++) {
+        to->words[i] = ring_word_load(&from->words[i]);
+    }
+}
+#else
+/* Two words at a time; entries are aligned to them. */
+typedef uint64_t __attribute__((may_alias, vector_size(16))) ring_half;
+
+/* Each word is read once, in no order: what the peer does meanwhile can mix two entries, as it
+ * could by itself, but what is looked at later does not change. */
+static inline void ring_entry_load(struct ring_entry *to, const struct ring_entry *from)
+{
+    const volatile ring_half *halves = (const volatile ring_half *)(const void *)from;
+    ring_half first = halves[0];
+    ring_half second = halves[1];
+
+    __builtin_memcpy(&to->words[0], &first, sizeof first);
+    __builtin_memcpy(&to->words[2], &second, sizeof second);
 }
 
 /* In no order either; the publication orders them. */
@@ -106,11 +122,45 @@ static inline uint32_t ring_room(struct ring_producer *producer, uint32_t wish)
     return entries - (producer->tail - head);
 }
 
-/* Writes the next entry, invisible until published; ring_room said that there is room. */
+/* A run of entries on their way in or out. Its cursor is private until the run ends, so that the
+ * compiler may keep it in a register. */
+struct ring_run {
+    struct ring_entry *entries;
+    uint32_t mask;
+    uint32_t at;
+};
+
+static inline struct ring_run ring_push_begin(const struct ring_producer *producer)
+{
+    return (struct ring_run){producer->entries, producer->mask, producer->tail};
+}
+
+/* Writes the next entry, invisible until the run is ended and published; ring_room said that there
+ * is room. */
+static inline void ring_run_push(struct ring_run *run, const struct ring_entry *entry)
+{
+    ring_entry_store(&run->entries[run->at & run->mask], entry);
+    run->at++;
+}
+
+/* The same, but the caller writes all of the entry there before the run ends. */
+static inline void *ring_run_slot(struct ring_run *run)
+{
+    return &run->entries[run->at++ & run->mask];
+}
+
+static inline void ring_push_end(struct ring_producer *producer, const struct ring_run *run)
+{
+    producer->tail = run->at;
+}
+
+/* A run of one. */
 static inline void ring_push(struct ring_producer *producer, const struct ring_entry *entry)
 {
-    ring_entry_store(&producer->entries[producer->tail & producer->mask], entry);
-    producer->tail++;
+    struct ring_run run = ring_push_begin(producer);
+
+    ring_run_push(&run, entry);
+    ring_push_end(producer, &run);
 }
 
 /* Shows the peer everything pushed. True: the peer sleeps, ring its doorbell. */
@@ -138,15 +188,31 @@ static inline uint32_t ring_pending(struct ring_consumer *consumer)
     return consumer->tail - consumer->head;
 }
 
+static inline struct ring_run ring_take_begin(const struct ring_consumer *consumer)
+{
+    return (struct ring_run){(struct ring_entry *)(uintptr_t)consumer->entries, consumer->mask,
+                             consumer->head};
+}
+
 /* Copies the next entry out, each word once; ring_pending said that there is one. */
+static inline void ring_run_take(struct ring_run *run, struct ring_entry *entry)
+{
+    ring_entry_load(entry, &run->entries[run->at & run->mask]);
+    run->at++;
+}
+
+static inline void ring_take_end(struct ring_consumer *consumer, const struct ring_run *run)
+{
+    consumer->head = run->at;
+}
+
+/* A run of one. */
 static inline void ring_take(struct ring_consumer *consumer, struct ring_entry *entry)
 {
-    const struct ring_entry *from = &consumer->entries[consumer->head & consumer->mask];
+    struct ring_run run = ring_take_begin(consumer);
 
-    for (uint32_t i = 0; i < RING_ENTRY_WORDS; i++) {
-        entry->words[i] = ring_word_load(&from->words[i]);
-    }
-    consumer->head++;
+    ring_run_take(&run, entry);
+    ring_take_end(consumer, &run);
 }
 
 /* Gives the entries taken back to the peer. */
@@ -287,7 +353,17 @@ static inline uint32_t ring_capture_outstanding(const struct ring_capture *captu
     return capture->submit.own - capture->complete.own;
 }
 
-/* The typed forms. */
+/* The typed forms, for runs and for single entries. */
+static inline void ring_run_reap(struct ring_run *run, struct ring_completion *completion)
+{
+    ring_run_take(run, (struct ring_entry *)(void *)completion);
+}
+
+static inline void ring_run_accept(struct ring_run *run, struct ring_submission *submission)
+{
+    ring_run_take(run, (struct ring_entry *)(void *)submission);
+}
+
 static inline void ring_submit(struct ring_client *client, const struct ring_submission *submission)
 {
     ring_push(&client->submit, (const struct ring_entry *)(const void *)submission);

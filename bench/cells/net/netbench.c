@@ -89,13 +89,17 @@ static bool serve(struct ring_server *server)
         !ring_server_alive(server)) {
         return false;
     }
+    struct ring_run in = ring_take_begin(&server->submit);
+    struct ring_run out = ring_push_begin(&server->complete);
     for (uint32_t i = 0; i < pending; i++) {
-        ring_accept(server, &submission);
-        ring_finish(server, &(struct ring_completion){
-                                .user_data = submission.user_data,
-                                .result = submission.operation == RING_NOP ? 0 : STATUS_UNSUPPORTED,
-                            });
+        ring_run_accept(&in, &submission);
+        *(struct ring_completion *)ring_run_slot(&out) = (struct ring_completion){
+            .user_data = submission.user_data,
+            .result = submission.operation == RING_NOP ? 0 : STATUS_UNSUPPORTED,
+        };
     }
+    ring_take_end(&server->submit, &in);
+    ring_push_end(&server->complete, &out);
     ring_release(&server->submit);
     (void)ring_publish(&server->complete);
     return true;
@@ -111,10 +115,14 @@ static uint32_t reap_all(struct ring_client *client, uint64_t *expected)
     if (pending == RING_VIOLATION || !ring_client_alive(client)) {
         return 1;
     }
+    struct ring_run in = ring_take_begin(&client->complete);
+    uint64_t next = *expected;
     for (uint32_t i = 0; i < pending; i++) {
-        ring_reap(client, &completion);
-        wrong += completion.user_data != (*expected)++ || completion.result != 0;
+        ring_run_reap(&in, &completion);
+        wrong += completion.user_data != next++ || completion.result != 0;
     }
+    *expected = next;
+    ring_take_end(&client->complete, &in);
     ring_release(&client->complete);
     return wrong;
 }
@@ -136,9 +144,12 @@ static status_t measure_ring(uint32_t batch)
         if (ring_room(&client.submit, batch) < batch) {
             return STATUS_FULL;
         }
+        struct ring_run out = ring_push_begin(&client.submit);
         for (uint32_t i = 0; i < batch; i++) {
-            ring_submit(&client, &(struct ring_submission){.user_data = number++});
+            *(struct ring_submission *)ring_run_slot(&out) =
+                (struct ring_submission){.operation = RING_NOP, .user_data = number++};
         }
+        ring_push_end(&client.submit, &out);
         (void)ring_publish(&client.submit);
         wrong += !serve(&server);
         wrong += reap_all(&client, &expected);

@@ -101,20 +101,23 @@ static void reclaim(struct ringdev *self)
 
 static void lend(struct ringdev *self)
 {
+    struct ring_run run = ring_push_begin(&self->ring.submit);
+
     while (self->rx_lent < self->rx_limit) {
         uint32_t buffer = netbuf_take(self->netdev.pool);
         if (buffer == NETBUF_NONE) {
-            return;
+            break;
         }
         self->lent[buffer] = 1;
         self->rx_lent++;
-        ring_submit(&self->ring, &(struct ring_submission){
-                                     .operation = RING_NET_RECEIVE,
-                                     .buffer = buffer,
-                                     .length = self->netdev.pool->buffer_bytes,
-                                     .user_data = buffer,
-                                 });
+        *(struct ring_submission *)ring_run_slot(&run) = (struct ring_submission){
+            .operation = RING_NET_RECEIVE,
+            .buffer = buffer,
+            .length = self->netdev.pool->buffer_bytes,
+            .user_data = buffer,
+        };
     }
+    ring_push_end(&self->ring.submit, &run);
 }
 
 static void ask_status(struct ringdev *self, uint64_t known)
@@ -281,18 +284,23 @@ static uint32_t transmit(struct netdev *dev, const struct netframe *frames, uint
     }
     uint32_t room = self->tx_limit - self->tx_out;
     uint32_t taken = count < room ? count : room;
+    struct ring_run run = ring_push_begin(&self->ring.submit);
+    uint64_t bytes = 0;
     for (uint32_t i = 0; i < taken; i++) {
-        ASSERT(frames[i].buffer < dev->pool->buffer_count && self->lent[frames[i].buffer] == 0);
-        self->sending[frames[i].buffer]++;
-        ring_submit(&self->ring, &(struct ring_submission){
-                                     .operation = RING_NET_TRANSMIT,
-                                     .buffer = frames[i].buffer,
-                                     .offset = frames[i].offset,
-                                     .length = frames[i].length,
-                                     .user_data = frames[i].buffer,
-                                 });
-        dev->counters.tx_bytes += frames[i].length;
+        struct netframe frame = frames[i];
+        ASSERT(frame.buffer < dev->pool->buffer_count && self->lent[frame.buffer] == 0);
+        self->sending[frame.buffer]++;
+        *(struct ring_submission *)ring_run_slot(&run) = (struct ring_submission){
+            .operation = RING_NET_TRANSMIT,
+            .buffer = frame.buffer,
+            .offset = frame.offset,
+            .length = frame.length,
+            .user_data = frame.buffer,
+        };
+        bytes += frame.length;
     }
+    ring_push_end(&self->ring.submit, &run);
+    dev->counters.tx_bytes += bytes;
     if (taken > 0) {
         self->tx_out += taken;
         dev->counters.tx_frames += taken;
