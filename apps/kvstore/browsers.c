@@ -48,6 +48,7 @@ static uint32_t on_receive(struct tcp_connection *connection, void *user, const 
 
     (void)connection;
     kvstore_round_time(kvstore);
+    store_tell(&kvstore->store);
     size_t taken = web_feed(session, data, length);
     (void)send_page(user);
     return (uint32_t)taken;

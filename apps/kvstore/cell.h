@@ -44,6 +44,8 @@ struct store {
     log_position_t last_record;
     status_t failure;
     enum durability durability; /* as the log was last told */
+    uint64_t unseen_bytes;      /* of the log, at most, taken since it was looked at */
+    bool crowded;               /* it was not nearly empty then */
     time_ns_t quiet_until;      /* nothing to do before, unless the server wants something */
     time_ns_t flush_due;        /* DURABILITY_EVERYSEC: not before */
     /* Checkpoints. */
@@ -104,6 +106,8 @@ static inline bool store_poll(struct kvstore *kvstore, time_ns_t now_ns)
 bool store_arm(struct store *store);
 void store_disarm(struct store *store);
 time_ns_t store_deadline(struct store *store);
+/* Tells the server what its log is like, for those who ask. */
+void store_tell(struct store *store);
 /* Makes everything durable and stops the drive. */
 void store_close(struct kvstore *kvstore);
 

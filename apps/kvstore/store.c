@@ -10,6 +10,10 @@
 #define SECOND_NS 1000000000ull
 /* The log's room that pending records may not use: overhead of frames and records. */
 #define SPACE_MARGIN_BYTES (4u << 20)
+/* The log's space is looked at when so much of it may have been taken; far less than the margin. */
+#define LOOK_BYTES (256u << 10)
+/* What a record may take beyond its bytes: a frame's header, padding to a block. */
+#define RECORD_OVERHEAD_BYTES 8192u
 #define CHECKPOINT_STEP_BYTES (64u << 10)
 #define CHECKPOINT_PENDING_BYTES (256u << 10)
 
@@ -192,12 +196,46 @@ static status_t recover(struct kvstore *kvstore, void *buffer)
     return status;
 }
 
+void store_tell(struct store *store)
+{
+    struct server_log_status *log = &store->server->log;
+
+    if (store->log == NULL) {
+        return;
+    }
+    log->tail = loglet_tail(store->log);
+    log->head = loglet_head(store->log);
+    log->durable = loglet_durable(store->log);
+    log->accepted = loglet_accepted(store->log);
+    log->used_bytes = loglet_used_bytes(store->log);
+    log->capacity_bytes = loglet_capacity_bytes(store->log);
+}
+
+static void tell_log(void *context)
+{
+    store_tell(context);
+}
+
+/* Tells the journal how much it may still take. */
+static void look_at_space(struct store *store)
+{
+    uint64_t free = loglet_free_bytes(store->log);
+
+    free = free > SPACE_MARGIN_BYTES ? free - SPACE_MARGIN_BYTES : 0;
+    store->server->database.journal.space_bytes = free - free / 16;
+    store->crowded = loglet_used_bytes(store->log) > loglet_capacity_bytes(store->log) / 8;
+    store->unseen_bytes = 0;
+}
+
 status_t store_open(struct kvstore *kvstore)
 {
     struct dma_region reader;
     status_t status = start_drive(kvstore);
 
     kvstore->store.server = &kvstore->server;
+    kvstore->store.unseen_bytes = LOOK_BYTES;
+    kvstore->server.refresh_log = tell_log;
+    kvstore->server.refresh_context = &kvstore->store;
     if (status == STATUS_OK) {
         status = dma_take(&kvstore->dma, LOGLET_READ_BYTES, &reader);
     }
@@ -212,6 +250,7 @@ status_t store_open(struct kvstore *kvstore)
         return status;
     }
     status = recover(kvstore, reader.base);
+    look_at_space(&kvstore->store);
     kvstore->server.database.checkpoint_possible = true;
     (void)nvme_ask_health(&kvstore->store.nvme, kvstore_now(kvstore));
     kvstore->server.database.checkpoint_ms = kvstore->server.database.now_ms;
@@ -260,6 +299,7 @@ static status_t append_record(struct store *store)
         store->last_record = position;
         store->server->log.appends++;
         store->server->log.append_bytes += bytes;
+        store->unseen_bytes += bytes + RECORD_OVERHEAD_BYTES;
         chain_consume(pending, bytes);
     }
     return status;
@@ -407,19 +447,14 @@ static bool carry_checkpoint(struct store *store, time_ns_t now_ns)
 /* ---- Running ----------------------------------------------------------------------------------
  */
 
-static void tell_status(struct store *store)
+/* Whether space or checkpoints need a look now. A log with plenty of room is looked at now and
+ * then. */
+static bool look_wanted(const struct store *store, bool worked)
 {
-    struct server_log_status *log = &store->server->log;
-    uint64_t free = loglet_free_bytes(store->log);
+    const struct database *database = &store->server->database;
 
-    log->tail = loglet_tail(store->log);
-    log->head = loglet_head(store->log);
-    log->durable = loglet_durable(store->log);
-    log->accepted = loglet_accepted(store->log);
-    log->used_bytes = loglet_used_bytes(store->log);
-    log->capacity_bytes = loglet_capacity_bytes(store->log);
-    free = free > SPACE_MARGIN_BYTES ? free - SPACE_MARGIN_BYTES : 0;
-    store->server->database.journal.space_bytes = free - free / 16;
+    return database->checkpointing || database->checkpoint_wanted ||
+           (worked && (store->crowded || store->trim_wanted || store->unseen_bytes >= LOOK_BYTES));
 }
 
 static void check_failure(struct store *store)
@@ -460,9 +495,8 @@ bool store_run(struct kvstore *kvstore, time_ns_t now_ns)
     worked = loglet_device_poll(store->device, now_ns) != 0 || worked;
     worked = take_durable(store) || worked;
     check_failure(store);
-    if (store->failure == STATUS_OK && (worked || store->server->database.checkpointing ||
-                                        store->server->database.checkpoint_wanted)) {
-        tell_status(store);
+    if (store->failure == STATUS_OK && look_wanted(store, worked)) {
+        look_at_space(store);
         worked = carry_checkpoint(store, now_ns) || worked;
     }
     store->quiet_until = worked ? 0 : quiet_until(store);

@@ -157,6 +157,9 @@ void command_info(struct call *call)
 {
     struct text text;
 
+    if (call->server->refresh_log != NULL) {
+        call->server->refresh_log(call->server->refresh_context);
+    }
     text_init(&text, call->server->heap);
     for (size_t i = 0; i < sizeof sections / sizeof sections[0]; i++) {
         bool asked = call->count == 1 && sections[i].always;

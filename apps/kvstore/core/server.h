@@ -90,6 +90,8 @@ struct server {
     struct chain sink; /* where replies go that nobody wants */
     struct server_counters counters;
     struct server_log_status log;
+    void (*refresh_log)(void *context); /* makes `log` true before it is shown; may be NULL */
+    void *refresh_context;
     uint64_t busy_ticks;    /* of the owner's event loop */
     uint64_t rate_commands; /* for instantaneous_ops_per_sec */
     time_ns_t rate_ns;
