@@ -292,6 +292,15 @@ $(BUILD)/bench/loadgen: $(LOADGEN_SOURCES:%=$(BUILD)/tool-obj/%.o)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(HOST_TOOL_FLAGS) $^ -o $@
 
+# Replays a recorded run of a drive (lib/loglet/cutlog_host.c). Without sanitizers: it has much to do.
+CUTLOG_SOURCES := lib/loglet/cutlog_host.c lib/loglet/rig_fake.c lib/block/block_fake.c lib/block/media_fake.c \
+    lib/base/status.c lib/base/crc32c.c lib/base/format.c \
+    $(filter-out $(not_in_programs),$(wildcard lib/loglet/*.c))
+$(BUILD)/tests/cutlog: $(CUTLOG_SOURCES:%=$(BUILD)/tool-obj/%.o)
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(HOST_TOOL_FLAGS) $^ -o $@
+
 # What runs in the Linux guest that the benchmarks compare with: its first process, echo servers.
 $(BUILD)/bench/linux/%: bench/linux/%_host.c
 	@mkdir -p $(@D)
