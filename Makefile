@@ -143,7 +143,7 @@ endef
 # Entry code has saved the user's registers, so the functions that only it calls (and those that only
 # they call) need not save any.
 ENTRY_FLAGS := -fcall-used-rbx -fcall-used-r12 -fcall-used-r13 -fcall-used-r14 -fcall-used-r15
-$(BUILD)/kernel-obj/kernel/fastpath.c.o $(BUILD)/kernel-obj/kernel/syscall.c.o: ENTRY := $(ENTRY_FLAGS)
+ENTRY := $(ENTRY_FLAGS)
 $(KERNEL_HOT:%=$(BUILD)/kernel-obj/%.c.o): KERNEL_OPTIMISE := -O2
 KERNEL_OPTIMISE := -Os
 $(eval $(call compile_rules,kernel-obj,$(KERNEL_FLAGS) $$(KERNEL_OPTIMISE) $$(ENTRY)))
