@@ -140,8 +140,7 @@ $(BUILD)/$(1)/%.S.o: %.S
 	$$(call say,CC,$$<)
 	$$(Q)$$(CC) $(2) -c $$< -o $$@
 endef
-# Entry code has saved the user's registers, so the functions that only it calls (and those that only
-# they call) need not save any.
+# Entry code has saved the user's registers, so no function of the kernel saves any.
 ENTRY_FLAGS := -fcall-used-rbx -fcall-used-r12 -fcall-used-r13 -fcall-used-r14 -fcall-used-r15
 ENTRY := $(ENTRY_FLAGS)
 $(KERNEL_HOT:%=$(BUILD)/kernel-obj/%.c.o): KERNEL_OPTIMISE := -O2

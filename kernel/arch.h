@@ -101,6 +101,8 @@ bool arch_user_address_ok(uint64_t address);
 /* memory.h gives, inline:
  *   void *arch_memory(uint64_t physical): the kernel's view of RAM;
  *   struct cpu *arch_cpu_self(void): the CPU that executes this;
+ *   struct thread *arch_caller(struct kernel *k): the thread whose system call this is, while it is
+ *     current;
  *   uint64_t arch_index(uint64_t n, uint64_t count): n if it is below count, else 0, also where the
  *     CPU executes ahead along a wrong guess (Spectre, variant 1). Every number that a user chose
  *     and that selects memory goes through it or through

@@ -29,7 +29,7 @@ struct fast_switch kernel_call_fast(uint64_t arg0, uint64_t info, struct thread 
 struct fast_switch kernel_reply_recv_fast(uint64_t arg0, uint64_t info, struct thread *t,
                                           struct kernel *k);
 /* kernel_syscall without the fast path. */
-void kernel_syscall_slow(struct kernel *k);
+void kernel_syscall_slow(struct kernel *k, struct thread *t);
 /* As kernel_syscall_slow, recorded: what entry code calls while the CPU's trace is on. */
 void kernel_syscall_traced(struct kernel *k);
 /* The current thread raised a CPU exception in user mode: it stops, and its fault endpoint gets a

@@ -226,6 +226,12 @@ static inline bool fastpath_yield(struct kernel *k, struct thread *t)
 }
 
 /* Apart, so that the short ones need to save no registers: entry code has saved the user's. */
+#ifdef HALLOWS_DEBUG
+#define CALLS_COME_HERE true
+#else
+#define CALLS_COME_HERE false /* entry code tells them from others */
+#endif
+
 #define WAY static __attribute__((noinline)) void
 
 WAY way_switch(struct kernel *k, struct thread *t, bool call)
@@ -235,21 +241,21 @@ WAY way_switch(struct kernel *k, struct thread *t, bool call)
                                    : kernel_reply_recv_fast(r->arg0, r->arg1, t, k);
 
     if (done.to == NULL) {
-        kernel_syscall_slow(k);
+        kernel_syscall_slow(k, t);
     }
 }
 
 WAY way_signal(struct kernel *k, struct thread *t)
 {
     if (!fastpath_signal(k, t)) {
-        kernel_syscall_slow(k);
+        kernel_syscall_slow(k, t);
     }
 }
 
 WAY way_yield(struct kernel *k, struct thread *t)
 {
     if (!fastpath_yield(k, t)) {
-        kernel_syscall_slow(k);
+        kernel_syscall_slow(k, t);
     }
 }
 
@@ -261,10 +267,10 @@ static inline void syscall_way(struct kernel *k, struct thread *t)
         way_yield(k, t);
     } else if (number == CALL_notification_signal) {
         way_signal(k, t);
-    } else if (number == CALL_ipc_call || number == CALL_ipc_reply_recv) {
+    } else if (CALLS_COME_HERE && (number == CALL_ipc_call || number == CALL_ipc_reply_recv)) {
         way_switch(k, t, number == CALL_ipc_call);
     } else {
-        kernel_syscall_slow(k);
+        kernel_syscall_slow(k, t);
     }
 }
 

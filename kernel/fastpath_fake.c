@@ -387,7 +387,7 @@ static void compare(const char *name, uint64_t number, struct tally *tally)
         tally->taken++;
         copy_make(&after);
         copy_restore(&scene);
-        kernel_syscall_slow(k);
+        kernel_syscall_slow(k, thread_at(k, current_thread(k)));
         same = copy_same(&after);
     } else {
         same = copy_same(&scene);

@@ -136,9 +136,8 @@ FORWARD(trace_read, r->arg0, r->arg1, r->word)
 static const call_handler handlers[HANDLERS] = {HALLOWS_SYSCALL_TABLE(ENTRY)};
 #undef ENTRY
 
-void kernel_syscall_slow(struct kernel *k)
+void kernel_syscall_slow(struct kernel *k, struct thread *t)
 {
-    struct thread *t = thread_at(k, current_thread(k));
     struct registers *r = &t->registers;
 
     if ((t->upcall_events & UPCALL_SYSCALL) != 0 && upcall_syscall(k, t)) {
@@ -156,9 +155,9 @@ void kernel_syscall_slow(struct kernel *k)
 
 void kernel_syscall_traced(struct kernel *k)
 {
-    const struct thread *t = thread_at(k, current_thread(k));
+    struct thread *t = thread_at(k, current_thread(k));
     uint64_t number = (uint16_t)t->registers.result;
 
-    kernel_syscall_slow(k);
+    kernel_syscall_slow(k, t);
     trace(k, TRACE_CALL, number, t->state == THREAD_READY ? t->registers.result : TRACE_WAITS);
 }

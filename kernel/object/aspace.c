@@ -36,15 +36,15 @@ static page_table_ix paging_child(struct kernel *k, const struct paging *p, uint
 
 page_table_ix paging_directory(struct kernel *k, const struct paging *top, uint64_t address)
 {
-    uint32_t entry = paging_index(address, 3);
+    uint64_t entry = *paging_entry(top, paging_index(address, 3));
 
-    if (!bit_get(top->used, entry)) {
+    if (entry == 0) { /* as the bitmaps say: an entry in use is never 0 */
         return (page_table_ix){NIL};
     }
-    const struct paging *middle = &page_table_at(k, paging_child(k, top, entry))->paging;
-    entry = paging_index(address, 2);
-    bool table = bit_get(middle->used, entry) && !arch_entry_large(*paging_entry(middle, entry));
-    return table ? paging_child(k, middle, entry) : (page_table_ix){NIL};
+    page_table_ix i = {page_at(k, arch_leaf_physical(entry))->owner};
+    entry = *paging_entry(&page_table_at(k, i)->paging, paging_index(address, 2));
+    bool table = entry != 0 && !arch_entry_large(entry);
+    return (page_table_ix){table ? page_at(k, arch_leaf_physical(entry))->owner : NIL};
 }
 
 page_table_ix aspace_middle(struct kernel *k, aspace_ix i, uint64_t address)

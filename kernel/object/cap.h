@@ -41,7 +41,7 @@ static inline HALLOWS_MUST_CHECK status_t slot_in(struct kernel *k, table_ix tab
 /* The same of the current thread's table. */
 static inline HALLOWS_MUST_CHECK status_t cap_slot(struct kernel *k, uint64_t n, slot_ix *out)
 {
-    return slot_in(k, thread_at(k, current_thread(k))->table, n, out);
+    return slot_in(k, arch_caller(k)->table, n, out);
 }
 
 /* As cap_slot; further EMPTY_SLOT, WRONG_TYPE, NO_RIGHTS unless all of `rights` are there. */
@@ -83,7 +83,7 @@ static inline HALLOWS_MUST_CHECK status_t cap_ref_slot(struct kernel *k, cap_ref
 {
     uint32_t n = (uint32_t)ref;
     uint32_t table_slot = (uint32_t)(ref >> 32);
-    table_ix in = thread_at(k, current_thread(k))->table;
+    table_ix in = arch_caller(k)->table;
 
     if (table_slot != 0) {
         struct slot *slot;
@@ -100,7 +100,7 @@ static inline HALLOWS_MUST_CHECK status_t cap_ref_slot(struct kernel *k, cap_ref
 /* Index of slot n of the caller's table. Precondition: cap_slot or cap_find accepted n. */
 static inline slot_ix cap_own(struct kernel *k, uint64_t n)
 {
-    return (slot_ix){thread_at(k, current_thread(k))->table.n + (uint32_t)n};
+    return (slot_ix){arch_caller(k)->table.n + (uint32_t)n};
 }
 /* The table that a slot lies in. Precondition: not an embedded slot. */
 table_ix cap_table_of(struct kernel *k, slot_ix i);

@@ -53,8 +53,22 @@ struct retype_request {
 status_t untyped_retype(struct kernel *k, const struct retype_request *request);
 status_t untyped_reset(struct kernel *k, uint64_t untyped);
 status_t untyped_info(struct kernel *k, uint64_t untyped, uint64_t values[2]);
+/* As untyped_prepare, of memory that is not all zero yet. */
+status_t untyped_clear(struct untyped *u, uint64_t bytes);
 /* Makes sure that the next `bytes` are there and zero. NO_MEMORY; AGAIN: zeroed a part of it. */
-status_t untyped_prepare(struct untyped *u, uint64_t bytes);
+static inline status_t untyped_prepare(struct untyped *u, uint64_t bytes)
+{
+    return bytes <= u->prepared - u->watermark ? STATUS_OK : untyped_clear(u, bytes);
+}
+/* A page of untyped memory is free no more. */
+static inline void page_take(struct kernel *k, uint64_t physical, uint8_t kind, uint32_t owner)
+{
+    struct page *page = page_at(k, physical);
+
+    ASSERT(page->kind == PAGE_FREE);
+    page->kind = kind;
+    page->owner = owner;
+}
 /* The retype behind the call, also for boot: `parent` is the slot of the untyped memory. */
 struct retype_plan {
     slot_ix parent;
@@ -184,7 +198,13 @@ uint64_t segment_add_frame(struct kernel *k, segment_ix i, uint32_t page, uint32
 void segment_enter(struct kernel *k, segment_ix i, struct attachment at, uint32_t rights);
 /* As segment_enter, in an I/O space. Precondition: segment_make_open said OK. */
 void segment_enter_io(struct kernel *k, segment_ix i, struct attachment at, uint32_t rights);
-struct attachment_record *segment_record(struct kernel *k, struct attachment at);
+static inline struct attachment_record *segment_record(struct kernel *k, struct attachment at)
+{
+    struct attachment_record *records = arch_memory(page_table_at(k, at.table)->records);
+
+    ASSERT(at.entry < PAGING_ENTRIES);
+    return &records[at.entry];
+}
 /* No CPU uses a translation of the segment that it no longer has. */
 void segment_flush(struct kernel *k, const struct segment *segment);
 /* Puts a frame that the segment owns and no longer shows into its list of spare ones. */
@@ -202,9 +222,20 @@ struct derive_request {
 };
 status_t segment_derive(struct kernel *k, const struct derive_request *request);
 status_t segment_revert(struct kernel *k, uint64_t segment);
-/* One step towards a segment that may change: it shows its own table and all attachments are open.
- * OK: it does. AGAIN: not yet. BUSY: it has copies, so it never does. */
-status_t segment_make_open(struct kernel *k, segment_ix i);
+/* It may change: no copies, its own table, no held attachments that would miss a write. */
+static inline bool segment_is_open(const struct segment *segment)
+{
+    return segment->child.n == NIL && segment->shown == segment->physical &&
+           segment->held.table.n == NIL;
+}
+
+status_t segment_open_step(struct kernel *k, segment_ix i);
+/* One step towards a segment that may change. OK: it may. AGAIN: not yet. BUSY: it has copies, so
+ * it never does. */
+static inline status_t segment_make_open(struct kernel *k, segment_ix i)
+{
+    return segment_is_open(segment_at(k, i)) ? STATUS_OK : segment_open_step(k, i);
+}
 /* The current thread wrote to a page that it may write to, but whose writes trap. False: that is
  * not so, or there is no memory for a copy. */
 bool segment_write_fault(struct kernel *k, uint64_t address);

@@ -14,31 +14,6 @@
 /* ---- Attachments
  * ----------------------------------------------------------------------------------- */
 
-struct attachment_record *segment_record(struct kernel *k, struct attachment at)
-{
-    struct attachment_record *records = arch_memory(page_table_at(k, at.table)->records);
-
-    ASSERT(at.entry < PAGING_ENTRIES);
-    return &records[at.entry];
-}
-
-void segment_link(struct kernel *k, struct attachment *list, struct attachment at)
-{
-    struct attachment_record *record = segment_record(k, at);
-    struct attachment next = *list;
-
-    record->next_table = next.table;
-    record->next_entry = (uint16_t)next.entry;
-    record->previous_table = (page_table_ix){NIL};
-    record->previous_entry = 0;
-    if (next.table.n != NIL) {
-        struct attachment_record *after = segment_record(k, next);
-        after->previous_table = at.table;
-        after->previous_entry = (uint16_t)at.entry;
-    }
-    *list = at;
-}
-
 void segment_unlink(struct kernel *k, struct segment *segment, struct attachment at)
 {
     const struct attachment_record *record = segment_record(k, at);
@@ -63,26 +38,28 @@ void segment_unlink(struct kernel *k, struct segment *segment, struct attachment
     }
 }
 
-/* It may get open attachments: no copies, its own table, no held ones that would miss a write. */
-static bool segment_is_open(const struct segment *segment)
+static inline void enter(struct kernel *k, segment_ix i, struct attachment at, uint32_t rights)
 {
-    return segment->child.n == NIL && segment->shown == segment->physical &&
-           segment->held.table.n == NIL;
+    struct segment *segment = segment_at(k, i);
+    struct paging *paging = &page_table_at(k, at.table)->paging;
+    struct attachment *list = &segment->open;
+    uint64_t entry = arch_attach_encode(segment->shown, rights);
+
+    if (segment->large_level != 0) {
+        entry = segment_large_entry(segment, rights);
+    }
+    if (!segment_is_open(segment)) {
+        entry = arch_entry_share(entry);
+        list = &segment->held;
+    }
+    arch_entry_store((uint64_t *)arch_memory(paging->physical) + at.entry, entry);
+    bit_set(paging->used, at.entry);
+    segment_link(k, segment_record(k, at), i, list, at);
 }
 
 void segment_enter(struct kernel *k, segment_ix i, struct attachment at, uint32_t rights)
 {
-    struct segment *segment = segment_at(k, i);
-    struct paging *paging = &page_table_at(k, at.table)->paging;
-    bool open = segment_is_open(segment);
-    uint64_t entry = segment->large_level != 0 ? segment_large_entry(segment, rights)
-                                               : arch_attach_encode(segment->shown, rights);
-
-    segment_record(k, at)->segment = i;
-    segment_link(k, open ? &segment->open : &segment->held, at);
-    arch_entry_store((uint64_t *)arch_memory(paging->physical) + at.entry,
-                     open ? entry : arch_entry_share(entry));
-    bit_set(paging->used, at.entry);
+    enter(k, i, at, rights);
 }
 
 /* Precondition: it is open, in the sense of segment_make_open. */
@@ -92,15 +69,14 @@ void segment_enter_io(struct kernel *k, segment_ix i, struct attachment at, uint
     struct paging *paging = &page_table_at(k, at.table)->paging;
     uint64_t *entry = (uint64_t *)arch_memory(paging->physical) + at.entry;
 
-    segment_record(k, at)->segment = i;
-    segment_link(k, &segment->io, at);
+    segment_link(k, segment_record(k, at), i, &segment->io, at);
     arch_io_stored(arch_memory(segment->physical), PAGE_BYTES);
     arch_entry_store(entry, arch_io_attach_encode(segment->physical, rights));
     arch_io_stored(entry, sizeof(*entry));
     bit_set(paging->used, at.entry);
 }
 
-void segment_undo(struct kernel *k, struct attachment at)
+static inline void undo(struct kernel *k, struct attachment at)
 {
     struct paging *paging = &page_table_at(k, at.table)->paging;
     struct attachment_record *record = segment_record(k, at);
@@ -114,6 +90,11 @@ void segment_undo(struct kernel *k, struct attachment at)
     bit_clear(paging->used, at.entry);
     segment_unlink(k, segment_at(k, record->segment), at);
     *record = (struct attachment_record){0};
+}
+
+void segment_undo(struct kernel *k, struct attachment at)
+{
+    undo(k, at);
 }
 
 void segment_flush(struct kernel *k, const struct segment *segment)
@@ -132,34 +113,31 @@ void segment_flush(struct kernel *k, const struct segment *segment)
     arch_tlb_flush(more ? 0 : aspace_at(k, page_table_at(k, only.table)->aspace)->paging.physical);
 }
 
-struct attach_place {
-    const struct segment *segment;
-    uint64_t aspace; /* slot */
-    uint64_t address;
-};
-
 /* Finds the aspace's capability and the place of an address: in a table of level 2 for pages of
  * 1 GiB. */
-static status_t attach_decode(struct kernel *k, const struct attach_place *place,
-                              struct attachment *at)
+static inline status_t attach_decode(struct kernel *k, segment_ix segment, uint64_t aspace,
+                                     uint64_t address, struct attachment *at)
 {
-    uint64_t address = place->address;
-    uint32_t level = place->segment->large_level == 2 ? 2 : 1;
+    bool huge = segment_at(k, segment)->large_level == 2;
     struct slot *space;
-    status_t status = cap_find(k, place->aspace, OBJECT_ASPACE, RIGHT_MANAGE, &space);
+    status_t status = cap_find(k, aspace, OBJECT_ASPACE, RIGHT_MANAGE, &space);
 
     if (status != STATUS_OK) {
         return status;
     }
-    if ((address & (((uint64_t)SEGMENT_BYTES << (9u * (level - 1u))) - 1u)) != 0) {
+    aspace_ix i = {space->object};
+    uint64_t aligned = huge ? (uint64_t)SEGMENT_BYTES * PAGING_ENTRIES : SEGMENT_BYTES;
+    if ((address & (aligned - 1u)) != 0) {
         return STATUS_MISALIGNED;
     }
     if (address >= USER_ADDRESS_END) {
         return STATUS_INVALID_ARGUMENT;
     }
-    aspace_ix i = {space->object};
-    at->table = level == 1 ? aspace_directory(k, i, address) : aspace_middle(k, i, address);
-    at->entry = paging_index(address, level);
+    if (huge) {
+        *at = (struct attachment){aspace_middle(k, i, address), paging_index(address, 2)};
+    } else {
+        *at = (struct attachment){aspace_directory(k, i, address), paging_index(address, 1)};
+    }
     return at->table.n == NIL ? STATUS_MISSING_TABLE : STATUS_OK;
 }
 
@@ -176,9 +154,7 @@ status_t segment_attach(struct kernel *k, uint64_t segment, uint64_t aspace, uin
     status_t status = cap_find(k, segment, OBJECT_SEGMENT, RIGHT_READ, &slot);
 
     if (status == STATUS_OK) {
-        status = attach_decode(
-            k, &(struct attach_place){segment_at(k, (segment_ix){slot->object}), aspace, address},
-            &at);
+        status = attach_decode(k, (segment_ix){slot->object}, aspace, address, &at);
     }
     if (status != STATUS_OK) {
         return status;
@@ -189,7 +165,7 @@ status_t segment_attach(struct kernel *k, uint64_t segment, uint64_t aspace, uin
     if (bit_get(page_table_at(k, at.table)->paging.used, at.entry)) {
         return STATUS_ALREADY_MAPPED;
     }
-    segment_enter(k, (segment_ix){slot->object}, at, rights_narrow(slot->rights, (uint32_t)rights));
+    enter(k, (segment_ix){slot->object}, at, rights_narrow(slot->rights, (uint32_t)rights));
     return STATUS_OK;
 }
 
@@ -204,9 +180,7 @@ status_t segment_detach(struct kernel *k, uint64_t segment, uint64_t aspace, uin
     status_t status = cap_find(k, segment, OBJECT_SEGMENT, 0, &slot);
 
     if (status == STATUS_OK) {
-        status = attach_decode(
-            k, &(struct attach_place){segment_at(k, (segment_ix){slot->object}), aspace, address},
-            &at);
+        status = attach_decode(k, (segment_ix){slot->object}, aspace, address, &at);
     }
     if (status != STATUS_OK) {
         return status == STATUS_MISSING_TABLE ? STATUS_NOT_MAPPED : status;
@@ -214,7 +188,7 @@ status_t segment_detach(struct kernel *k, uint64_t segment, uint64_t aspace, uin
     if (segment_record(k, at)->segment.n != slot->object) {
         return STATUS_NOT_MAPPED;
     }
-    segment_undo(k, at);
+    undo(k, at);
     arch_tlb_flush(aspace_at(k, page_table_at(k, at.table)->aspace)->paging.physical);
     return STATUS_OK;
 }

@@ -3,6 +3,7 @@
 #ifndef KERNEL_OBJECT_SEGMENT_H
 #define KERNEL_OBJECT_SEGMENT_H
 
+#include "kernel/object/object.h"
 #include "kernel/state.h"
 
 #define RIGHTS_PAGE (RIGHT_READ | RIGHT_WRITE | RIGHT_EXECUTE)
@@ -22,13 +23,28 @@ static inline bool segment_pinned(const struct segment *segment)
     return segment->upcalls.n != NIL;
 }
 
-/* The attachment goes first into a list, or out of whichever list of the segment it is in. The
- * table's entry stays as it is. */
-void segment_link(struct kernel *k, struct attachment *list, struct attachment at);
+/* The record of an attachment in no list: it belongs to the segment, and its attachment goes first
+ * into the list. The table's entry stays as it is, as in the next. */
+static inline void segment_link(struct kernel *k, struct attachment_record *record, segment_ix i,
+                                struct attachment *list, struct attachment at)
+{
+    struct attachment next = *list;
+
+    *record = (struct attachment_record){
+        .segment = i, .next_table = next.table, .next_entry = (uint16_t)next.entry};
+    if (next.table.n != NIL) {
+        struct attachment_record *after = segment_record(k, next);
+        after->previous_table = at.table;
+        after->previous_entry = (uint16_t)at.entry;
+    }
+    *list = at;
+}
+
+/* Out of whichever list of the segment it is in. */
 void segment_unlink(struct kernel *k, struct segment *segment, struct attachment at);
 
 /* A frame of the segment's own with any content: a spare one, else the next of its untyped memory.
- * False: there is none. */
-bool segment_take_frame(struct kernel *k, segment_ix i, uint64_t *physical);
+ * 0: there is none. */
+uint64_t segment_take_frame(struct kernel *k, segment_ix i);
 
 #endif

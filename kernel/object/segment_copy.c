@@ -35,8 +35,9 @@ static void attachment_hold(struct kernel *k, struct segment *segment, struct at
 {
     uint64_t *entry = attachment_entry(k, at);
 
+    segment_ix i = segment_record(k, at)->segment;
     segment_unlink(k, segment, at);
-    segment_link(k, &segment->held, at);
+    segment_link(k, segment_record(k, at), i, &segment->held, at);
     arch_entry_store(entry,
                      arch_entry_share(arch_attach_encode(table, arch_attach_rights(*entry))));
 }
@@ -47,8 +48,9 @@ static void open_step(struct kernel *k, struct segment *segment)
     for (uint32_t n = 0; n < TEARDOWN_STEP && segment->held.table.n != NIL; n++) {
         struct attachment at = segment->held;
         uint64_t *entry = attachment_entry(k, at);
+        segment_ix i = segment_record(k, at)->segment;
         segment_unlink(k, segment, at);
-        segment_link(k, &segment->open, at);
+        segment_link(k, segment_record(k, at), i, &segment->open, at);
         arch_entry_store(entry, arch_attach_encode(segment->shown, arch_attach_rights(*entry)));
     }
     segment_flush(k, segment);
@@ -83,7 +85,7 @@ static void copy_step(struct kernel *k, segment_ix i)
     }
 }
 
-status_t segment_make_open(struct kernel *k, segment_ix i)
+status_t segment_open_step(struct kernel *k, segment_ix i)
 {
     struct segment *segment = segment_at(k, i);
 
@@ -94,11 +96,8 @@ status_t segment_make_open(struct kernel *k, segment_ix i)
         copy_step(k, i);
         return STATUS_AGAIN;
     }
-    if (segment->held.table.n != NIL) {
-        open_step(k, segment);
-        return STATUS_AGAIN;
-    }
-    return STATUS_OK;
+    open_step(k, segment);
+    return STATUS_AGAIN;
 }
 
 /* ---- Writing ----------------------------------------------------------------------------------
@@ -139,8 +138,8 @@ bool segment_write_fault(struct kernel *k, uint64_t address)
         segment_flush(k, segment); /* or the CPU remembered what was */
         return true;
     }
-    uint64_t frame;
-    if (!segment_take_frame(k, i, &frame)) {
+    uint64_t frame = segment_take_frame(k, i);
+    if (frame == 0) {
         return false;
     }
     memcpy(arch_memory(frame), arch_memory(arch_leaf_physical(leaf)), PAGE_BYTES);
@@ -323,8 +322,7 @@ static void derive_one(struct kernel *k, segment_ix from, segment_ix to, bool ta
     if (take && parent->held.table.n != NIL) {
         struct attachment at = parent->held;
         segment_unlink(k, parent, at);
-        segment_record(k, at)->segment = to;
-        segment_link(k, &child->held, at);
+        segment_link(k, segment_record(k, at), to, &child->held, at);
     }
 }
 

@@ -39,25 +39,29 @@ static uint64_t spare_take(struct kernel *k, struct segment *segment)
     return physical;
 }
 
-bool segment_take_frame(struct kernel *k, segment_ix i, uint64_t *physical)
+static inline uint64_t take_frame(struct kernel *k, segment_ix i)
 {
     struct segment *segment = segment_at(k, i);
 
     if (segment->spare != 0) {
-        *physical = spare_take(k, segment);
-        return true;
+        return spare_take(k, segment);
     }
     struct untyped *u = untyped_at(k, segment->source);
-    if (u->watermark == u->end) {
-        return false;
+    uint64_t physical = u->watermark;
+    if (physical == u->end) {
+        return 0;
     }
-    *physical = u->watermark;
-    u->watermark += PAGE_BYTES;
-    if (u->prepared < u->watermark) {
-        u->prepared = u->watermark;
+    u->watermark = physical + PAGE_BYTES;
+    if (u->prepared == physical) {
+        u->prepared = physical + PAGE_BYTES;
     }
-    *page_at(k, *physical) = (struct page){.kind = PAGE_FRAME, .owner = i.n};
-    return true;
+    page_take(k, physical, PAGE_FRAME, i.n);
+    return physical;
+}
+
+uint64_t segment_take_frame(struct kernel *k, segment_ix i)
+{
+    return take_frame(k, i);
 }
 
 /*
@@ -71,6 +75,9 @@ static status_t frames_prepare(struct kernel *k, struct segment *segment, uint32
     uint32_t spares = 0;
     uint32_t dirty = 0;
 
+    if (segment->spare == 0) {
+        return untyped_prepare(u, (uint64_t)count * PAGE_BYTES);
+    }
     for (uint32_t at = segment->spare; spares < count && at != 0; spares++) {
         dirty += k->pages[at].clean == 0 ? 1u : 0u;
         at = k->pages[at].next;
@@ -97,47 +104,61 @@ static status_t frames_prepare(struct kernel *k, struct segment *segment, uint32
 /* ---- Pages
  * ------------------------------------------------------------------------------------------ */
 
-uint64_t segment_add_frame(struct kernel *k, segment_ix i, uint32_t page, uint32_t rights)
+static inline uint64_t add_frame(struct kernel *k, segment_ix i, uint32_t page, uint32_t rights)
 {
-    uint64_t frame;
+    uint64_t frame = take_frame(k, i);
 
-    VERIFY(segment_take_frame(k, i, &frame));
+    VERIFY(frame != 0);
     segment_at(k, i)->used = 1;
     arch_entry_store(segment_leaf(segment_at(k, i), page),
                      arch_leaf_encode(frame, rights | LEAF_OWN));
     return frame;
 }
 
+uint64_t segment_add_frame(struct kernel *k, segment_ix i, uint32_t page, uint32_t rights)
+{
+    return add_frame(k, i, page, rights);
+}
+
+/* What a request names: two registers. */
+struct range {
+    segment_ix segment;
+    uint32_t rights;
+    status_t status;
+};
+
+static struct range refused(status_t status)
+{
+    return (struct range){.status = status};
+}
+
 /* Checks the segment, the range of pages and the rights asked for, and narrows these to the
  * capability's. */
-static status_t range_decode(struct kernel *k, const struct populate_request *request,
-                             struct slot **slot, uint32_t *rights)
+static struct range range_decode(struct kernel *k, const struct populate_request *request)
 {
-    status_t status = cap_find(k, request->segment, OBJECT_SEGMENT, RIGHT_MANAGE, slot);
+    struct slot *slot;
+    status_t status = cap_find(k, request->segment, OBJECT_SEGMENT, RIGHT_MANAGE, &slot);
 
     if (status != STATUS_OK) {
-        return status;
+        return refused(status);
     }
     if (request->count == 0 || request->count > POPULATE_PAGES_MAX ||
         request->first >= SEGMENT_PAGES || request->first + request->count > SEGMENT_PAGES ||
         (request->rights >> 32) != 0) {
-        return STATUS_INVALID_ARGUMENT;
+        return refused(STATUS_INVALID_ARGUMENT);
     }
-    if (segment_at(k, (segment_ix){(*slot)->object})->large_level != 0) {
-        return STATUS_INVALID_ARGUMENT;
-    }
+    const uint32_t both = RIGHT_WRITE | RIGHT_EXECUTE;
     uint32_t asked = (uint32_t)request->rights;
-    uint32_t given = rights_narrow((*slot)->rights, asked & RIGHTS_PAGE);
-    uint32_t attributes = asked & ~(uint32_t)RIGHTS_PAGE;
-    bool both = (given & RIGHT_WRITE) != 0 && (given & RIGHT_EXECUTE) != 0;
-    if ((asked & RIGHT_READ) == 0 || both) {
-        return STATUS_INVALID_ARGUMENT;
+    uint32_t given = rights_narrow(slot->rights, asked & RIGHTS_PAGE);
+    if (segment_at(k, (segment_ix){slot->object})->large_level != 0 || (asked & RIGHT_READ) == 0 ||
+        (given & both) == both) {
+        return refused(STATUS_INVALID_ARGUMENT);
     }
     if ((given & RIGHT_READ) == 0) {
-        return STATUS_NO_RIGHTS;
+        return refused(STATUS_NO_RIGHTS);
     }
-    *rights = given | attributes;
-    return STATUS_OK;
+    return (struct range){.segment = {slot->object},
+                          .rights = given | (asked & ~(uint32_t)RIGHTS_PAGE)};
 }
 
 static bool range_empty(const struct segment *segment, const struct populate_request *request)
@@ -166,10 +187,11 @@ static void leaves_added(const struct segment *segment, const struct populate_re
  */
 status_t segment_populate(struct kernel *k, const struct populate_request *request)
 {
-    struct slot *slot;
     struct slot *source;
-    uint32_t rights;
-    status_t status = range_decode(k, request, &slot, &rights);
+    struct range range = range_decode(k, request);
+    segment_ix i = range.segment;
+    uint32_t rights = range.rights;
+    status_t status = range.status;
 
     if (status == STATUS_OK) {
         status = cap_find(k, request->source, OBJECT_UNTYPED, RIGHT_MANAGE, &source);
@@ -177,7 +199,6 @@ status_t segment_populate(struct kernel *k, const struct populate_request *reque
     if (status != STATUS_OK) {
         return status;
     }
-    segment_ix i = {slot->object};
     if ((rights & ~(uint32_t)(RIGHTS_PAGE | PAGE_UNCACHED)) != 0 ||
         segment_at(k, i)->source.n != source->object) {
         return STATUS_INVALID_ARGUMENT;
@@ -194,7 +215,7 @@ status_t segment_populate(struct kernel *k, const struct populate_request *reque
         return status;
     }
     for (uint32_t n = 0; n < (uint32_t)request->count; n++) {
-        (void)segment_add_frame(k, i, (uint32_t)request->first + n, rights);
+        (void)add_frame(k, i, (uint32_t)request->first + n, rights);
     }
     leaves_added(segment_at(k, i), request);
     return STATUS_OK;
@@ -206,10 +227,10 @@ status_t segment_populate(struct kernel *k, const struct populate_request *reque
  */
 status_t segment_populate_device(struct kernel *k, const struct populate_request *request)
 {
-    struct slot *slot;
     struct slot *source;
-    uint32_t rights;
-    status_t status = range_decode(k, request, &slot, &rights);
+    struct range range = range_decode(k, request);
+    uint32_t rights = range.rights;
+    status_t status = range.status;
 
     if (status == STATUS_OK) {
         status = cap_find(k, request->source, OBJECT_DEVICE_MEMORY,
@@ -229,8 +250,8 @@ status_t segment_populate_device(struct kernel *k, const struct populate_request
     if (request->offset > source->length || bytes > source->length - request->offset) {
         return STATUS_INVALID_ARGUMENT;
     }
-    struct segment *segment = segment_at(k, (segment_ix){slot->object});
-    status = segment_make_open(k, (segment_ix){slot->object});
+    struct segment *segment = segment_at(k, range.segment);
+    status = segment_make_open(k, range.segment);
     if (status != STATUS_OK) {
         return status;
     }
@@ -257,17 +278,16 @@ status_t segment_depopulate(struct kernel *k, uint64_t segment, uint64_t first, 
 {
     const struct populate_request request = {
         .segment = segment, .first = first, .count = count, .rights = RIGHT_READ};
-    struct slot *slot;
-    uint32_t given;
-    status_t status = range_decode(k, &request, &slot, &given);
+    struct range range = range_decode(k, &request);
+    segment_ix i = range.segment;
+    status_t status = range.status;
 
     if (status == STATUS_OK) {
-        status = segment_make_open(k, (segment_ix){slot->object});
+        status = segment_make_open(k, i);
     }
     if (status != STATUS_OK) {
         return status;
     }
-    segment_ix i = {slot->object};
     const struct segment *s = segment_at(k, i);
     if (segment_pinned(s)) {
         return STATUS_BUSY;
@@ -310,21 +330,20 @@ status_t segment_protect(struct kernel *k, uint64_t segment, uint64_t first, uin
 {
     const struct populate_request request = {
         .segment = segment, .first = first, .count = count, .rights = rights};
-    struct slot *slot;
-    uint32_t given;
-    status_t status = range_decode(k, &request, &slot, &given);
+    struct range range = range_decode(k, &request);
+    uint32_t given = range.rights;
 
-    if (status != STATUS_OK) {
-        return status;
+    if (range.status != STATUS_OK) {
+        return range.status;
     }
     if ((given & ~(uint32_t)RIGHTS_PAGE) != 0) {
         return STATUS_INVALID_ARGUMENT;
     }
-    const struct segment *s = segment_at(k, (segment_ix){slot->object});
+    const struct segment *s = segment_at(k, range.segment);
     if (segment_pinned(s)) {
         return STATUS_BUSY;
     }
-    status = segment_make_open(k, (segment_ix){slot->object});
+    status_t status = segment_make_open(k, range.segment);
     if (status != STATUS_OK) {
         return status;
     }

@@ -77,15 +77,12 @@ static status_t object_size_check(uint64_t type, uint64_t size)
     }
 }
 
-status_t untyped_prepare(struct untyped *u, uint64_t bytes)
+status_t untyped_clear(struct untyped *u, uint64_t bytes)
 {
     if (bytes > u->end - u->watermark) {
         return STATUS_NO_MEMORY;
     }
     uint64_t need = u->watermark + bytes;
-    if (u->prepared >= need) {
-        return STATUS_OK;
-    }
     uint64_t now = need - u->prepared;
     if (now > PREPARE_PAGES_MAX * (uint64_t)PAGE_BYTES) {
         now = PREPARE_PAGES_MAX * (uint64_t)PAGE_BYTES;
@@ -125,15 +122,6 @@ static struct layout layout_of(const struct untyped *u, const struct retype_plan
     l.own = u->watermark + (uint64_t)l.fill_pages * PAGE_BYTES;
     l.bytes = ((uint64_t)l.fill_pages + (uint64_t)plan->count * l.size.pages) * PAGE_BYTES;
     return l;
-}
-
-static void page_take(struct kernel *k, uint64_t physical, uint8_t kind, uint32_t owner)
-{
-    struct page *page = page_at(k, physical);
-
-    ASSERT(page->kind == PAGE_FREE);
-    page->kind = kind;
-    page->owner = owner;
 }
 
 /* The next free granules of the fill page; starts a new page at *next_page when it is full. */

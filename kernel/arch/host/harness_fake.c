@@ -206,7 +206,7 @@ void harness_compare_paths(void)
     memcpy(cpus, cpus_before, sizeof(cpus));
     host_machine = machine_before;
     memcpy(host_memory, memory_before, HARNESS_BYTES);
-    kernel_syscall_slow(k);
+    kernel_syscall_slow(k, thread_at(k, current_thread(k)));
     CHECK(memcmp(&kernel_fast, k, sizeof(*k)) == 0);
     CHECK(memcmp(cpus_fast, cpus, sizeof(cpus)) == 0);
     CHECK(memcmp(memory_fast, host_memory, HARNESS_BYTES) == 0);

@@ -33,4 +33,7 @@ static inline uint32_t arch_mask(uint32_t n, uint32_t count)
     return n & (count - 1);
 }
 
+/* The core's state is not known here. */
+#define arch_caller(k) thread_at(k, current_thread(k))
+
 #endif

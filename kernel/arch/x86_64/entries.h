@@ -37,20 +37,20 @@
 #define PTE_CACHE_WRITE_COMBINING PTE_WRITE_THROUGH
 #define PTE_CACHE_UNCACHEABLE (PTE_CACHE_DISABLE | PTE_WRITE_THROUGH)
 
+#define NO_EXECUTE_SHIFT 61u
+_Static_assert(RIGHT_WRITE == PTE_WRITE && LEAF_OWN == PTE_OWN &&
+                   (uint64_t)RIGHT_EXECUTE << NO_EXECUTE_SHIFT == PTE_NO_EXECUTE,
+               "rights become bits of an entry by shifting");
+
 static inline uint64_t arch_leaf_encode(uint64_t physical, uint32_t rights)
 {
-    uint64_t entry = physical | PTE_PRESENT | PTE_USER;
+    /* WRITE and OWN are the same bits in both. */
+    uint64_t write = (rights & RIGHT_WRITE) * (1u + PTE_MAY_WRITE / PTE_WRITE);
+    uint64_t no_execute = (uint64_t)(~rights & RIGHT_EXECUTE) << NO_EXECUTE_SHIFT;
+    uint64_t entry = physical | PTE_PRESENT | PTE_USER | write | no_execute | (rights & LEAF_OWN);
 
-    if (rights & RIGHT_WRITE)
-        entry |= PTE_WRITE | PTE_MAY_WRITE;
-    if (!(rights & RIGHT_EXECUTE))
-        entry |= PTE_NO_EXECUTE;
-    if (rights & PAGE_UNCACHED)
-        entry |= PTE_CACHE_UNCACHEABLE;
-    else if (rights & PAGE_WRITE_COMBINING)
-        entry |= PTE_CACHE_WRITE_COMBINING;
-    if (rights & LEAF_OWN)
-        entry |= PTE_OWN;
+    if ((rights & (PAGE_UNCACHED | PAGE_WRITE_COMBINING)) != 0)
+        entry |= rights & PAGE_UNCACHED ? PTE_CACHE_UNCACHEABLE : PTE_CACHE_WRITE_COMBINING;
     return entry;
 }
 

@@ -17,6 +17,15 @@ static inline struct cpu *arch_cpu_self(void)
     return self;
 }
 
+/* Entry code keeps it there until the thread is let go of (arch_thread_forget). */
+static inline struct thread *arch_caller(struct kernel *k)
+{
+    struct thread *loaded;
+    (void)k;
+    __asm__("movq %%gs:%c1, %0" : "=r"(loaded) : "i"(CPU_LOADED));
+    return loaded;
+}
+
 #define ARCH_USER_CODE SELECTOR_USER_CODE
 #define ARCH_USER_DATA SELECTOR_USER_DATA
 

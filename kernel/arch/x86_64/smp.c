@@ -97,6 +97,8 @@ static void ask_users(uint64_t root, uint32_t what)
 {
     const struct cpu *me = arch_cpu_self();
     struct kernel *k = &kernel_state;
+    if (k->cpu_count == 1)
+        return;
     for (uint32_t i = 0; i < k->cpu_count; i++)
         if (&k->cpus[i] != me && (root == 0 || k->cpus[i].arch.root == root))
             ask(&k->cpus[i], what, NULL);

@@ -77,7 +77,6 @@ syscall_locked:
     movq %rsp, %rsi
     movq %gs:CPU_STACK_TOP, %rsp
     movq $kernel_state, %rdi
-    xorl %ebp, %ebp
     call kernel_syscall
 
 /* ---- Back to user mode, or idle ---------------------------------------------------------------
@@ -123,7 +122,6 @@ syscall_entry_traced:
 traced_locked:
     movq %gs:CPU_STACK_TOP, %rsp
     movq $kernel_state, %rdi
-    xorl %ebp, %ebp
     call kernel_syscall_traced
     jmp user_return
 
@@ -135,8 +133,8 @@ call_fast:
     testq %rax, %rax
     jnz switch_to
 syscall_slowly:
+    movq %gs:CPU_LOADED, %rsi
     movq $kernel_state, %rdi
-    xorl %ebp, %ebp
     call kernel_syscall_slow
     jmp user_return
 
