@@ -8,6 +8,7 @@ The running system is asked over HTTP (/storage.json of the key-value server).
 import fcntl
 import json
 import sys
+import time
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -15,6 +16,8 @@ from pathlib import Path
 CHUNK_BYTES = 4 << 20
 UNIT_BYTES = 512000
 ASK_SECONDS = 20
+ASK_AGAIN_SECONDS = 0.1
+ZONES_TOLD = 256
 WARNINGS = ["spare space is low", "temperature", "reliability is degraded", "read only",
             "volatile memory backup failed", "persistent memory is read only"]
 
@@ -29,6 +32,16 @@ def _size(count):
     while value >= 1024 and len(units) > 1:
         value, units = value / 1024, units[1:]
     return f"{value:.0f} {units[0]}" if value >= 100 or units[0] == "B" else f"{value:.1f} {units[0]}"
+
+
+def fetch_all(port, asks=10):
+    """The account once it has what the drive is asked for in the background: health and zones."""
+    for _ in range(asks):
+        told = fetch(port)
+        if told["health"] and len(told["zones"]) >= min(told["drive"]["zones"], ZONES_TOLD):
+            break
+        time.sleep(ASK_AGAIN_SECONDS)
+    return told
 
 
 def fetch(port):
@@ -56,6 +69,39 @@ def _health(health):
     ]
 
 
+def _contracts(told):
+    """Contracts, with what each has had so far."""
+    promises = told["promises"]
+    if promises is None:
+        return ["  contracts  none: the log has the whole drive"]
+    lines = [f"  contracts  {promises['promised_ns'] / 1e6:.0f} of {promises['most_ns'] / 1e6:.0f} ms of"
+             f" drive time a second promised; the drive works on {promises['parallel']} requests at a"
+             f" time, {promises['read_ns'] / 1000:.0f} us a read, {promises['write_ns'] / 1000:.0f} us"
+             " a write",
+             f"  {'contract':20} {'class':10} {'iops':>10} {'MB/s':>10} {'capacity':>10}"
+             f" {'requests':>10} {'moved':>10}"]
+    for one in told["contracts"]:
+        lines.append(f"  {one['name']:20} {one['class']:10} {one['iops']:>10}"
+                     f" {one['bytes_per_second'] / 1e6:>10.0f} {_size(one['capacity_bytes']):>10}"
+                     f" {one['requests']:>10} {_size(one['bytes']):>10}")
+    return lines
+
+
+def _zones(told, block_bytes):
+    """Zones by state; each that is neither empty nor full with its write pointer."""
+    zones = told["zones"]
+    if not zones:
+        return []
+    states = {}
+    for zone in zones:
+        states[zone["state"]] = states.get(zone["state"], 0) + 1
+    lines = ["  zones      " + ", ".join(f"{count} {state}" for state, count in states.items())]
+    lines += [f"  zone {number:<6} {zone['state']}, {_size(zone['written'] * block_bytes)} of"
+              f" {_size(zone['capacity'] * block_bytes)} written"
+              for number, zone in enumerate(zones) if zone["state"] not in ("empty", "full")]
+    return lines
+
+
 def describe(told):
     """The account as lines of text."""
     drive, space, written = told["drive"], told["space"], told["written"]
@@ -79,6 +125,8 @@ def describe(told):
                      f" {_size(written['frame_bytes'])} written"
                      f" (x{written['frame_bytes'] / written['append_bytes']:.2f}, padding"
                      f" {_size(written['padding_bytes'])}), {written['retries']} retries")
+    lines += _contracts(told)
+    lines += _zones(told, drive["block_bytes"])
     lines.append(f"  {'log':20} {'state':10} {'used':>10} {'capacity':>10} {'free':>10}")
     for log in told["logs"]:
         lines.append(f"  {log['name']:20} {log['state']:10} {_size(log['used_bytes']):>10}"
@@ -128,6 +176,6 @@ def main(options):
             return 1
         erase(options.format)
         return 0
-    told = fetch(options.http_port)
+    told = fetch_all(options.http_port)
     print(json.dumps(told, indent=2) if options.json else "\n".join(describe(told)))
     return 0

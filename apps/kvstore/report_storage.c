@@ -53,6 +53,50 @@ static void put_drive(const struct nvme *nvme, struct text *text)
                (ull)health->error_log_entries);
 }
 
+static void put_contracts(const struct store *store, struct text *text)
+{
+    const struct share *share = store->share;
+
+    if (share == NULL) {
+        text_print(text, ",\"promises\":null,\"contracts\":[]");
+        return;
+    }
+    text_print(text,
+               ",\"promises\":{\"parallel\":%u,\"read_ns\":%u,\"write_ns\":%u,"
+               "\"promised_ns\":%llu,\"most_ns\":%llu},\"contracts\":[",
+               share->drive.units, share->drive.read_ns, share->drive.write_ns,
+               (ull)share->promised_ns, (ull)share_can_promise_ns(share));
+    for (uint32_t i = 0; i < share->count; i++) {
+        const struct share_tenant *tenant = &share->tenants[i];
+        text_print(text, "%s{\"name\":", i != 0 ? "," : "");
+        put_string(text, store->contracts[i].name);
+        text_print(text,
+                   ",\"iops\":%u,\"bytes_per_second\":%llu,\"class\":\"%s\","
+                   "\"capacity_bytes\":%llu,\"promised_ns\":%llu,\"requests\":%llu,"
+                   "\"bytes\":%llu,\"drive_ns\":%llu}",
+                   tenant->contract.iops, (ull)tenant->contract.bytes_per_second,
+                   tenant->contract.service == SHARE_LATENCY ? "latency" : "normal",
+                   (ull)tenant->block.block_count << tenant->block.block_shift, (ull)tenant->weight,
+                   (ull)tenant->dispatched, (ull)tenant->bytes, (ull)tenant->drive_ns);
+    }
+    text_print(text, "]");
+}
+
+static void put_zones(const struct zones *zones, struct text *text)
+{
+    static const char *const states[] = {"?",    "empty",   "open",     "closed",
+                                         "full", "offline", "read-only"};
+
+    text_print(text, ",\"zones\":[");
+    for (uint32_t i = 0; i < zones->known; i++) {
+        const struct block_zone *zone = &zones->zone[i];
+        text_print(text, "%s{\"state\":\"%s\",\"written\":%llu,\"capacity\":%llu}",
+                   i != 0 ? "," : "", states[zone->state <= BLOCK_ZONE_READ_ONLY ? zone->state : 0],
+                   (ull)zone->written_blocks, (ull)zone->capacity);
+    }
+    text_print(text, "]");
+}
+
 static void put_logs(const struct store *store, struct text *text)
 {
     const struct loglet_counters *counters = loglet_counters(store->log);
@@ -97,6 +141,9 @@ void report_storage(void *context, struct text *text)
                space.zoned ? "true" : "false", space.extents, space.free, space.dead,
                space.promised, (ull)space.extent_bytes, space.uses_least, space.uses_most,
                space.epoch);
+    put_contracts(store, text);
+    put_zones(&store->zones, text);
+    zones_look(&store->zones, kvstore_now(kvstore)); /* for whoever asks next */
     put_logs(store, text);
     text_print(text, "}");
     (void)nvme_ask_health(&store->nvme, kvstore_now(kvstore)); /* for whoever asks next */

@@ -26,6 +26,7 @@ static status_t start_drive(struct kvstore *kvstore)
     const struct cell_info *info = kvstore->info;
     const struct cell_device *device = NULL;
     struct nvme_config config = {0};
+    struct nvme_port_config zones_config;
 
     for (uint32_t i = 0; i < info->device_count && device == NULL; i++) {
         if (info->devices[i].kind == SYSTEM_DEVICE_NVME) {
@@ -43,6 +44,11 @@ static status_t start_drive(struct kvstore *kvstore)
     config.data = kvstore->dma.all;
     config.shadow_doorbells = config_bool(info, "shadow_doorbells", false);
     status = dma_take(&kvstore->dma, NVME_QUEUE_MEMORY_BYTES, &config.dma);
+    if (status == STATUS_OK) {
+        status = zones_port(kvstore, &zones_config);
+        config.more_ports = &zones_config;
+        config.more_count = 1;
+    }
     if (status == STATUS_OK) {
         status = nvme_start(&store->nvme, &config, kvstore_now(kvstore));
     }
@@ -66,7 +72,7 @@ static status_t open_device(struct kvstore *kvstore)
     struct store *store = &kvstore->store;
     struct dma_region buffers;
     size_t left = kvstore->dma.all.bytes - kvstore->dma.used_bytes;
-    struct loglet_config config = {.block = &store->nvme.port.block};
+    struct loglet_config config = {.block = store->block};
     void *memory = heap_allocate(kvstore->heap, loglet_device_bytes());
 
     if (memory == NULL || left < LOGLET_BUFFER_BYTES_MIN) {
@@ -238,6 +244,9 @@ status_t store_open(struct kvstore *kvstore)
     kvstore->server.refresh_context = &kvstore->store;
     if (status == STATUS_OK) {
         status = dma_take(&kvstore->dma, LOGLET_READ_BYTES, &reader);
+    }
+    if (status == STATUS_OK) {
+        status = contracts_admit(kvstore);
     }
     if (status == STATUS_OK) {
         status = open_device(kvstore);
@@ -505,21 +514,21 @@ bool store_run(struct kvstore *kvstore, time_ns_t now_ns)
 
 bool store_arm(struct store *store)
 {
-    struct block_device *block = &store->nvme.port.block;
+    struct block_device *block = store->block;
 
     return block->ops->arm(block);
 }
 
 void store_disarm(struct store *store)
 {
-    struct block_device *block = &store->nvme.port.block;
+    struct block_device *block = store->block;
 
     block->ops->disarm(block);
 }
 
 time_ns_t store_deadline(struct store *store)
 {
-    struct block_device *block = &store->nvme.port.block;
+    struct block_device *block = store->block;
     time_ns_t due = block->ops->next_due(block);
 
     return flush_waits(store) && store->flush_due < due ? store->flush_due : due;
@@ -543,6 +552,7 @@ void store_close(struct kvstore *kvstore)
     while (nvme_state(&store->nvme) != NVME_STOPPED && nvme_state(&store->nvme) != NVME_DEAD) {
         struct block_completion none;
         (void)nvme_poll(&store->nvme.port, &none, 1, kvstore_now(kvstore));
+        (void)nvme_poll(&store->zones.port, &none, 1, kvstore_now(kvstore));
         kvstore_pause(kvstore);
     }
 }

@@ -282,8 +282,9 @@ void nvme_count_all(const struct nvme *nvme, struct nvme_counters *sum);
  * admin command is under way; ask again. */
 bool nvme_ask_health(struct nvme *nvme, time_ns_t now_ns);
 
-/* Begins the shutdown: outstanding commands complete first (or time out), then the queues are
- * deleted and the drive is told to shut down (CC.SHN). Flush before, or lose unflushed writes. */
+/* Begins the shutdown: outstanding commands of every port complete first (all are polled) (or time
+ * out), then the queues are deleted and the drive is told to shut down (CC.SHN). Flush before, or
+ * lose unflushed writes. */
 void nvme_stop(struct nvme *nvme, time_ns_t now_ns);
 
 #endif

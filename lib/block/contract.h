@@ -60,7 +60,8 @@ struct measure {
     struct share_drive result; /* once measure_poll returned OK */
 };
 
-/* INVALID_ARGUMENT: scratch_blocks hold less than MEASURE_BYTES, or are no zone. */
+/* scratch_blocks 0: nothing is written, and writes are taken to cost what reads cost.
+ * INVALID_ARGUMENT: scratch_blocks hold less than MEASURE_BYTES, or are no zone. */
 status_t measure_start(struct measure *measure, struct block_device *block, void *buffers,
                        uint64_t scratch_block, uint64_t scratch_blocks,
                        time_ns_t now_ns) HALLOWS_MUST_CHECK;

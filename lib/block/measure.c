@@ -29,7 +29,7 @@ static uint32_t blocks_of(const struct measure *measure)
 
 static uint32_t count_of(const struct measure *measure)
 {
-    uint64_t room = measure->scratch_blocks / blocks_of(measure);
+    uint64_t room = measure->scratch_blocks / blocks_of(measure); /* for half of which: */
 
     /* A zone takes no more than it holds, and both kinds of writes share it. */
     return measure->phase >= WRITE_SMALL && is_zoned(measure) && room / 2u < COUNT
@@ -76,7 +76,7 @@ status_t measure_start(struct measure *measure, struct block_device *block, void
 {
     bool zoned = (block->flags & BLOCK_DEVICE_ZONED) != 0;
 
-    if (scratch_blocks < MEASURE_BYTES >> block->block_shift ||
+    if ((scratch_blocks != 0 && scratch_blocks < MEASURE_BYTES >> block->block_shift) ||
         scratch_block > block->block_count - scratch_blocks ||
         (zoned && scratch_block % block->zone_blocks != 0)) {
         return STATUS_INVALID_ARGUMENT;
@@ -144,7 +144,11 @@ static void finish_phase(struct measure *measure, time_ns_t now_ns)
 
     measure->span_ns[measure->phase++] = (now_ns - measure->started_ns) * 1000u / count;
     begin_phase(measure, now_ns);
-    if (measure->phase == WRITE_SMALL && is_zoned(measure)) {
+    if (measure->phase == WRITE_SMALL && measure->scratch_blocks == 0) {
+        measure->span_ns[WRITE_SMALL] = measure->span_ns[READ_SMALL];
+        measure->span_ns[WRITE_LARGE] = measure->span_ns[READ_LARGE];
+        measure->phase = PHASES;
+    } else if (measure->phase == WRITE_SMALL && is_zoned(measure)) {
         struct block_request reset = {.block = measure->scratch_block,
                                       .operation = BLOCK_ZONE_RESET};
         measure->waits = measure->block->ops->submit(measure->block, &reset, 1, now_ns) == 1;

@@ -425,4 +425,13 @@ TEST(a_drive_is_measured)
     CHECK(drive->write_ns > WRITE_NS * 7u / 10u && drive->write_ns < WRITE_NS * 13u / 10u);
     CHECK(drive->read_byte_ps > 350u && drive->read_byte_ps < 650u);
     CHECK(drive->write_byte_ps > 1600u && drive->write_byte_ps < 2400u);
+    /* Without a place for writes they are taken for reads. */
+    CHECK_EQ(measure_start(&measure, &model.block, buffers, 0, 0, 0), STATUS_OK);
+    for (time_ns_t now_ns = 1u << 30; (status = measure_poll(&measure, now_ns)) == STATUS_AGAIN;) {
+        time_ns_t next = model_next_due(&model.block);
+        now_ns = next != DEADLINE_NEVER && next > now_ns ? next : now_ns + 1u;
+    }
+    CHECK_EQ(status, STATUS_OK);
+    CHECK_EQ(drive->write_ns, drive->read_ns);
+    CHECK_EQ(drive->write_byte_ps, drive->read_byte_ps);
 }

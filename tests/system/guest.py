@@ -102,7 +102,32 @@ calls = 200000
     ),
 }
 
+# Systems whose key-value server has contracts: what the drive declares, and what is promised.
+CONTRACTS = {
+    "contracts": (
+        "parallel = 8\nread_us = 100\nwrite_us = 100\nread_mb_s = 1000\nwrite_mb_s = 500\n",
+        '[contract.log]\niops = 2000\nmb_s = 20\nclass = "latency"\ncapacity = "512M"\n'
+        "[contract.spare]\niops = 500\n",
+    ),
+    "contracts-measured": ("", "[contract.log]\niops = 1\n"),
+    "contracts-too-much": ("", "[contract.log]\niops = 1000000000\n"),
+}
+
 _bundles = {}
+
+
+def contract_system(name):
+    """The reference system with contracts."""
+    declared, contracts = CONTRACTS[name]
+    folder = build.BUILD / "tests/system" / name
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(ROOT / "systems", folder)
+    path = folder / "reference/system.toml"
+    text = path.read_text(encoding="utf-8").replace('kind = "nvme"\n', f'kind = "nvme"\n{declared}')
+    path.write_text(text, encoding="utf-8")
+    cell = folder / "reference/cells/kvstore.toml"
+    cell.write_text(f"{cell.read_text(encoding='utf-8')}\n{contracts}", encoding="utf-8")
+    return path
 
 
 def extended_system(name):
@@ -128,7 +153,10 @@ def bundle_of(system, settings=()):
     key = (system, tuple(settings))
     if key not in _bundles:
         output = build.BUILD / f"tests/system/{system}-{len(_bundles)}.bundle"
-        description = extended_system(system) if system in EXTENDED else SYSTEMS[system]
+        if system in CONTRACTS:
+            description = contract_system(system)
+        else:
+            description = extended_system(system) if system in EXTENDED else SYSTEMS[system]
         _bundles[key] = build.make_bundle(description, settings, output)
     return _bundles[key]
 

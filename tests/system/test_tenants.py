@@ -6,6 +6,10 @@ exact; here the host's scheduling is in every latency, so the bounds are wide.""
 import re
 
 import drives
+import pytest
+import storage
+import vm
+from guest import Guest, machine_for
 
 DONE = r"tenants done: success"
 DECLARED = "parallel = {}\nread_us = 100\nwrite_us = 100\nread_mb_s = 400\nwrite_mb_s = 400\n"
@@ -80,3 +84,49 @@ def test_refused_at_start(tmp_path):
     assert re.search(r"contract greedy: needs \d+ ms of drive time a second, \d+ of \d+ are left; "
                      "lower iops or mb_s", text)
     assert "tenants done: success" not in text
+
+
+@pytest.mark.parametrize("zoned", [False, True], ids=["plain", "zoned"])
+def test_log_under_contract(tmp_path, zoned):
+    """The key-value server's log as a tenant: served, shown by ./hallows storage, and kept."""
+    machine = machine_for("contracts", tmp_path / "disk.img", zoned=zoned)
+    with Guest(machine) as guest:
+        with guest.client() as client:
+            for number in range(300):
+                assert client("SET", f"key{number}", "v" * 500) == "OK"
+        told = storage.fetch_all(guest.http_port)
+        text = "\n".join(storage.describe(told))
+        print(text)
+        log, spare = told["contracts"]
+        assert (log["name"], log["iops"], log["class"]) == ("log", 2000, "latency")
+        assert log["capacity_bytes"] == 512 << 20 and spare["capacity_bytes"] == 512 << 20
+        assert log["requests"] >= 300 and spare["requests"] == 0
+        # 2,000 x 100 us and 20 MB at 8 x 1 s / 500 MB; 500 x 100 us.
+        assert told["promises"]["promised_ns"] == 570_000_000
+        assert "570 of 7200 ms of drive time a second promised" in text
+        if zoned:
+            assert len(told["zones"]) == told["drive"]["zones"]
+            assert any(zone["state"] == "open" and zone["written"] for zone in told["zones"])
+            assert "zone 0 " in text
+        guest.power_cut()
+        with guest.client_when_up() as client:
+            assert client("DBSIZE") == 300
+        guest.shut_down()
+
+
+def test_contract_on_a_measured_drive(tmp_path):
+    """Without figures in system.toml the drive is measured by reading."""
+    with Guest(machine_for("contracts-measured", tmp_path / "disk.img")) as guest:
+        assert "drive measured: " in guest.vm.serial
+        with guest.client() as client:
+            assert client("SET", "key", "value") == "OK"
+        guest.shut_down()
+
+
+def test_contract_that_no_drive_keeps(tmp_path):
+    """The server does not start, and says why."""
+    machine = machine_for("contracts-too-much", tmp_path / "disk.img")
+    vm.make_disk(machine.disk)
+    with vm.Vm(machine) as running:
+        running.wait_for(r"contract log: needs \d+ ms of drive time a second, \d+ of \d+ are left; "
+                         "lower iops or mb_s", 90, unless=f"^{vm.READY}")
