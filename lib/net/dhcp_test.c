@@ -91,8 +91,10 @@ static void reply(struct server *server, const uint8_t *asked, uint8_t type)
     bool broadcast = server->requests % 2u == 0;
 
     ethernet_write(frame, server->sim->wire.end[0].dev.mac, stack->dev->mac, ETHERTYPE_IPV4);
-    struct ipv4_header header = {SERVER, broadcast ? IPV4_BROADCAST : OFFERED, length + 28u,
-                                 PROTOCOL_UDP};
+    struct ipv4_header header = {.source = SERVER,
+                                 .destination = broadcast ? IPV4_BROADCAST : OFFERED,
+                                 .total_length = length + 28u,
+                                 .protocol = PROTOCOL_UDP};
     ipv4_write(frame + 14, &header);
     store_be16(frame + 34, 67);
     store_be16(frame + 36, 68);

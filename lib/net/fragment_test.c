@@ -52,8 +52,10 @@ static void put_fragment(uint16_t id, uint32_t from, uint32_t to, uint32_t total
 {
     static uint8_t datagram[70000];
     uint8_t frame[WIRE_FRAME_BYTES];
-    struct ipv4_header header = {SIM_ADDRESS(1), SIM_ADDRESS(0), to - from + IPV4_BYTES,
-                                 PROTOCOL_UDP};
+    struct ipv4_header header = {.source = SIM_ADDRESS(1),
+                                 .destination = SIM_ADDRESS(0),
+                                 .total_length = to - from + IPV4_BYTES,
+                                 .protocol = PROTOCOL_UDP};
 
     for (uint32_t i = 0; i < total; i++) {
         datagram[8u + i] = byte_at(i);
@@ -215,7 +217,10 @@ TEST(large_datagrams_both_ways)
 static void put_icmp(uint8_t code, uint16_t mtu, uint8_t protocol, const uint8_t *first)
 {
     uint8_t message[ICMP_BYTES + IPV4_BYTES + 8] = {ICMP_UNREACHABLE, code};
-    struct ipv4_header quoted = {SIM_ADDRESS(0), SIM_ADDRESS(1), 1500, protocol};
+    struct ipv4_header quoted = {.source = SIM_ADDRESS(0),
+                                 .destination = SIM_ADDRESS(1),
+                                 .total_length = 1500,
+                                 .protocol = protocol};
 
     store_be16(message + 6, mtu);
     ipv4_write(message + ICMP_BYTES, &quoted);

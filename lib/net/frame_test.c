@@ -34,7 +34,10 @@ static void take_datagram(struct udp_socket *socket, void *user,
 /* A frame of this protocol to the stack, with a right IPv4 header and `length` bytes of payload. */
 static uint32_t make_frame(uint8_t *frame, uint8_t protocol, const void *payload, uint32_t length)
 {
-    struct ipv4_header header = {SIM_ADDRESS(1), SIM_ADDRESS(0), length + IPV4_BYTES, protocol};
+    struct ipv4_header header = {.source = SIM_ADDRESS(1),
+                                 .destination = SIM_ADDRESS(0),
+                                 .total_length = length + IPV4_BYTES,
+                                 .protocol = protocol};
 
     ethernet_write(frame, s.sim->wire.end[0].dev.mac, s.sim->wire.end[1].dev.mac, ETHERTYPE_IPV4);
     ipv4_write(frame + 14, &header);

@@ -19,7 +19,8 @@
 #define TCP_STAMPS_MEMORY __builtin_bswap32(TCP_TIMESTAMPS_WORD)
 #define UNUSUAL                                                                                    \
     (TCP_FLAG_PAUSED | TCP_FLAG_FIN_SEEN | TCP_FLAG_PERSIST | TCP_FLAG_RECOVERY |                  \
-     TCP_FLAG_FIN_QUEUED | TCP_FLAG_WANTS_SPACE | TCP_FLAG_V6 | TCP_FLAG_SACKED | TCP_FLAG_PROBED)
+     TCP_FLAG_FIN_QUEUED | TCP_FLAG_WANTS_SPACE | TCP_FLAG_V6 | TCP_FLAG_SACKED |                  \
+     TCP_FLAG_PROBED | TCP_FLAG_ECN)
 
 static inline bool ipv4_sum_is_right(const uint8_t *ip)
 {

@@ -98,6 +98,9 @@ enum tcp_flag {
     TCP_FLAG_REORDER_TIMER = 1u << 25, /* the retransmit timer looks for losses again */
     TCP_FLAG_PROBED = 1u << 26,        /* a probe is on its way until probe_end is acknowledged */
     TCP_FLAG_PROBE_REPEAT = 1u << 27,  /* and it was sent before */
+    TCP_FLAG_ECN = 1u << 29,           /* RFC 3168 agreed; in a SYN: asked for */
+    TCP_FLAG_ECN_ECHO = 1u << 30,      /* congestion was met: told until the peer has reduced */
+    TCP_FLAG_ECN_REDUCED = 1u << 31,   /* the next new data says that the window was reduced */
     TCP_FLAG_NAGLE = 1u << 20,         /* hold back parts of segments while data is in flight */
 };
 
@@ -198,7 +201,8 @@ struct tcp_connection {
     uint32_t rtt_min;   /* 0: not known */
     uint32_t sack_high; /* end of the highest that was reported as arrived */
     uint32_t probe_end;
-    struct ipv6_ends v6; /* when remote_address is a tag */
+    uint32_t ecn_recover; /* the window was reduced for what lies before this */
+    struct ipv6_ends v6;  /* when remote_address is a tag */
 };
 
 struct tcp_listener {
@@ -305,7 +309,8 @@ struct net_stack {
     uint32_t send_buffers_max;    /* buffers in one send queue */
     uint32_t receive_buffers_max; /* buffers in one receive queue */
     uint8_t receive_shift;
-    uint8_t congestion;  /* enum stack_congestion */
+    uint8_t congestion; /* enum stack_congestion */
+    bool ecn;
     uint64_t wheel_tick; /* every slot before this tick has been run */
     uint64_t wheel_bits[TCP_WHEEL_SLOTS / 64u];
     struct list wheel[TCP_WHEEL_SLOTS];
@@ -450,6 +455,7 @@ struct ipv4_send {
     uint32_t offset; /* of the IPv4 payload, ETHERNET_BYTES + IPV4_BYTES or more */
     uint32_t length; /* of the IPv4 payload */
     uint8_t protocol;
+    uint8_t ecn; /* enum ip_ecn */
 };
 /* Writes the headers in front and sends. Takes over the buffer's reference in every case. False:
  * there is no way to the destination. */

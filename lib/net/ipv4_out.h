@@ -44,7 +44,8 @@ static inline void ipv4_send_to(struct net_stack *stack, const struct ipv4_send 
     struct ipv4_header header = {.source = send->source,
                                  .destination = send->destination,
                                  .total_length = send->length + IPV4_BYTES,
-                                 .protocol = send->protocol};
+                                 .protocol = send->protocol,
+                                 .ecn = send->ecn};
 
     ipv4_write(netbuf_data(stack->pool, send->buffer) + offset, &header);
     arp_transmit(stack, neighbour,

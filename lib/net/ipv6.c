@@ -149,7 +149,7 @@ bool ipv6_send(struct net_stack *stack, const struct ipv6_send *send)
     uint32_t offset = send->offset - IPV6_BYTES;
     uint8_t *at = netbuf_data(stack->pool, send->buffer) + offset;
     uint32_t hops = send->hop_limit != 0 ? send->hop_limit : stack->v6.hop_limit;
-    store_be32(at, 6u << 28);
+    store_be32(at, 6u << 28 | (uint32_t)send->ecn << 20);
     store_be32(at + 4, send->length << 16 | (uint32_t)send->protocol << 8 | hops);
     memcpy(at + IPV6_SOURCE, &ends.local, 16);
     memcpy(at + IPV6_DESTINATION_AT, &ends.remote, 16);

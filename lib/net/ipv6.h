@@ -137,6 +137,7 @@ struct ipv6_send {
     uint32_t length;
     uint8_t protocol;
     uint8_t hop_limit; /* 0: the usual one */
+    uint8_t ecn;       /* enum ip_ecn */
 };
 /* Writes the headers in front and sends. Takes over the buffer's reference in every case. False:
  * there is no way to the destination. */

@@ -126,7 +126,10 @@ void script_stop(struct script *script)
 void script_send_ipv4(struct script *script, uint8_t protocol, const void *payload, uint32_t length)
 {
     uint8_t frame[WIRE_FRAME_BYTES];
-    struct ipv4_header header = {SIM_ADDRESS(1), SIM_ADDRESS(0), length + IPV4_BYTES, protocol};
+    struct ipv4_header header = {.source = SIM_ADDRESS(1),
+                                 .destination = SIM_ADDRESS(0),
+                                 .total_length = length + IPV4_BYTES,
+                                 .protocol = protocol};
 
     ethernet_write(frame, script->sim->wire.end[0].dev.mac, script->sim->wire.end[1].dev.mac,
                    ETHERTYPE_IPV4);

@@ -76,6 +76,7 @@ static void stack_take_sizes(struct net_stack *stack, const struct stack_config 
 
     stack->connections_max = connections_of(config);
     stack->congestion = (uint8_t)config->congestion;
+    stack->ecn = config->ecn;
     stack->receive_window_bytes =
         config->receive_window_bytes != 0 ? config->receive_window_bytes : DEFAULT_QUEUE_BYTES;
     stack->send_queue_bytes =

@@ -79,6 +79,7 @@ struct stack_config {
         receive_window_bytes;  /* most data a connection holds for the application; 0: 256 KiB */
     uint32_t send_queue_bytes; /* most unacknowledged and unsent data a connection; 0: 256 KiB */
     enum stack_congestion congestion;
+    bool ecn; /* ask for explicit congestion notification; it is agreed to when a peer asks */
     uint32_t reserve_buffers; /* pool buffers that queued data never takes (they are for receiving
                                  and for acknowledgements); 0: a quarter of the pool, at most 256 */
     uint8_t secret[16]; /* unpredictable; keys sequence numbers, hashes and transaction numbers */
@@ -222,6 +223,7 @@ status_t ipv6_parse(const char *text, struct ipv6_address *address,
     X(tcp_retransmits, "segments sent again")                                                      \
     X(tcp_timeouts, "retransmission timeouts")                                                     \
     X(tcp_fast_retransmits, "losses found by duplicate acknowledgements")                          \
+    X(tcp_congestion_echoes, "windows reduced because the peer met congestion (ECN)")              \
     X(tcp_tail_probes, "probes of the last segments, sent before a timeout")                       \
     X(tcp_zero_window_probes, "probes of a closed window")                                         \
     X(tcp_out_of_order, "segments queued out of order")                                            \

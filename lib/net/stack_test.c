@@ -273,7 +273,10 @@ TEST(icmp_echo_is_answered)
     uint8_t frame[14 + 28 + 56];
 
     ethernet_write(frame, sim->wire.end[0].dev.mac, sim->wire.end[1].dev.mac, ETHERTYPE_IPV4);
-    struct ipv4_header header = {SIM_ADDRESS(1), SIM_ADDRESS(0), 28 + 56, PROTOCOL_ICMP};
+    struct ipv4_header header = {.source = SIM_ADDRESS(1),
+                                 .destination = SIM_ADDRESS(0),
+                                 .total_length = 28 + 56,
+                                 .protocol = PROTOCOL_ICMP};
     ipv4_write(frame + 14, &header);
     memset(frame + 34, 0, 8);
     frame[34] = ICMP_ECHO_REQUEST;

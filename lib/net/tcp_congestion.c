@@ -143,6 +143,12 @@ void congestion_recovery_start(struct tcp_connection *c)
     c->cwnd = c->ssthresh + ((c->flags & TCP_FLAG_SACK) != 0 ? 0u : 3u * c->mss);
 }
 
+void congestion_echoed(struct tcp_connection *c)
+{
+    c->ssthresh = reduced_flight(c);
+    c->cwnd = c->ssthresh;
+}
+
 void congestion_timeout(struct tcp_connection *c)
 {
     if (c->backoff == 0) { /* RFC 5681, 3.1: not again for the same loss */

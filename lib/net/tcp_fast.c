@@ -11,7 +11,7 @@
 
 #define UNUSUAL                                                                                    \
     (TCP_FLAG_SEND_SYN | TCP_FLAG_FORCE_SEND | TCP_FLAG_FIN_QUEUED | TCP_FLAG_PERSIST |            \
-     TCP_FLAG_RECOVERY | TCP_FLAG_V6)
+     TCP_FLAG_RECOVERY | TCP_FLAG_V6 | TCP_FLAG_ECN)
 /* Whether the windows let the whole piece go now. */
 static inline bool fits(const struct tcp_connection *c, uint32_t length)
 {

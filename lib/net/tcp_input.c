@@ -209,6 +209,9 @@ static void input_open(struct tcp_connection *c, struct tcp_segment *segment)
     take_timestamp(c, segment);
     c->last_receive = c->stack->now;
     c->keepalive_probes = 0;
+    if ((c->flags & TCP_FLAG_ECN) != 0) {
+        ecn_input(c, segment);
+    }
     if (c->state == TCP_SYN_RECEIVED && !tcp_input_syn_received(c, segment)) {
         return;
     }
@@ -224,7 +227,8 @@ static void input_open(struct tcp_connection *c, struct tcp_segment *segment)
 
 bool tcp_input_usual(struct tcp_connection *c, const struct tcp_segment *segment)
 {
-    uint32_t unusual = TCP_FLAG_PAUSED | TCP_FLAG_FIN_SEEN | TCP_FLAG_PERSIST | TCP_FLAG_RECOVERY;
+    uint32_t unusual =
+        TCP_FLAG_PAUSED | TCP_FLAG_FIN_SEEN | TCP_FLAG_PERSIST | TCP_FLAG_RECOVERY | TCP_FLAG_ECN;
     uint32_t acked = segment->acknowledgment - c->snd_una;
 
     if (c->state != TCP_ESTABLISHED || (segment->flags & (uint8_t)~TCP_PSH) != TCP_ACK ||

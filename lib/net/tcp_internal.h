@@ -159,6 +159,16 @@ void rack_probe_due(struct tcp_connection *c);
 /* A probe is on its way and this acknowledgement arrives. */
 void rack_probe_answered(struct tcp_connection *c, const struct tcp_segment *segment);
 
+/* tcp_ecn.c (RFC 3168); all but the first for connections with TCP_FLAG_ECN. */
+/* The flags that a SYN or SYN-ACK of ours carries. */
+uint8_t ecn_syn_flags(const struct tcp_connection *c);
+/* The peer's SYN or SYN-ACK: whether it is agreed. */
+void ecn_take_syn(struct tcp_connection *c, const struct tcp_segment *segment);
+/* A segment that was accepted. */
+void ecn_input(struct tcp_connection *c, const struct tcp_segment *segment);
+/* The flags of an outgoing segment, which carries new data or not; *ecn is for the IP header. */
+uint8_t ecn_output(struct tcp_connection *c, bool new_data, uint8_t *ecn);
+
 /* tcp_sack.c: the scoreboard. */
 static inline bool tcp_sack_recovery(const struct tcp_connection *c)
 {
@@ -179,6 +189,8 @@ bool sack_output(struct tcp_connection *c);
 void congestion_init(struct tcp_connection *c);
 void congestion_acked(struct tcp_connection *c, uint32_t bytes);
 void congestion_recovery_start(struct tcp_connection *c);
+/* The peer tells of congestion; nothing was lost (RFC 3168, 6.1.2). */
+void congestion_echoed(struct tcp_connection *c);
 void congestion_timeout(struct tcp_connection *c);
 /* After an idle time longer than a retransmission timeout (RFC 5681, 4.1). */
 void congestion_idle(struct tcp_connection *c);

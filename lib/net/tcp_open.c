@@ -31,6 +31,7 @@ static void take_syn(struct tcp_connection *c, const struct tcp_segment *segment
     if (!segment->sack_permitted) {
         c->flags &= ~(uint32_t)TCP_FLAG_SACK;
     }
+    ecn_take_syn(c, segment);
     /* A tiny segment size would make every byte cost a packet. */
     mss = mss < 88u ? 88u : mss;
     c->mss = mss < own ? mss : own;
@@ -142,6 +143,7 @@ status_t tcp_connect(struct net_stack *stack, const struct tcp_connect_request *
     c->user = request->user;
     c->flags |= TCP_FLAG_ATTACHED | TCP_FLAG_ACTIVE_OPEN;
     c->state = TCP_SYN_SENT;
+    c->flags |= stack->ecn ? TCP_FLAG_ECN : 0;
     prepare_syn(c, ends);
     *connection = c;
     return STATUS_OK;

@@ -279,7 +279,10 @@ TEST(hard_icmp_errors_end_only_an_opening)
     uint32_t iss = connect_out();
     uint8_t icmp[8 + 28] = {3, 3};
 
-    struct ipv4_header header = {SIM_ADDRESS(0), SIM_ADDRESS(1), 40, PROTOCOL_TCP};
+    struct ipv4_header header = {.source = SIM_ADDRESS(0),
+                                 .destination = SIM_ADDRESS(1),
+                                 .total_length = 40,
+                                 .protocol = PROTOCOL_TCP};
     ipv4_write(icmp + 8, &header);
     store_be16(icmp + 28, 7001);
     store_be16(icmp + 30, 7000);

@@ -14,6 +14,7 @@ struct tcp_emit {
     uint32_t sequence;
     uint32_t option_bytes; /* between the header and the payload, already written, multiple of 4 */
     uint8_t flags;
+    uint8_t ecn; /* enum ip_ecn */
 };
 
 struct tcp_header {
@@ -33,7 +34,8 @@ static void tcp_emit_v6(struct net_stack *stack, const struct ipv6_ends *ends,
                              .buffer = segment->buffer,
                              .offset = segment->offset,
                              .length = segment->length,
-                             .protocol = PROTOCOL_TCP};
+                             .protocol = PROTOCOL_TCP,
+                             .ecn = segment->ecn};
     uint8_t *at = netbuf_data(stack->pool, send.buffer) + send.offset;
     uint64_t sum = ipv6_pseudo_sum(ends, PROTOCOL_TCP, send.length);
 
@@ -50,7 +52,8 @@ static void tcp_emit_segment(struct net_stack *stack, const struct tcp_header *h
                              .buffer = emit->buffer,
                              .offset = emit->offset - emit->option_bytes - TCP_BYTES,
                              .length = emit->length + emit->option_bytes + TCP_BYTES,
-                             .protocol = PROTOCOL_TCP};
+                             .protocol = PROTOCOL_TCP,
+                             .ecn = emit->ecn};
     uint8_t *at = netbuf_data(stack->pool, emit->buffer) + send.offset;
 
     store_be32(at, (uint32_t)header->source_port << 16 | header->destination_port);
@@ -93,6 +96,9 @@ static void tcp_emit_open(struct tcp_connection *c, struct tcp_emit *emit)
         emit->option_bytes += TCP_TIMESTAMPS_BYTES;
         write_timestamps(c, netbuf_data(stack->pool, emit->buffer) + emit->offset -
                                 emit->option_bytes);
+    }
+    if ((c->flags & TCP_FLAG_ECN) != 0) {
+        emit->flags |= ecn_output(c, emit->length != 0 && emit->sequence == c->snd_max, &emit->ecn);
     }
     uint32_t edge = c->rcv_nxt + ((uint32_t)header.window << c->receive_shift);
     if (seq_after(edge, c->rcv_adv)) {
@@ -274,6 +280,7 @@ static void tcp_send_syn(struct tcp_connection *c)
         c->last_ack_sent = c->rcv_nxt;
         c->rcv_adv = c->rcv_nxt + window;
     }
+    emit.flags |= ecn_syn_flags(c);
     /* What this side offers, or the peer offered too. */
     struct tcp_syn_options options = {.mss = tcp_own_mss(stack, c->remote_address),
                                       .sack = (c->flags & TCP_FLAG_SACK) != 0,

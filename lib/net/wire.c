@@ -93,7 +93,7 @@ enum wire_result tcp_decode(const struct ipv4_packet *ip, struct tcp_segment *se
     segment->destination_port = load_be16(at + 2);
     segment->sequence = load_be32(at + 4);
     segment->acknowledgment = load_be32(at + 8);
-    segment->flags = at[13] & 0x3fu;
+    segment->flags = at[13];
     segment->window = load_be16(at + 14);
     segment->data = at + header_length;
     segment->length = ip->length - header_length;

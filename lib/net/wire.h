@@ -81,6 +81,8 @@
 #define TCP_PSH 0x08u
 #define TCP_ACK 0x10u
 #define TCP_URG 0x20u
+#define TCP_ECE 0x40u
+#define TCP_CWR 0x80u
 #define TCP_OPTION_END 0u
 #define TCP_OPTION_NOP 1u
 #define TCP_OPTION_MSS 2u
@@ -122,6 +124,9 @@ bool arp_decode(const uint8_t *packet, uint32_t length, struct arp_packet *arp);
 
 /* A packet of either family, named for the more common one; `source` is a tag for IPv6 (ipv6.h),
  * and the addresses are read through ipv6_ends_of. */
+/* Explicit congestion notification (RFC 3168, 5). */
+enum ip_ecn { IP_NOT_ECT = 0, IP_ECT_1 = 1, IP_ECT_0 = 2, IP_CE = 3 };
+
 struct ipv4_packet {
     const uint8_t *header;
     const uint8_t *payload;
@@ -181,12 +186,14 @@ struct ipv4_header {
     ipv4_t destination;
     uint32_t total_length;
     uint8_t protocol;
+    uint8_t ecn; /* enum ip_ecn */
 };
 static inline void ipv4_write(uint8_t *at, const struct ipv4_header *header)
 {
     /* Words in memory order. Identification 0 is right for packets that are never fragmented
      * (RFC 6864, 4.1). */
-    uint64_t first = __builtin_bswap32(0x45000000u | header->total_length);
+    uint64_t first =
+        __builtin_bswap32(0x45000000u | (uint32_t)header->ecn << 16 | header->total_length);
     uint64_t fragment = __builtin_bswap32(IPV4_FLAG_DONT_FRAGMENT);
     uint64_t third = IPV4_TTL | (uint32_t)header->protocol << 8;
     uint64_t source = __builtin_bswap32(header->source);

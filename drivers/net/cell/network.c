@@ -112,6 +112,7 @@ static status_t open_stack(struct network *network, struct network_request *requ
         .receive_window_bytes = request->receive_window_bytes,
         .send_queue_bytes = request->send_queue_bytes,
         .host_name = network->info->name,
+        .ecn = config_bool(network->info, "ecn", false),
     };
     status_t status = read_address(network->info, &config);
 
