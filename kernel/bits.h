@@ -21,6 +21,41 @@ static inline void bit_clear(uint64_t *words, uint32_t bit)
     words[bit / 64u] &= ~((uint64_t)1 << (bit % 64u));
 }
 
+/* The parts of bits [first, first + count) in word first / 64 and in the next. Precondition: count
+ * is 1..64. */
+struct bits_range {
+    uint64_t low;
+    uint64_t high;
+};
+
+static inline struct bits_range bits_range(uint32_t first, uint32_t count)
+{
+    uint64_t ones = ~(uint64_t)0 >> (64u - count);
+    uint32_t shift = first % 64u;
+
+    return (struct bits_range){ones << shift, shift == 0 ? 0 : ones >> (64u - shift)};
+}
+
+/* Whether one of them is set. Precondition: they lie inside the words. */
+static inline bool bits_any(const uint64_t *words, uint32_t first, uint32_t count)
+{
+    struct bits_range range = bits_range(first, count);
+    const uint64_t *word = &words[first / 64u];
+
+    return (word[0] & range.low) != 0 || (range.high != 0 && (word[1] & range.high) != 0);
+}
+
+static inline void bits_set(uint64_t *words, uint32_t first, uint32_t count)
+{
+    struct bits_range range = bits_range(first, count);
+    uint64_t *word = &words[first / 64u];
+
+    word[0] |= range.low;
+    if (range.high != 0) {
+        word[1] |= range.high;
+    }
+}
+
 /* The lowest set bit of `count` words, or count * 64. */
 static inline uint32_t bit_first(const uint64_t *words, uint32_t count)
 {

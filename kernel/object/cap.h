@@ -44,6 +44,26 @@ static inline HALLOWS_MUST_CHECK status_t cap_slot(struct kernel *k, uint64_t n,
     return slot_in(k, arch_caller(k)->table, n, out);
 }
 
+/* OK, EMPTY_SLOT, WRONG_TYPE, NO_RIGHTS unless all of `rights` are there. */
+static inline HALLOWS_MUST_CHECK status_t cap_check(const struct slot *slot, enum object_type type,
+                                                    uint32_t rights)
+{
+    if (slot->type != type) {
+        return slot->type == OBJECT_NONE ? STATUS_EMPTY_SLOT : STATUS_WRONG_TYPE;
+    }
+    return (slot->rights & rights) == rights ? STATUS_OK : STATUS_NO_RIGHTS;
+}
+
+/* Slots n.. of the current thread's table, `count` in a row, the first of them. INVALID_SLOT. */
+static inline HALLOWS_MUST_CHECK status_t cap_row(struct kernel *k, uint64_t n, uint64_t count,
+                                                  slot_ix *first)
+{
+    status_t status = cap_slot(k, n, first);
+    bool inside = n + count <= table_at(k, arch_caller(k)->table)->slots;
+
+    return status == STATUS_OK && !inside ? STATUS_INVALID_SLOT : status;
+}
+
 /* As cap_slot; further EMPTY_SLOT, WRONG_TYPE, NO_RIGHTS unless all of `rights` are there. */
 static inline HALLOWS_MUST_CHECK status_t cap_find(struct kernel *k, uint64_t n,
                                                    enum object_type type, uint32_t rights,
@@ -55,15 +75,8 @@ static inline HALLOWS_MUST_CHECK status_t cap_find(struct kernel *k, uint64_t n,
     if (status != STATUS_OK) {
         return status;
     }
-    struct slot *slot = slot_at(k, i);
-    if (slot->type != type) {
-        return slot->type == OBJECT_NONE ? STATUS_EMPTY_SLOT : STATUS_WRONG_TYPE;
-    }
-    if ((slot->rights & rights) != rights) {
-        return STATUS_NO_RIGHTS;
-    }
-    *out = slot;
-    return STATUS_OK;
+    *out = slot_at(k, i);
+    return cap_check(*out, type, rights);
 }
 
 /* As cap_find, for types that boot also hands out without an object: UNSUPPORTED for that one. */

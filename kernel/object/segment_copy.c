@@ -152,7 +152,7 @@ bool segment_write_fault(struct kernel *k, uint64_t address)
 /* ---- The tree ----------------------------------------------------------------------------------
  */
 
-static void tree_link(struct kernel *k, segment_ix parent, segment_ix i)
+static inline void tree_link(struct kernel *k, segment_ix parent, segment_ix i)
 {
     struct segment *segment = segment_at(k, i);
     struct segment *above = segment_at(k, parent);
@@ -219,46 +219,63 @@ static status_t attachment_only(struct kernel *k, const struct segment *segment,
     return STATUS_OK;
 }
 
-static bool segment_pristine(const struct segment *segment)
+static inline bool segment_pristine(const struct segment *s)
 {
-    return segment->used == 0 && segment->shown == segment->physical &&
-           segment->open.table.n == NIL && segment->held.table.n == NIL &&
-           segment->io.table.n == NIL && segment->parent.n == NIL && segment->child.n == NIL;
+    return (s->used | s->open.table.n | s->held.table.n | s->io.table.n | s->parent.n |
+            s->child.n) == 0 &&
+           s->shown == s->physical;
 }
 
-/* One pair of the request. *above: the child before, so that none comes twice. */
-static status_t derive_check(struct kernel *k, const struct derive_request *request, uint32_t n,
-                             uint32_t *above)
-{
-    struct slot *from;
-    struct slot *to;
-    struct attachment only;
-    status_t status =
-        cap_find(k, request->parent + n, OBJECT_SEGMENT, RIGHTS_PAGE | RIGHT_MANAGE, &from);
+/* What a derivation is about, decoded: slots in a row, and where the copies go. */
+struct derivation {
+    slot_ix parents;
+    slot_ix children;
+    uint32_t count;
+    bool take;
+    struct attachment at; /* table NIL: they are attached nowhere */
+};
 
-    if (status == STATUS_OK) {
-        status = cap_find(k, request->child + n, OBJECT_SEGMENT, RIGHT_READ | RIGHT_MANAGE, &to);
+static inline slot_ix slot_next(slot_ix i, uint32_t n)
+{
+    return (slot_ix){i.n + n};
+}
+
+/* All pairs. Children come in order, so that none comes twice. A device would go on writing to a
+ * parent that is frozen. *open: some parent has open attachments. */
+static status_t derive_check(struct kernel *k, const struct derivation *d, bool *open)
+{
+    uint32_t above = NIL;
+    uint32_t opened = NIL;
+
+    for (uint32_t n = 0; n < d->count; n++) {
+        const struct slot *from = slot_at(k, slot_next(d->parents, n));
+        const struct slot *to = slot_at(k, slot_next(d->children, n));
+        status_t status = cap_check(from, OBJECT_SEGMENT, RIGHTS_PAGE | RIGHT_MANAGE);
+        if (status == STATUS_OK) {
+            status = cap_check(to, OBJECT_SEGMENT, RIGHT_READ | RIGHT_MANAGE);
+        }
+        if (status != STATUS_OK) {
+            return status;
+        }
+        const struct segment *parent = segment_at(k, (segment_ix){from->object});
+        const struct segment *child = segment_at(k, (segment_ix){to->object});
+        if (to->object <= above || from->object == to->object ||
+            parent->source.n != child->source.n || parent->large_level != 0) {
+            return STATUS_INVALID_ARGUMENT;
+        }
+        if (!segment_pristine(child)) {
+            return STATUS_ALREADY_MAPPED;
+        }
+        struct attachment only;
+        if ((parent->upcalls.n | parent->io.table.n) != NIL ||
+            (d->take && attachment_only(k, parent, &only) != STATUS_OK)) {
+            return STATUS_BUSY;
+        }
+        above = to->object;
+        opened |= parent->open.table.n;
     }
-    if (status != STATUS_OK) {
-        return status;
-    }
-    const struct segment *parent = segment_at(k, (segment_ix){from->object});
-    const struct segment *child = segment_at(k, (segment_ix){to->object});
-    if (to->object <= *above || from->object == to->object || parent->source.n != child->source.n ||
-        parent->large_level != 0) {
-        return STATUS_INVALID_ARGUMENT;
-    }
-    if (segment_pinned(parent)) {
-        return STATUS_BUSY;
-    }
-    if (!segment_pristine(child)) {
-        return STATUS_ALREADY_MAPPED;
-    }
-    if (parent->io.table.n != NIL) {
-        return STATUS_BUSY; /* a device would go on writing to what is frozen */
-    }
-    *above = to->object;
-    return (request->flags & DERIVE_TAKE) != 0 ? attachment_only(k, parent, &only) : STATUS_OK;
+    *open = opened != NIL;
+    return STATUS_OK;
 }
 
 /* Where the copies will be attached: all entries of one table, unused. */
@@ -283,22 +300,19 @@ static status_t derive_place(struct kernel *k, const struct derive_request *requ
     if (at->table.n == NIL) {
         return STATUS_MISSING_TABLE;
     }
-    for (uint32_t n = 0; n < (uint32_t)request->count; n++) {
-        if (bit_get(page_table_at(k, at->table)->paging.used, at->entry + n)) {
-            return STATUS_ALREADY_MAPPED;
-        }
-    }
-    return STATUS_OK;
+    bool taken =
+        bits_any(page_table_at(k, at->table)->paging.used, at->entry, (uint32_t)request->count);
+    return taken ? STATUS_ALREADY_MAPPED : STATUS_OK;
 }
 
 /* Holds open attachments of the parents, TEARDOWN_STEP at most; true: none is left. */
-static bool derive_freeze(struct kernel *k, const struct derive_request *request)
+static bool derive_freeze(struct kernel *k, const struct derivation *d)
 {
     uint32_t held = 0;
     bool done = true;
 
-    for (uint32_t n = 0; n < (uint32_t)request->count; n++) {
-        const struct slot *from = slot_at(k, cap_own(k, request->parent + n));
+    for (uint32_t n = 0; n < d->count; n++) {
+        const struct slot *from = slot_at(k, slot_next(d->parents, n));
         struct segment *parent = segment_at(k, (segment_ix){from->object});
         while (held < TEARDOWN_STEP && parent->open.table.n != NIL) {
             attachment_hold(k, parent, parent->open, parent->shown);
@@ -306,23 +320,52 @@ static bool derive_freeze(struct kernel *k, const struct derive_request *request
         }
         done = done && parent->open.table.n == NIL;
     }
-    if (held != 0) {
-        arch_tlb_flush(0);
-    }
+    arch_tlb_flush(0);
     return done;
 }
 
-static void derive_one(struct kernel *k, segment_ix from, segment_ix to, bool take)
+/* The copy takes over the one attachment of its parent, if it has one. */
+static void derive_take(struct kernel *k, struct segment *parent, segment_ix to)
 {
-    struct segment *parent = segment_at(k, from);
-    struct segment *child = segment_at(k, to);
+    struct attachment at = parent->held;
 
-    child->shown = parent->shown;
-    tree_link(k, from, to);
-    if (take && parent->held.table.n != NIL) {
-        struct attachment at = parent->held;
+    if (at.table.n != NIL) {
         segment_unlink(k, parent, at);
-        segment_link(k, segment_record(k, at), to, &child->held, at);
+        segment_link(k, segment_record(k, at), to, &segment_at(k, to)->held, at);
+    }
+}
+
+/* Cannot fail. The copies are new: each has no attachment but the one it gets. */
+static void derive_commit(struct kernel *k, const struct derivation *d)
+{
+    struct attachment at = d->at;
+    struct attachment_record *records = NULL;
+    uint64_t *entries = NULL;
+
+    if (at.table.n != NIL) {
+        struct paging *paging = &page_table_at(k, at.table)->paging;
+        bits_set(paging->used, at.entry, d->count);
+        entries = arch_memory(paging->physical);
+        records = segment_record(k, (struct attachment){at.table, 0});
+    }
+    for (uint32_t n = 0; n < d->count; n++) {
+        const struct slot *to = slot_at(k, slot_next(d->children, n));
+        segment_ix from = {slot_at(k, slot_next(d->parents, n))->object};
+        segment_ix i = {to->object};
+        struct segment *child = segment_at(k, i);
+        uint64_t shown = segment_at(k, from)->shown;
+        child->shown = shown;
+        tree_link(k, from, i);
+        if (entries != NULL) {
+            uint32_t rights = rights_narrow(to->rights, RIGHTS_PAGE);
+            child->held = at;
+            records[at.entry] = (struct attachment_record){.segment = i};
+            arch_entry_store(&entries[at.entry],
+                             arch_entry_share(arch_attach_encode(shown, rights)));
+            at.entry++;
+        } else if (d->take) {
+            derive_take(k, segment_at(k, from), i);
+        }
     }
 }
 
@@ -338,36 +381,31 @@ static void derive_one(struct kernel *k, segment_ix from, segment_ix to, bool ta
  */
 status_t segment_derive(struct kernel *k, const struct derive_request *request)
 {
-    struct attachment at = {{NIL}, 0};
-    uint32_t above = NIL;
-    status_t status = STATUS_OK;
+    struct derivation d = {.take = (request->flags & DERIVE_TAKE) != 0};
+    bool open;
 
     if (request->count == 0 || request->count > DERIVE_COUNT_MAX ||
         (request->flags & ~(uint64_t)DERIVE_TAKE) != 0) {
         return STATUS_INVALID_ARGUMENT;
     }
-    for (uint32_t n = 0; n < (uint32_t)request->count && status == STATUS_OK; n++) {
-        status = derive_check(k, request, n, &above);
+    d.count = (uint32_t)request->count;
+    status_t status = cap_row(k, request->parent, d.count, &d.parents);
+    if (status == STATUS_OK) {
+        status = cap_row(k, request->child, d.count, &d.children);
+    }
+    if (status == STATUS_OK) {
+        status = derive_check(k, &d, &open);
     }
     if (status == STATUS_OK && request->aspace != 0) {
-        status = derive_place(k, request, &at);
+        status = derive_place(k, request, &d.at);
     }
     if (status != STATUS_OK) {
         return status;
     }
-    if (!derive_freeze(k, request)) {
+    if (open && !derive_freeze(k, &d)) {
         return STATUS_AGAIN;
     }
-    for (uint32_t n = 0; n < (uint32_t)request->count; n++) {
-        const struct slot *from = slot_at(k, cap_own(k, request->parent + n));
-        const struct slot *to = slot_at(k, cap_own(k, request->child + n));
-        segment_ix child = {to->object};
-        derive_one(k, (segment_ix){from->object}, child, (request->flags & DERIVE_TAKE) != 0);
-        if (at.table.n != NIL) {
-            segment_enter(k, child, (struct attachment){at.table, at.entry + n},
-                          rights_narrow(to->rights, RIGHTS_PAGE));
-        }
-    }
+    derive_commit(k, &d);
     return STATUS_OK;
 }
 
