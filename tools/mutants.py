@@ -176,6 +176,14 @@ class Laboratory:
         return mutant
 
 
+def survivors_before(known, wanted=""):
+    """The faults that survived last time, where the code still has the place for them."""
+    rows = {Mutant(**{f: r[f] for f in Mutant.__dataclass_fields__}).row
+            for r in known.values() if not r["killer"]}
+    every = (m for file in sources(wanted) for m in every_mutant(file))
+    return list({m.row: m for m in every if m.row in rows}.values())
+
+
 def explanations():
     """Rows of docs/assurance/mutants.md that name a survivor: what stands in ``double quotes``."""
     text = EXPLAINED.read_text("utf-8") if EXPLAINED.exists() else ""
@@ -200,6 +208,8 @@ def add_options(parser):
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--host-only", action="store_true",
                         help="unit tests and fuzzer only: no proofs, no kernel tests inside QEMU")
+    parser.add_argument("--survivors", action="store_true",
+                        help="only those that survived before, instead of a choice")
     parser.add_argument("--again", action="store_true", help="forget what was found before")
 
 
@@ -230,7 +240,8 @@ def main(options):
         return 1
     start = time.monotonic()
     with ThreadPoolExecutor(JOBS) as pool:
-        chosen = choose(lab.host, options.filter, options.count, options.seed, pool)
+        chosen = survivors_before(lab.known, options.filter) if options.survivors else choose(
+            lab.host, options.filter, options.count, options.seed, pool)
         done = []
         for mutant in pool.map(lab.attempt, chosen):
             done.append(mutant)

@@ -128,12 +128,21 @@ void harness_check(const char *after)
                      after);
         abort();
     }
+    if (!host_tlb_fresh()) {
+        check_failed(__FILE__, __LINE__, "after %s: a CPU can use what the tables do not say",
+                     after);
+        fflush(stdout);
+        abort();
+    }
 
     if (failure.number != 0) {
         check_failed(__FILE__, __LINE__, "after %s: invariant %u at %u: %s", after, failure.number,
                      failure.index, invariant_text(failure.number));
         fflush(stdout);
         abort();
+    }
+    if (checks % harness_check_every == 0) {
+        host_tlb_fill(kernel_under_test);
     }
 }
 

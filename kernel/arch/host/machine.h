@@ -35,6 +35,11 @@ uint64_t host_io_access(uint32_t function, uint64_t address, bool write);
 /* True if it remembers nothing that the tables do not say any more. */
 bool host_io_fresh(void);
 
+/* The CPUs remember what the tables of the address spaces say now (some of it, if it is much). */
+void host_tlb_fill(struct kernel *k);
+/* True if they remember nothing that the tables do not say any more. */
+bool host_tlb_fresh(void);
+
 /* All zero, with `bytes` of zeroed memory; ends a machine made before. */
 void host_machine_start(uint64_t bytes);
 void host_machine_stop(void);
