@@ -39,7 +39,7 @@ status_t netdev_attach(const struct netdev_attach_request *request, struct netde
     if (request->dma.bytes < NETDEV_DMA_BYTES || (uintptr_t)request->dma.base % PAGE_BYTES != 0 ||
         (uintptr_t)request->state % 64 != 0 || request->device->irq_count == 0 ||
         request->pool->buffer_bytes < NETDEV_BUFFER_BYTES_MIN ||
-        request->pool->page_device_address == NULL) {
+        request->pool->device_address == NULL) {
         return STATUS_INVALID_ARGUMENT;
     }
     return driver->attach(request, dev);

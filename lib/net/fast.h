@@ -13,12 +13,20 @@ bool input_fast(struct net_stack *stack, const struct netframe *frame, const uin
 /* tcp_output for new data that fills the rest of the send queue, or for nothing but an
  * acknowledgement that can wait. */
 bool tcp_output_fast(struct tcp_connection *c);
-/* udp_send_buffer to a host whose path is known. */
-bool udp_send_fast(struct udp_socket *socket, const struct udp_send_request *request);
+/* udp_send_buffer the general way. */
+status_t udp_send_buffer_slow(struct udp_socket *socket, const struct udp_send_request *request);
 /* An established connection's segment: in order, nothing queued, nothing unusual. */
 bool tcp_input_usual(struct tcp_connection *c, const struct tcp_segment *segment);
 /* The socket bound to the port, or NULL. */
-struct udp_socket *udp_find(struct net_stack *stack, uint16_t port);
+static inline struct udp_socket *udp_find(struct net_stack *stack, uint16_t port)
+{
+    uint8_t index = stack->udp_bucket[port & (UDP_BUCKETS - 1u)];
+
+    while (index != UDP_NONE && stack->udp[index].port != port) {
+        index = stack->udp[index].next;
+    }
+    return index != UDP_NONE ? &stack->udp[index] : NULL;
+}
 
 /* The bucket for a connection with these addresses and ports, as they stand in the peer's packets.
  * The key is secret, so that peers cannot aim at one bucket; all bits of the product that are used

@@ -31,7 +31,7 @@ static struct {
 } f;
 
 static _Alignas(4096) uint8_t pool_bytes[BUFFERS * BUFFER_BYTES];
-static _Alignas(64) uint8_t bookkeeping[BUFFERS * 8u];
+static _Alignas(64) uint8_t bookkeeping[BUFFERS * 16u];
 static _Alignas(64) uint8_t memory[MEMORY_BYTES];
 
 /* ---- The device ------------------------------------------------------------------------------*/

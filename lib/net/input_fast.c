@@ -32,7 +32,7 @@ static inline bool ipv4_sum_is_right(const uint8_t *ip)
 /* Of a TCP or UDP packet of `length` bytes. */
 static inline bool packet_sum_is_right(const uint8_t *ip, uint32_t protocol, uint32_t length)
 {
-    uint64_t pseudo = (uint16_t)(length << 8 | length >> 8) + (protocol << 8);
+    uint64_t pseudo = __builtin_bswap16((uint16_t)length) + (protocol << 8);
 
     pseudo = checksum_add_word(load_le64(ip + 12), pseudo);
     return checksum_is_right(checksum_add_packet(pseudo, ip + IPV4_BYTES, length));

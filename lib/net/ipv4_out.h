@@ -19,7 +19,7 @@ _Static_assert(IPV4_PATHS == 64u, "the index is the hash's top six bits");
 static inline void ipv4_path_write(const struct ipv4_path *path, uint8_t *at, uint32_t total,
                                    uint32_t protocol)
 {
-    uint32_t length = (uint16_t)(total << 8 | total >> 8);
+    uint32_t length = __builtin_bswap16((uint16_t)total);
     uint32_t sum = (protocol == PROTOCOL_TCP ? path->tcp_sum : path->udp_sum) + length;
 
     memcpy(at, path->header, sizeof path->header);

@@ -3,7 +3,7 @@
 
 size_t netbuf_pool_bookkeeping_bytes(uint32_t buffer_count)
 {
-    return (size_t)buffer_count * (sizeof(uint32_t) + sizeof(uint16_t));
+    return (size_t)buffer_count * (sizeof(uint64_t) + sizeof(uint32_t) + sizeof(uint16_t));
 }
 
 status_t netbuf_pool_init(struct netbuf_pool *pool, void *base, uint32_t buffer_count,
@@ -20,11 +20,16 @@ status_t netbuf_pool_init(struct netbuf_pool *pool, void *base, uint32_t buffer_
     pool->base = base;
     pool->buffer_bytes = buffer_bytes;
     pool->buffer_count = buffer_count;
-    pool->page_device_address = page_device_address;
-    pool->free_stack = bookkeeping;
+    pool->device_address = page_device_address != NULL ? bookkeeping : NULL;
+    pool->free_stack = (uint32_t *)(void *)((uint64_t *)bookkeeping + buffer_count);
     pool->references = (uint16_t *)(void *)(pool->free_stack + buffer_count);
     for (uint32_t i = 0; i < buffer_count; i++) {
         pool->references[i] = 0;
+        if (page_device_address != NULL) {
+            size_t offset = (size_t)i * buffer_bytes;
+            pool->device_address[i] =
+                page_device_address[offset >> PAGE_SHIFT] + (offset & (PAGE_BYTES - 1u));
+        }
         /* The first buffers are handed out first. */
         pool->free_stack[i] = buffer_count - 1u - i;
     }

@@ -22,16 +22,17 @@ struct netbuf_pool {
     uint8_t *base;         /* [const] buffer i lies at base + i * buffer_bytes */
     uint32_t buffer_bytes; /* [const] power of two, <= PAGE_BYTES */
     uint32_t buffer_count; /* [const] */
-    const uint64_t
-        *page_device_address; /* [const] of base's pages; NULL where no device is driven */
-    uint16_t *references;     /* [buffer_count] */
-    uint32_t *free_stack;     /* [buffer_count] */
+    uint64_t
+        *device_address;  /* [buffer_count] as the device sees them; NULL where none is driven */
+    uint16_t *references; /* [buffer_count] */
+    uint32_t *free_stack; /* [buffer_count] */
     uint32_t free_count;
 };
 
 /* Bytes of bookkeeping that netbuf_pool_init needs for buffer_count buffers. */
 size_t netbuf_pool_bookkeeping_bytes(uint32_t buffer_count);
 /* All buffers free. `base` is page-aligned, `bookkeeping` 8-byte aligned; both stay the caller's.
+ * page_device_address: of base's pages, read now; NULL where no device is driven.
  */
 status_t netbuf_pool_init(struct netbuf_pool *pool, void *base, uint32_t buffer_count,
                           uint32_t buffer_bytes, const uint64_t *page_device_address,
@@ -42,11 +43,10 @@ static inline uint8_t *netbuf_data(const struct netbuf_pool *pool, uint32_t buff
     return pool->base + (size_t)buffer * pool->buffer_bytes;
 }
 
-/* The device's address of a buffer; only where page_device_address is known. */
+/* The device's address of a buffer; only where page_device_address was given. */
 static inline uint64_t netbuf_device_address(const struct netbuf_pool *pool, uint32_t buffer)
 {
-    size_t offset = (size_t)buffer * pool->buffer_bytes;
-    return pool->page_device_address[offset >> PAGE_SHIFT] + (offset & (PAGE_BYTES - 1u));
+    return pool->device_address[buffer];
 }
 
 /* Takes a buffer with one reference; NETBUF_NONE when none is free. */

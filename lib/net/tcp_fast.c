@@ -81,8 +81,8 @@ static inline uint32_t write_segment(struct tcp_connection *c, const struct ipv4
     uint64_t rest = __builtin_bswap32(bytes << 26 | (TCP_ACK | TCP_PSH) << 16 | tell_receiver(c));
     uint8_t *at = payload - bytes;
 
-    sum += ports + sequence + acknowledgment + rest +
-           __builtin_bswap32(PROTOCOL_TCP << 16 | (bytes + length));
+    sum += ports + sequence + acknowledgment + rest + (PROTOCOL_TCP << 8) +
+           __builtin_bswap16((uint16_t)(bytes + length));
     ipv4_path_write(path, at - IPV4_BYTES - ETHERNET_BYTES, bytes + length + IPV4_BYTES,
                     PROTOCOL_TCP);
     store_le64(at, ports | sequence << 32);

@@ -3,16 +3,6 @@
 #include "lib/net/fast.h"
 #include "lib/net/ipv4_out.h"
 
-struct udp_socket *udp_find(struct net_stack *stack, uint16_t port)
-{
-    uint8_t index = stack->udp_bucket[port & (UDP_BUCKETS - 1u)];
-
-    while (index != UDP_NONE && stack->udp[index].port != port) {
-        index = stack->udp[index].next;
-    }
-    return index != UDP_NONE ? &stack->udp[index] : NULL;
-}
-
 static uint16_t udp_free_port(struct net_stack *stack)
 {
     uint32_t start = (uint32_t)stack_random(stack);
@@ -339,15 +329,12 @@ static status_t udp_send_buffer_v6(struct udp_socket *socket,
     return udp_output_v6(socket, &ends, request);
 }
 
-status_t udp_send_buffer(struct udp_socket *socket, const struct udp_send_request *request)
+status_t udp_send_buffer_slow(struct udp_socket *socket, const struct udp_send_request *request)
 {
     struct net_stack *stack = socket->stack;
     status_t status = STATUS_INVALID_ARGUMENT;
     ipv4_t neighbour;
 
-    if (udp_send_fast(socket, request)) {
-        return STATUS_OK;
-    }
     if (request->offset >= ETHERNET_BYTES + IPV4_BYTES + UDP_BYTES &&
         request->offset <= stack->pool->buffer_bytes &&
         request->length <= stack->pool->buffer_bytes - request->offset) {

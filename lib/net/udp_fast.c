@@ -5,7 +5,7 @@
 
 #define HEADERS_BYTES (ETHERNET_BYTES + IPV4_BYTES + UDP_BYTES)
 
-bool udp_send_fast(struct udp_socket *socket, const struct udp_send_request *request)
+status_t udp_send_buffer(struct udp_socket *socket, const struct udp_send_request *request)
 {
     struct net_stack *stack = socket->stack;
     uint32_t peer = __builtin_bswap32(request->address);
@@ -16,12 +16,12 @@ bool udp_send_fast(struct udp_socket *socket, const struct udp_send_request *req
         request->length > stack->dev->mtu_bytes - IPV4_BYTES - UDP_BYTES ||
         request->offset > stack->pool->buffer_bytes - request->length ||
         !stack_transmit_room(stack)) {
-        return false;
+        return udp_send_buffer_slow(socket, request);
     }
     uint8_t *udp = netbuf_data(stack->pool, request->buffer) + request->offset - UDP_BYTES;
     ipv4_path_write(path, udp - IPV4_BYTES - ETHERNET_BYTES, length + IPV4_BYTES, PROTOCOL_UDP);
     uint64_t ports = __builtin_bswap32((uint32_t)socket->port << 16 | request->port);
-    uint64_t size = (uint16_t)(length << 8 | length >> 8);
+    uint64_t size = __builtin_bswap16((uint16_t)length);
     store_le64(udp, ports | size << 32);
     uint64_t sum = path->ends_sum + (PROTOCOL_UDP << 8) + size;
     uint16_t checksum = checksum_finish(checksum_add_packet(sum, udp, length));
@@ -31,5 +31,5 @@ bool udp_send_fast(struct udp_socket *socket, const struct udp_send_request *req
                        (struct netframe){.buffer = request->buffer,
                                          .offset = (uint16_t)(request->offset - HEADERS_BYTES),
                                          .length = (uint16_t)(request->length + HEADERS_BYTES)});
-    return true;
+    return STATUS_OK;
 }

@@ -47,6 +47,19 @@ static inline uint32_t virtio_queue_pending(const struct virtio_queue *queue)
     return pending <= queue->size ? pending : VIRTIO_QUEUE_BROKEN;
 }
 
+/* Whether virtio_queue_pending would say anything else than 0. */
+static inline bool virtio_queue_any(const struct virtio_queue *queue)
+{
+    return __atomic_load_n(&queue->used->index, __ATOMIC_ACQUIRE) != queue->used_index;
+}
+
+/* An entry of the used ring, read once: id in the lower half, length in the upper. */
+static inline uint64_t virtio_used_load(const struct virtio_used_element *element)
+{
+    typedef uint64_t __attribute__((may_alias, aligned(4))) both_t;
+    return *(const volatile both_t *)(const void *)element;
+}
+
 /* Makes the chain that starts at `descriptor` available once published. */
 static inline void virtio_queue_add(struct virtio_queue *queue, uint16_t descriptor)
 {
