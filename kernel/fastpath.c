@@ -138,63 +138,111 @@ struct fast_switch kernel_call_fast(uint64_t arg0, uint64_t info, struct thread 
     return (struct fast_switch){to, server.n};
 }
 
-/* Requires: nothing. Changes: as ipc_reply_recv where the reply object holds a caller of this CPU
- * that waits, nobody ready is above it and no message waits at the endpoint; else nothing. */
-struct fast_switch kernel_reply_recv_fast(uint64_t arg0, uint64_t info, struct thread *t,
-                                          struct kernel *k)
+/* An answer that goes the short way so far. */
+struct fast_answer {
+    struct reply *reply;
+    struct endpoint *endpoint;
+    reply_ix reply_index;
+    uint32_t endpoint_index;
+    thread_ix caller;
+    struct thread *to;
+    int32_t above; /* the best ready priority less the caller's */
+};
+
+#define ANSWER_STOPS                                                                               \
+    (THREAD_FAULTED | THREAD_GRANT | THREAD_TIMED | THREAD_DEMOTED | THREAD_UPCALLS)
+#define INLINE static inline __attribute__((always_inline))
+
+INLINE bool answer_find(struct kernel *k, struct thread *t, uint64_t arg0, uint64_t info,
+                        struct fast_answer *a)
 {
-    struct cpu *c = cpu_self(k);
     const struct slot *slot = fast_find(k, t, arg0, OBJECT_ENDPOINT, RIGHT_RECEIVE);
 
     if (slot == NULL || !plain(info) || t->bound.n != NIL) {
-        return NOT_FAST;
+        return false;
     }
     const struct slot *with = fast_find(k, t, t->registers.result >> 32, OBJECT_REPLY, RIGHT_SEND);
     if (with == NULL) {
-        return NOT_FAST;
+        return false;
     }
-    struct reply *reply = reply_at(k, (reply_ix){with->object});
-    thread_ix caller = reply->thread;
-    if (caller.n == NIL) {
-        return NOT_FAST;
+    a->reply_index = (reply_ix){with->object};
+    a->reply = reply_at(k, a->reply_index);
+    a->caller = a->reply->thread;
+    if (a->caller.n == NIL) {
+        return false;
     }
-    struct thread *to = thread_at(k, caller);
-    int32_t above = sched_top(c) - (int32_t)to->priority;
-    const uint8_t stops =
-        THREAD_FAULTED | THREAD_GRANT | THREAD_TIMED | THREAD_DEMOTED | THREAD_UPCALLS;
-    if (to->state != THREAD_REPLY_WAITING || ((to->flags | t->flags) & stops) != 0 || above > 0 ||
-        to->cpu != t->cpu) {
-        return NOT_FAST;
-    }
+    a->to = thread_at(k, a->caller);
+    a->above = sched_top(cpu_self(k)) - (int32_t)a->to->priority;
+    a->endpoint_index = slot->object;
+    a->endpoint = endpoint_at(k, (endpoint_ix){slot->object});
     /* The context in use goes back to who lent it. */
-    if (to->lease != t->lease) {
-        return NOT_FAST;
-    }
-    struct endpoint *endpoint = endpoint_at(k, (endpoint_ix){slot->object});
-    thread_ix tail = endpoint->tail;
+    return a->to->state == THREAD_REPLY_WAITING && a->above <= 0 && a->to->cpu == t->cpu &&
+           a->to->lease == t->lease;
+}
+
+/* The server waits at its endpoint again, the caller runs. Nothing is done if a message waits. */
+INLINE struct fast_switch answer_switch(struct kernel *k, struct thread *t, uint64_t info,
+                                        struct fast_answer a, bool faulted)
+{
+    struct cpu *c = cpu_self(k);
+    thread_ix tail = a.endpoint->tail;
     thread_ix self = c->current;
+
     if (LIKELY(tail.n == NIL)) {
-        endpoint->head = self;
+        a.endpoint->head = self;
     } else if (thread_at(k, tail)->state == THREAD_RECEIVING) {
         thread_at(k, tail)->next = self;
     } else {
         return NOT_FAST;
     }
     /* Committed. */
-    endpoint->tail = self;
+    a.endpoint->tail = self;
     t->previous = tail;
-    t->blocked_on = slot->object;
-    message_give(t, to, 0, info);
-    to->reply = (reply_ix){NIL};
-    to->state = THREAD_READY;
+    t->blocked_on = a.endpoint_index;
+    if (faulted) {
+        a.to->flags &= (uint8_t)~THREAD_FAULTED; /* it goes on as it was */
+    } else {
+        message_give(t, a.to, 0, info);
+    }
+    a.to->reply = (reply_ix){NIL};
+    a.to->state = THREAD_READY;
     t->state = THREAD_RECEIVING;
-    t->reply = (reply_ix){with->object};
-    reply->thread = self;
-    c->current = caller;
-    if (c->timer_due != c->timer_armed || above == 0) {
+    t->reply = a.reply_index;
+    a.reply->thread = self;
+    c->current = a.caller;
+    if (c->timer_due != c->timer_armed || a.above == 0) {
         return finish_slowly(k);
     }
-    return (struct fast_switch){to, caller.n};
+    return (struct fast_switch){a.to, a.caller.n};
+}
+
+/* Apart, so that it costs the common answer nothing. */
+static __attribute__((noinline)) struct fast_switch
+reply_recv_faulted(uint64_t arg0, uint64_t info, struct thread *t, struct kernel *k)
+{
+    struct fast_answer a;
+
+    if (!answer_find(k, t, arg0, info, &a) || (t->flags & ANSWER_STOPS) != 0 ||
+        (a.to->flags & ANSWER_STOPS) != THREAD_FAULTED) {
+        return NOT_FAST;
+    }
+    return answer_switch(k, t, info, a, true);
+}
+
+/* Requires: nothing. Changes: as ipc_reply_recv where the reply object holds a caller of this CPU
+ * that waits, nobody ready is above it and no message waits at the endpoint; else nothing. */
+struct fast_switch kernel_reply_recv_fast(uint64_t arg0, uint64_t info, struct thread *t,
+                                          struct kernel *k)
+{
+    struct fast_answer a;
+
+    if (!answer_find(k, t, arg0, info, &a)) {
+        return NOT_FAST;
+    }
+    if (((a.to->flags | t->flags) & ANSWER_STOPS) != 0) {
+        return reply_recv_faulted(arg0, info, t, k);
+    }
+    return answer_switch(k, t, info, a, false);
 }
 
 static inline bool fastpath_signal(struct kernel *k, struct thread *t)

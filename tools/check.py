@@ -10,6 +10,7 @@ import subprocess
 from pathlib import Path
 
 import build
+import kernel_reference
 from results import Results
 from system_description import ManifestError, load_system
 
@@ -264,6 +265,13 @@ def check_links():
     return out
 
 
+def check_reference():
+    """docs/kernel-reference.md is what tools/kernel_reference.py writes"""
+    if kernel_reference.PAGE.read_text(encoding="utf-8") == kernel_reference.reference():
+        return []
+    return ["docs/kernel-reference.md: not what the sources say; run tools/kernel_reference.py"]
+
+
 CHECKS = {
     "format": check_format,
     "licence": check_licence,
@@ -276,6 +284,7 @@ CHECKS = {
     "paths": check_paths,
     "manifests": check_manifests,
     "links": check_links,
+    "reference": check_reference,
 }
 
 

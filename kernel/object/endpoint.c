@@ -13,6 +13,7 @@
  */
 #include "kernel/object/cap.h"
 #include "kernel/object/object.h"
+#include "kernel/object/wait.h"
 #include "kernel/sched.h"
 #include "kernel/timer.h"
 
@@ -37,26 +38,6 @@ static void endpoint_push(struct kernel *k, endpoint_ix e, thread_ix i)
         endpoint->head = i;
     }
     endpoint->tail = i;
-}
-
-void endpoint_remove(struct kernel *k, thread_ix i)
-{
-    struct thread *t = thread_at(k, i);
-    struct endpoint *endpoint = endpoint_at(k, (endpoint_ix){t->blocked_on});
-
-    if (t->previous.n != NIL) {
-        thread_at(k, t->previous)->next = t->next;
-    } else {
-        endpoint->head = t->next;
-    }
-    if (t->next.n != NIL) {
-        thread_at(k, t->next)->previous = t->previous;
-    } else {
-        endpoint->tail = t->previous;
-    }
-    t->next = (thread_ix){NIL};
-    t->previous = (thread_ix){NIL};
-    t->blocked_on = NIL;
 }
 
 /* ---- Messages
@@ -90,7 +71,7 @@ static status_t message_check(struct kernel *k, const struct registers *r, bool 
 }
 
 /* Checks the slot in which a receiver accepts a capability. */
-static status_t accept_check(struct kernel *k, const struct registers *r)
+static inline status_t accept_check(struct kernel *k, const struct registers *r)
 {
     slot_ix i;
 
@@ -202,7 +183,7 @@ static reply_ix deliver(struct kernel *k, thread_ix receiver, struct thread *fro
     reply_ix reply = to->reply;
 
     message_move(k, from, to, badge, grant);
-    thread_unwait(k, receiver);
+    unwait(k, receiver, THREAD_RECEIVING);
     result_set(to, STATUS_OK);
     return reply;
 }
@@ -479,7 +460,7 @@ static bool answer(struct kernel *k, struct thread *from, thread_ix caller, bool
         message_move(k, from, to, 0, grant);
         result_set(to, STATUS_OK);
     }
-    thread_unwait(k, caller);
+    unwait(k, caller, THREAD_REPLY_WAITING);
     return lent;
 }
 

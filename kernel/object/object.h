@@ -123,8 +123,6 @@ status_t ipc_reply(struct kernel *k);
 status_t ipc_reply_recv(struct kernel *k, uint32_t reply_slot);
 /* Sends the fault message of the current thread, which is stopped. False: no usable endpoint. */
 bool ipc_send_fault(struct kernel *k, thread_ix i);
-/* Takes a thread out of its endpoint's queue. */
-void endpoint_remove(struct kernel *k, thread_ix i);
 
 status_t notification_signal(struct kernel *k, uint64_t slot);
 status_t notification_wait(struct kernel *k, uint64_t slot, uint64_t deadline_ns);

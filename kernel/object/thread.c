@@ -3,51 +3,16 @@
 #include "kernel/object/cap.h"
 #include "kernel/object/object.h"
 #include "kernel/object/upcall.h"
+#include "kernel/object/wait.h"
 #include "kernel/sched.h"
 #include "kernel/timer.h"
 
 /* ---- Waiting and waking -----------------------------------------------------------------------
  */
 
-static void reply_release(struct kernel *k, struct thread *t)
-{
-    if (t->reply.n != NIL) {
-        reply_at(k, t->reply)->thread = (thread_ix){NIL};
-        t->reply = (reply_ix){NIL};
-    }
-}
-
 void thread_unwait(struct kernel *k, thread_ix i)
 {
-    struct thread *t = thread_at(k, i);
-
-    switch ((enum thread_state)t->state) {
-    case THREAD_SENDING:
-    case THREAD_CALLING:
-        endpoint_remove(k, i);
-        break;
-    case THREAD_RECEIVING:
-        endpoint_remove(k, i);
-        reply_release(k, t);
-        if ((t->flags & THREAD_PASSIVE) != 0) {
-            t->lease = LEASE_NONE; /* until a caller lends one */
-        }
-        break;
-    case THREAD_REPLY_WAITING:
-        reply_release(k, t);
-        break;
-    case THREAD_WAITING:
-        notification_at(k, (notification_ix){t->blocked_on})->waiter = (thread_ix){NIL};
-        break;
-    case THREAD_THROTTLED:
-        break;
-    default:
-        ASSERT(false);
-    }
-    timer_remove(k, i);
-    t->blocked_on = NIL;
-    t->flags &= (uint8_t)~THREAD_GRANT;
-    t->state = THREAD_INACTIVE;
+    unwait(k, i, (enum thread_state)thread_at(k, i)->state);
 }
 
 void thread_wake(struct kernel *k, thread_ix i, status_t result)

@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+/* How a thread leaves what it waits for. Inline, since messages do it with a known state. Context:
+ * as kernel/object/object.h. */
+#ifndef KERNEL_OBJECT_WAIT_H
+#define KERNEL_OBJECT_WAIT_H
+
+#include "kernel/object/object.h"
+#include "kernel/timer.h"
+
+static inline void reply_release(struct kernel *k, struct thread *t)
+{
+    if (t->reply.n != NIL) {
+        reply_at(k, t->reply)->thread = (thread_ix){NIL};
+        t->reply = (reply_ix){NIL};
+    }
+}
+
+/* Takes a thread out of its endpoint's queue. */
+static inline void endpoint_remove(struct kernel *k, thread_ix i)
+{
+    struct thread *t = thread_at(k, i);
+    struct endpoint *endpoint = endpoint_at(k, (endpoint_ix){t->blocked_on});
+
+    if (t->previous.n != NIL) {
+        thread_at(k, t->previous)->next = t->next;
+    } else {
+        endpoint->head = t->next;
+    }
+    if (t->next.n != NIL) {
+        thread_at(k, t->next)->previous = t->previous;
+    } else {
+        endpoint->tail = t->previous;
+    }
+    t->next = (thread_ix){NIL};
+    t->previous = (thread_ix){NIL};
+    t->blocked_on = NIL;
+}
+
+/* thread_unwait of a thread in that state. */
+static inline void unwait(struct kernel *k, thread_ix i, enum thread_state state)
+{
+    struct thread *t = thread_at(k, i);
+
+    switch (state) {
+    case THREAD_SENDING:
+    case THREAD_CALLING:
+        endpoint_remove(k, i);
+        break;
+    case THREAD_RECEIVING:
+        endpoint_remove(k, i);
+        reply_release(k, t);
+        if ((t->flags & THREAD_PASSIVE) != 0) {
+            t->lease = LEASE_NONE; /* until a caller lends one */
+        }
+        break;
+    case THREAD_REPLY_WAITING:
+        reply_release(k, t);
+        break;
+    case THREAD_WAITING:
+        notification_at(k, (notification_ix){t->blocked_on})->waiter = (thread_ix){NIL};
+        break;
+    case THREAD_THROTTLED:
+        break;
+    default:
+        ASSERT(false);
+    }
+    timer_remove(k, i);
+    t->blocked_on = NIL;
+    t->flags &= (uint8_t)~THREAD_GRANT;
+    t->state = THREAD_INACTIVE;
+}
+
+#endif
