@@ -101,8 +101,9 @@ class Host:
                 return None
         program = overlay / "program"
         command = ["gcc", *self.flags, *map(str, objects.values()), "-o", str(program)]
-        subprocess.run(command, cwd=ROOT, env=QUIET_COMPILER, check=True)
-        return program
+        done = subprocess.run(command, cwd=ROOT, env=QUIET_COMPILER, stderr=subprocess.PIPE,
+                              check=False)
+        return program if done.returncode == 0 else None
 
     def run(self, program, only="", calls=CALLS, every=1):
         """The test that fails, with its first words, or None."""
@@ -128,7 +129,7 @@ class Host:
         """(name of the killer or None, whether it compiled)."""
         program = self.link(overlay, file)
         if program is None:
-            return None, False
+            return "compiler", False
         killer = self.run(program) or self.run(program, "random_calls", CALLS_LONG, 64)
         return killer, True
 

@@ -45,13 +45,14 @@ class Mutant:
     start: int
     end: int
     text: str
+    function: str = ""
     killer: str | None = None
     seconds: float = 0.0
 
     @property
     def row(self):
         """How docs/assurance/mutants.md names it."""
-        return f"{self.file}: {self.before} -> {self.after}"
+        return f"{self.file} {self.function}: {self.before} -> {self.after}"
 
     def planted(self):
         """The file's text with it."""
@@ -97,7 +98,8 @@ def every_mutant(file):
     text = _text(file)
     for fault in mutate.faults_of(text):
         line, before, after = mutate.describe(text, fault)
-        yield Mutant(file, line, fault.kind, before, after, fault.start, fault.end, fault.after)
+        yield Mutant(file, line, fault.kind, before, after, fault.start, fault.end, fault.after,
+                     mutate.function_of(text, fault))
 
 
 def choose(host, wanted, count, seed, pool):
@@ -178,10 +180,10 @@ class Laboratory:
 
 def survivors_before(known, wanted=""):
     """The faults that survived last time, where the code still has the place for them."""
-    rows = {Mutant(**{f: r[f] for f in Mutant.__dataclass_fields__}).row
+    rows = {Mutant(**{f: r[f] for f in Mutant.__dataclass_fields__ if f in r}).row
             for r in known.values() if not r["killer"]}
     every = (m for file in sources(wanted) for m in every_mutant(file))
-    return list({m.row: m for m in every if m.row in rows}.values())
+    return [m for m in every if m.row in rows]
 
 
 def explanations():

@@ -267,6 +267,12 @@ def plant(text, fault):
     return text[:fault.start] + fault.after + text[fault.end:]
 
 
+def function_of(text, fault):
+    """The name of the function that it is in."""
+    heads = re.findall(r"^[A-Za-z][^;={}\n]*?(\w+)\(", text[:fault.start], re.M)
+    return heads[-1] if heads else ""
+
+
 def describe(text, fault):
     """(line number, what the lines were, what they are), spaces made one."""
     first = text.rfind("\n", 0, fault.start) + 1

@@ -185,6 +185,16 @@ TEST(copies_that_are_refused)
     CHECK_EQ(CALL(segment_revert, SEGMENT + 1), STATUS_NOT_FOUND);
 }
 
+TEST(every_place_of_a_row_of_copies_is_free)
+{
+    start();
+    CHECK_EQ(CALL(untyped_retype, SLOT_UNTYPED, OBJECT_SEGMENT, 0, 70, 5), STATUS_OK);
+    CHECK_EQ(CALL(segment_attach, 74, BOOT_SLOT_ASPACE, AT_COPY + 2 * SEGMENT_BYTES, RW),
+             STATUS_OK);
+    CHECK_EQ(derive(70, 72, 2, AT_COPY + SEGMENT_BYTES), STATUS_ALREADY_MAPPED);
+    CHECK_EQ(derive(70, 72, 2, AT_COPY), STATUS_OK);
+}
+
 TEST(many_attachments_are_frozen_in_steps)
 {
     start();

@@ -181,6 +181,8 @@ TEST(the_last_page_and_no_further)
     CHECK_EQ(CALL(segment_depopulate, SEGMENT + 1, SEGMENT_PAGES - 1, 1), STATUS_OK);
     CHECK_EQ(leaf(SEGMENT + 1, SEGMENT_PAGES - 1), 0);
     CHECK(leaf(SEGMENT + 1, SEGMENT_PAGES - 2) != 0);
+    CHECK_EQ(CALL(segment_device_address, SEGMENT + 1, SEGMENT_PAGES, BOOT_SLOT_IOSPACE),
+             STATUS_INVALID_ARGUMENT);
     /* One dirty frame that is spare is clean again in the same call. */
     const struct call populate = {.number = CALL_segment_populate,
                                   .a = {SEGMENT + 1, 20, 1, SLOT_UNTYPED, RW}};

@@ -27,13 +27,10 @@ void arch_tlb_flush(uint64_t root)
     host_machine.flushes++;
 }
 
-/* What an entry that ends a walk shows: the page of `address`, and the rights narrowed by it. */
-static uint64_t leaf_physical(uint64_t entry, uint64_t address, uint32_t level, uint32_t *rights)
+/* Rights that an entry lets through, with those that it has and withholds left out. */
+static uint32_t rights_through(uint64_t entry)
 {
-    uint64_t inside = address & (((uint64_t)1 << (PAGE_SHIFT + 9u * level)) - 1u);
-
-    *rights &= arch_leaf_rights(entry) & ~(arch_entry_writable(entry) ? 0u : (uint32_t)RIGHT_WRITE);
-    return arch_leaf_physical(entry) + (inside & ~(uint64_t)(PAGE_BYTES - 1u));
+    return arch_leaf_rights(entry) & ~(arch_entry_writable(entry) ? 0u : (uint32_t)RIGHT_WRITE);
 }
 
 /* What the tables say: the physical page, or 0; then `level` is where the walk ended. */
@@ -48,9 +45,11 @@ static uint64_t walk(uint64_t root, uint64_t address, uint32_t *rights, uint32_t
             return 0;
         }
         if (*level == 0 || arch_entry_large(entry)) {
-            return leaf_physical(entry, address, *level, rights);
+            uint64_t inside = address & (((uint64_t)1 << (PAGE_SHIFT + 9u * *level)) - 1u);
+            *rights &= rights_through(entry);
+            return arch_leaf_physical(entry) + (inside & ~(uint64_t)(PAGE_BYTES - 1u));
         }
-        *rights &= *level == 1 ? arch_attach_rights(entry) : ~0u;
+        *rights &= *level == 1 ? rights_through(entry) : ~0u;
         table = arch_leaf_physical(entry);
     }
 }
