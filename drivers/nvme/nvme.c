@@ -478,6 +478,9 @@ static void go_on_disabled(struct nvme *nvme, time_ns_t now_ns)
         nvme->state = NVME_STOPPED;
     } else if (ports_are_quiet(nvme)) {
         enable(nvme, now_ns);
+    } else if (now_ns >= nvme->state_deadline_ns) {
+        die(nvme,
+            STATUS_TIMED_OUT); /* a thread neither polls nor sleeps: its queue stays its own */
     }
 }
 

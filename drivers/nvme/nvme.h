@@ -33,7 +33,9 @@
  * it waits until the port has seen that (`epoch`, which the port alone writes) or sleeps
  * (`parked`), before the queues are made anew. The port asks for a reset or an abort by single
  * words (`reset_status`, `abort_key`). The controller's owner has to call nvme_poll within
- * NVME_OWNER_CHECK_NS even when it has nothing to do itself (nvme_next_due says so).
+ * NVME_OWNER_CHECK_NS even when it has nothing to do itself (nvme_next_due says so). A thread that
+ * stops using its port leaves it armed, or the next reset waits for it until it gives up the
+ * controller.
  */
 #ifndef DRIVERS_NVME_NVME_H
 #define DRIVERS_NVME_NVME_H
