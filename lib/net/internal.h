@@ -329,7 +329,8 @@ struct net_stack {
 
     time_ns_t next_deadline; /* nothing is due before */
     time_ns_t device_deadline;
-    bool link; /* as last seen */
+    bool link;     /* as last seen */
+    bool tx_large; /* the queue holds frames with flags */
     struct dhcp_client dhcp;
     ipv4_t dns_server;
     const char *host_name;

@@ -82,6 +82,33 @@ struct netframe {
     uint16_t length;
 };
 
+/* What a device does beyond moving frames; the owner decides for each frame whether to use it. */
+enum netdev_offload {
+    /* Sending: fills the checksum of a TCP segment over IPv4 and cuts large ones into frames. */
+    NETDEV_TX_CHECKSUM = 1u << 0,
+    NETDEV_TX_SEGMENTS = 1u << 1,
+    /* Of packets to be cut it wants IPv4's length and checksum 0, and TCP's pseudo header summed
+     * without the length. */
+    NETDEV_TX_OPEN_LENGTH = 1u << 2,
+};
+
+/* Flags of frames for transmit_large only.
+ * In netframe.offset: a struct netframe_offload stands right before the frame.
+ * Its IPv4 header is complete, its TCP checksum field holds the folded sum of the pseudo header. */
+#define NETFRAME_OFFLOAD 0x8000u
+/* In netframe.length: the packet goes on with the next frame's bytes. All of a
+ * packet are taken in one call or none. */
+#define NETFRAME_MORE 0x8000u
+#define NETFRAME_MASK 0x7fffu
+/* Frames that one packet may be made of. */
+#define NETFRAMES_MAX 17u
+
+struct netframe_offload {
+    uint16_t segment_bytes; /* payload of each frame to cut; 0: it is one frame */
+    uint16_t header_bytes;  /* Ethernet, IPv4 (20) and TCP; all in the first frame */
+    uint32_t payload_bytes; /* behind the headers, all frames together */
+};
+
 struct netdev_counters {
     uint64_t rx_frames, rx_bytes, rx_dropped, rx_errors;
     uint64_t tx_frames, tx_bytes, tx_dropped, tx_errors;
@@ -98,6 +125,8 @@ struct netdev_ops {
      * the queue is full). A taken frame's reference belongs to the device until it is sent; a
      * sender that wants to keep the buffer holds a second one. */
     uint32_t (*transmit)(struct netdev *dev, const struct netframe *frames, uint32_t count);
+    /* The same for frames of which some carry flags. NULL where dev->offloads is 0. */
+    uint32_t (*transmit_large)(struct netdev *dev, const struct netframe *frames, uint32_t count);
     /* Turns wake-ups on before sleeping. Returns false, wake-ups off, if work is there already. */
     bool (*arm)(struct netdev *dev);
     /* Turns wake-ups off again after waking. */
@@ -117,6 +146,7 @@ struct netdev {
     struct netbuf_pool *pool;
     uint8_t mac[6];
     uint16_t mtu_bytes; /* IP bytes in a frame */
+    uint32_t offloads;  /* enum netdev_offload */
     struct netdev_counters counters;
 };
 

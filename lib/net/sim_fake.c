@@ -54,6 +54,8 @@ struct sim *sim_create(const struct sim_config *config)
     sim->now = NS_PER_S;
     wire_init(&sim->wire, config->seed, &sim->pool[0], &sim->pool[1]);
     sim->wire.now = sim->now;
+    sim->wire.end[0].dev.offloads = config->offloads[0];
+    sim->wire.end[1].dev.offloads = config->offloads[1];
     sim->wire.faults.delay_ns = 50u * NS_PER_US;
     create_end(sim, config, 0);
     create_end(sim, config, 1);

@@ -19,6 +19,7 @@ struct sim_config {
     uint32_t buffers[2];          /* 0: 2048 */
     struct stack_config stack[2]; /* dev, secret and, unless dhcp, the address are filled in */
     bool dhcp[2];
+    uint32_t offloads[2]; /* of the device at each end */
 };
 
 struct sim {

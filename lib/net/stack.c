@@ -221,11 +221,15 @@ void stack_hand_over(struct net_stack *stack)
     if (stack->tx_count == 0) {
         return;
     }
-    uint32_t taken = stack->dev->ops->transmit(stack->dev, stack->tx, stack->tx_count);
+    uint32_t taken = stack->tx_large
+                         ? stack->dev->ops->transmit_large(stack->dev, stack->tx, stack->tx_count)
+                         : stack->dev->ops->transmit(stack->dev, stack->tx, stack->tx_count);
     stack->counters.tx_frames += taken;
     stack->tx_count -= taken;
     if (stack->tx_count != 0) {
         memmove(stack->tx, stack->tx + taken, stack->tx_count * sizeof stack->tx[0]);
+    } else {
+        stack->tx_large = false;
     }
 }
 

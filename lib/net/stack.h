@@ -208,6 +208,7 @@ status_t ipv6_parse(const char *text, struct ipv6_address *address,
     X(tcp_in, "TCP segments that passed all checks")                                               \
     X(tcp_out, "TCP segments sent")                                                                \
     X(tcp_malformed, "TCP segments with wrong fields")                                             \
+    X(tcp_large_out, "packets that the device cut into TCP segments, or summed")                   \
     X(tcp_bad_checksum, "TCP segments with a wrong checksum")                                      \
     X(tcp_no_connection, "TCP segments for no connection")                                         \
     X(tcp_fast_path, "segments taken by the short receive path")                                   \

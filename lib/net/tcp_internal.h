@@ -196,4 +196,23 @@ void congestion_timeout(struct tcp_connection *c);
 void congestion_idle(struct tcp_connection *c);
 void rtt_sample(struct tcp_connection *c, uint64_t rtt_ns);
 
+/* tcp_offload.c: buffers of the send queue that leave as one packet. */
+#define TCP_LARGE_BUFFERS 16u
+_Static_assert(TCP_LARGE_BUFFERS < NETFRAMES_MAX, "a device takes so many");
+struct tcp_large {
+    struct netframe
+        frames[TCP_LARGE_BUFFERS]; /* payload; the first has room for headers before it */
+    uint32_t count;
+    uint32_t bytes;
+    uint32_t segment_bytes; /* 0: one segment */
+    uint32_t next;          /* the send cursor behind them */
+};
+/* Gathers what may leave so now, from the send cursor (not NONE) on. False: nothing. */
+bool tcp_large_gather(struct tcp_connection *c, struct tcp_large *large);
+bool tcp_large_room(struct net_stack *stack, const struct tcp_large *large);
+/* Finishes and queues it: `send` has the TCP header, written but for its checksum, and the first
+ * part. There is room. */
+void tcp_large_transmit(struct net_stack *stack, const struct ipv4_send *send,
+                        const struct tcp_large *large);
+
 #endif

@@ -14,7 +14,8 @@ struct tcp_emit {
     uint32_t sequence;
     uint32_t option_bytes; /* between the header and the payload, already written, multiple of 4 */
     uint8_t flags;
-    uint8_t ecn; /* enum ip_ecn */
+    uint8_t ecn;                   /* enum ip_ecn */
+    const struct tcp_large *large; /* NULL: this segment alone */
 };
 
 struct tcp_header {
@@ -63,6 +64,10 @@ static void tcp_emit_segment(struct net_stack *stack, const struct tcp_header *h
                             header->window);
     store_be32(at + 16, 0);
     stack->counters.tcp_out++;
+    if (emit->large != NULL) {
+        tcp_large_transmit(stack, &send, emit->large);
+        return;
+    }
     if (is_ipv6_tag(header->remote_address)) {
         tcp_emit_v6(stack, header->v6, &send);
         return;
@@ -451,10 +456,41 @@ static void sent_to(struct tcp_connection *c, uint32_t sequence)
     }
 }
 
+/* Sends several buffers as one packet where the device cuts it. False: nothing was sent. */
+static bool tcp_send_large(struct tcp_connection *c)
+{
+    struct tcp_large large;
+
+    if (!tcp_large_gather(c, &large) || !tcp_large_room(c->stack, &large)) {
+        return false;
+    }
+    uint32_t end = c->snd_nxt + large.bytes;
+    struct tcp_emit emit = {.buffer = large.frames[0].buffer,
+                            .offset = large.frames[0].offset,
+                            .length = large.frames[0].length,
+                            .sequence = c->snd_nxt,
+                            .flags = end == c->send_end ? TCP_ACK | TCP_PSH : TCP_ACK,
+                            .large = &large};
+    if ((c->flags & TCP_FLAG_ROUND_TRIP) == 0) {
+        c->flags |= TCP_FLAG_ROUND_TRIP;
+        c->rtt_start = c->stack->now;
+        c->rtt_sequence = end;
+    }
+    c->stack->counters.tcp_large_out++;
+    tcp_emit_open(c, &emit);
+    c->send_cursor = large.next;
+    c->pipe += large.bytes;
+    sent_to(c, end);
+    return true;
+}
+
 /* Sends what the windows allow. False: the device or the pool holds it up. */
 static bool tcp_send_new(struct tcp_connection *c)
 {
     while (c->send_cursor != NETBUF_NONE) {
+        if (c->stack->dev->offloads != 0 && tcp_send_large(c)) {
+            continue;
+        }
         const struct buffer_meta *meta = &c->stack->meta[c->send_cursor];
         uint32_t buffer_end = meta->sequence + meta->length;
         if (meta->sacked != 0 && c->send_cursor != c->send_head &&

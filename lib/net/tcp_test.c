@@ -455,8 +455,16 @@ TEST(a_refused_port_and_a_silent_host)
 
 static void torture(uint64_t seed, struct wire_faults faults, uint64_t bytes, unsigned connections)
 {
+    static const uint32_t offloads[] = {
+        0,
+        NETDEV_TX_CHECKSUM | NETDEV_TX_SEGMENTS,
+        NETDEV_TX_CHECKSUM | NETDEV_TX_SEGMENTS | NETDEV_TX_OPEN_LENGTH,
+        NETDEV_TX_CHECKSUM,
+    };
     struct sim_config config = {.seed = seed};
 
+    config.offloads[0] = offloads[seed / 2u % 4u];
+    config.offloads[1] = offloads[seed / 3u % 4u];
     config.stack[0].ipv6_mode = config.stack[1].ipv6_mode = STACK_IPV6_STATIC;
     struct world *world = world_create(&config);
 
@@ -472,6 +480,26 @@ static void torture(uint64_t seed, struct wire_faults faults, uint64_t bytes, un
     world->closing[1] = CLOSE_AT_END;
     world_connect(world, connections);
     world_finish(world, 4000u * NS_PER_S);
+    world_destroy(world);
+}
+
+/* A device that cuts: few packets for many segments, and the same bytes. */
+TEST(large_packets_are_cut_by_the_device)
+{
+    struct sim_config config = {.seed = 11};
+
+    config.offloads[0] = NETDEV_TX_CHECKSUM | NETDEV_TX_SEGMENTS;
+    struct world *world = world_create(&config);
+    const struct stack_counters *sent = stack_counters(world->sim->stack[0]);
+    world->bytes_up = 1000000;
+    world->bytes_down = 1000;
+    world->closing[0] = CLOSE_WHEN_DONE;
+    world->closing[1] = CLOSE_AT_END;
+    world_connect(world, 2);
+    world_finish(world, 100u * NS_PER_S);
+    CHECK(sent->tcp_large_out > 50);
+    CHECK_EQ(sent->tcp_retransmits, 0);
+    CHECK(sent->tcp_out < stack_counters(world->sim->stack[1])->tcp_in / 2u);
     world_destroy(world);
 }
 

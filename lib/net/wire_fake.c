@@ -3,6 +3,8 @@
 
 #include "lib/base/assert.h"
 #include "lib/base/bytes.h"
+#include "lib/base/endian.h"
+#include "lib/net/wire.h"
 
 uint64_t wire_random(struct wire *wire)
 {
@@ -169,7 +171,79 @@ static uint32_t end_receive(struct netdev *dev, struct netframe *frames, uint32_
     return count;
 }
 
-static uint32_t end_transmit(struct netdev *dev, const struct netframe *frames, uint32_t count)
+/* Sums one segment of a packet that was cut and sends it. */
+static void end_send_segment(struct wire_end *end, uint8_t *frame, uint32_t header, uint32_t length)
+{
+    uint8_t *ip = frame + ETHERNET_BYTES;
+    uint8_t *tcp = ip + IPV4_BYTES;
+    uint32_t bytes = header - ETHERNET_BYTES - IPV4_BYTES + length;
+    uint64_t pseudo =
+        pseudo_header_sum(load_be32(ip + 12), load_be32(ip + 16), PROTOCOL_TCP, bytes);
+
+    store_be16(ip + 2, (uint16_t)(bytes + IPV4_BYTES));
+    store_be16(ip + 10, 0);
+    store_native16(ip + 10, checksum_finish(checksum_add(0, ip, IPV4_BYTES)));
+    store_be16(tcp + 16, 0);
+    store_native16(tcp + 16, checksum_finish(checksum_add(pseudo, tcp, bytes)));
+    VERIFY(header + length <= ETHERNET_BYTES + end->dev.mtu_bytes);
+    if (end->link_up) {
+        wire_carry(end->wire, end->index, frame, header + length);
+    }
+}
+
+/* What a device does that cuts (netdev.h); returns the frames taken. */
+static uint32_t end_transmit_large(struct wire_end *end, const struct netframe *frames,
+                                   uint32_t count)
+{
+    static uint8_t packet[1u << 16];
+    struct netbuf_pool *pool = end->dev.pool;
+    uint8_t segment[WIRE_FRAME_BYTES];
+    struct netframe_offload offload;
+    uint32_t bytes = 0;
+    uint32_t parts = 0;
+    bool more = true;
+
+    for (; more; parts++) {
+        struct netframe frame = frames[parts];
+        VERIFY(parts < count && parts < NETFRAMES_MAX);
+        VERIFY((parts == 0) == ((frame.offset & NETFRAME_OFFLOAD) != 0));
+        const uint8_t *at = netbuf_data(pool, frame.buffer) + (frame.offset & NETFRAME_MASK);
+        if (parts == 0) {
+            memcpy(&offload, at - sizeof offload, sizeof offload);
+        }
+        memcpy(packet + bytes, at, frame.length & NETFRAME_MASK);
+        bytes += frame.length & NETFRAME_MASK;
+        more = (frame.length & NETFRAME_MORE) != 0;
+        netbuf_drop(pool, frame.buffer);
+    }
+    uint32_t header = offload.header_bytes;
+    uint8_t *ip = packet + ETHERNET_BYTES;
+    bool open = offload.segment_bytes != 0 && (end->dev.offloads & NETDEV_TX_OPEN_LENGTH) != 0;
+    uint64_t sum = pseudo_header_sum(load_be32(ip + 12), load_be32(ip + 16), PROTOCOL_TCP,
+                                     open ? 0 : bytes - ETHERNET_BYTES - IPV4_BYTES);
+    VERIFY(bytes == header + offload.payload_bytes);
+    VERIFY(load_le16(ip + IPV4_BYTES + 16) == checksum_fold(sum));
+    VERIFY(open ? load_le16(ip + 2) == 0 && load_le16(ip + 10) == 0
+                : checksum_fold(checksum_add(0, ip, IPV4_BYTES)) == 0xffffu);
+    for (uint32_t at = 0; at < offload.payload_bytes;) {
+        uint32_t length = offload.payload_bytes - at;
+        if (offload.segment_bytes != 0 && length > offload.segment_bytes) {
+            length = offload.segment_bytes;
+        }
+        memcpy(segment, packet, header);
+        memcpy(segment + header, packet + header + at, length);
+        store_be32(segment + ETHERNET_BYTES + IPV4_BYTES + 4, load_be32(ip + IPV4_BYTES + 4) + at);
+        at += length;
+        if (at < offload.payload_bytes) {
+            segment[ETHERNET_BYTES + IPV4_BYTES + 13] &= (uint8_t)~TCP_PSH;
+        }
+        end_send_segment(end, segment, header, length);
+    }
+    return parts;
+}
+
+static uint32_t transmit(struct netdev *dev, const struct netframe *frames, uint32_t count,
+                         bool large)
 {
     struct wire_end *end = (struct wire_end *)(void *)dev;
     struct netbuf_pool *pool = dev->pool;
@@ -178,6 +252,10 @@ static uint32_t end_transmit(struct netdev *dev, const struct netframe *frames, 
 
     for (; done < count && done < end->transmit_limit && end->held_count < WIRE_HELD; done++) {
         struct netframe frame = frames[done];
+        if ((frame.offset & NETFRAME_OFFLOAD) != 0 && large) {
+            done += end_transmit_large(end, frames + done, count - done) - 1u;
+            continue;
+        }
         VERIFY(frame.length >= 14u && frame.length <= 14u + dev->mtu_bytes);
         VERIFY(frame.offset + frame.length <= pool->buffer_bytes);
         VERIFY(pool->references[frame.buffer] > 0);
@@ -196,6 +274,17 @@ static uint32_t end_transmit(struct netdev *dev, const struct netframe *frames, 
     }
     dev->counters.tx_frames += done;
     return done;
+}
+
+static uint32_t end_transmit(struct netdev *dev, const struct netframe *frames, uint32_t count)
+{
+    return transmit(dev, frames, count, false);
+}
+
+static uint32_t end_transmit_any(struct netdev *dev, const struct netframe *frames, uint32_t count)
+{
+    VERIFY(dev->offloads != 0);
+    return transmit(dev, frames, count, true);
 }
 
 static bool end_arm(struct netdev *dev)
@@ -223,6 +312,7 @@ static time_ns_t end_tick(struct netdev *dev, time_ns_t now_ns)
 
 static const struct netdev_ops end_ops = {.receive = end_receive,
                                           .transmit = end_transmit,
+                                          .transmit_large = end_transmit_any,
                                           .arm = end_arm,
                                           .disarm = end_disarm,
                                           .link_up = end_link_up,

@@ -17,7 +17,7 @@ static uint32_t in_flight(const struct intel_nic *nic)
 }
 
 /* Takes back what was sent, a burst at a time. */
-static void reap(struct intel_nic *nic)
+static inline void reap(struct intel_nic *nic)
 {
     while (nic->tx_head != nic->tx_tail) {
         uint32_t last = nic->tx_last[nic->tx_head];
@@ -213,4 +213,9 @@ void intel_disarm(struct netdev *dev)
     if (nic->state == INTEL_RUNNING) {
         intel_write(nic, nic->chip->mask_clear, nic->rx_cause | nic->tx_cause);
     }
+}
+
+void intel_reap(struct intel_nic *nic)
+{
+    reap(nic);
 }

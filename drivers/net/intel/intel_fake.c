@@ -32,6 +32,7 @@ static void reset(struct intel_fake *fake)
     *reg(fake, INTEL_RAH0) = INTEL_RAH_VALID | load_le16(fake->mac + 4);
     fake->causes = fake->mask = 0;
     fake->rx_head = fake->tx_head = 0;
+    fake->gathered = 0;
     fake->reset_left = fake->reset_reads;
     fake->resets++;
 }
@@ -225,6 +226,38 @@ bool intel_fake_deliver(struct intel_fake *fake, const struct intel_fake_frame *
     return true;
 }
 
+/* One descriptor: a context, or a part of a packet. */
+static void send_descriptor(struct intel_fake *fake, const struct intel_tx_descriptor *descriptor)
+{
+    uint32_t command = descriptor->command;
+    size_t length = command & 0xffffu;
+    uint32_t allowed = 0xffffu | INTEL_TX_REPORT | INTEL_TX_END_OF_PACKET |
+                       (fake->chip->offloads != 0 ? INTEL_82576_TX_CUT : 0u);
+
+    if (fake->chip->offloads != 0 && (command & 3u << 20) == 2u << 20) {
+        fake->context = *descriptor;
+        fake->faults += fake->gathered != 0 || command != INTEL_82576_CONTEXT_TCP_IPV4;
+        return;
+    }
+    const void *from = reach(fake, descriptor->address, length);
+    if (from == NULL || length > sizeof fake->sent - fake->gathered ||
+        (command & ~allowed) != (fake->chip->tx_command & ~allowed)) {
+        fake->faults++;
+        return;
+    }
+    if (fake->gathered == 0) {
+        fake->sent_command = command;
+        fake->sent_status = descriptor->status;
+    }
+    memcpy(fake->sent + fake->gathered, from, length);
+    fake->gathered += length;
+    if ((command & INTEL_TX_END_OF_PACKET) != 0) {
+        fake->sent_bytes = fake->gathered;
+        fake->gathered = 0;
+        fake->sent_count++;
+    }
+}
+
 unsigned intel_fake_send(struct intel_fake *fake, unsigned max)
 {
     uint32_t block = fake->chip->tx_block;
@@ -234,16 +267,7 @@ unsigned intel_fake_send(struct intel_fake *fake, unsigned max)
     while (ring != NULL && count < max &&
            fake->tx_head != (*reg(fake, block + INTEL_QUEUE_TAIL) & INTEL_RING_MASK)) {
         struct intel_tx_descriptor *descriptor = &ring[fake->tx_head];
-        size_t length = descriptor->command & 0xffffu;
-        const void *from = reach(fake, descriptor->address, length);
-        if (from == NULL || length > sizeof fake->sent ||
-            (descriptor->command & ~(0xffffu | INTEL_TX_REPORT)) != fake->chip->tx_command) {
-            fake->faults++;
-        } else {
-            memcpy(fake->sent, from, length);
-            fake->sent_bytes = length;
-            fake->sent_count++;
-        }
+        send_descriptor(fake, descriptor);
         if ((descriptor->command & INTEL_TX_REPORT) != 0) {
             descriptor->status |= INTEL_TX_DONE;
             interrupt(fake, fake->chip->tx_cause_two);

@@ -29,7 +29,10 @@ struct intel_fake {
     unsigned resets;
     unsigned rx_tail_writes, tx_tail_writes;
     unsigned interrupts;
-    uint8_t sent[2048];
+    uint8_t sent[1 << 16];
+    struct intel_tx_descriptor context; /* the last one */
+    uint32_t sent_command, sent_status; /* of the packet's first descriptor */
+    size_t gathered;                    /* bytes of a packet that is not whole yet */
     size_t sent_bytes;
     unsigned sent_count;
     unsigned faults; /* accesses to memory that is not there */

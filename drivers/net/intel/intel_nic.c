@@ -253,6 +253,7 @@ static status_t stop(struct netdev *dev)
 static const struct netdev_ops operations = {
     .receive = intel_receive,
     .transmit = intel_transmit,
+    .transmit_large = intel_transmit_large,
     .arm = intel_arm,
     .disarm = intel_disarm,
     .link_up = link_up,
@@ -281,6 +282,7 @@ static void init(struct intel_nic *nic, const struct netdev_attach_request *requ
     nic->device = request->device;
     nic->dma = request->dma;
     nic->chip = intel_find_chip(request->device->pci_device);
+    nic->netdev.offloads = nic->chip->offloads;
     nic->rx_cause = nic->chip->rx_cause;
     nic->tx_cause = two_vectors ? nic->chip->tx_cause_two : nic->chip->tx_cause_one;
     nic->rx = (struct intel_rx_descriptor *)(void *)request->dma.base;

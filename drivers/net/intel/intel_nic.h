@@ -10,6 +10,7 @@
  *   I1 Slots rx_head .. rx_tail - 1 (modulo the ring) hold a buffer that the device may write.
  *   I2 Slots tx_head .. tx_tail - 1 hold a buffer that the device may read; tx_last[i], i the first
  *      slot of a burst, is the burst's last, the one that the device reports.
+ *      A context descriptor's slot holds the buffer of the one behind it a second time.
  *   I3 Neither is ever full: a head equal to the tail means empty to the device.
  */
 #ifndef DRIVERS_NET_INTEL_INTEL_NIC_H
@@ -49,6 +50,7 @@ struct intel_chip {
     uint32_t rx_errors;    /* status bits of a frame that is no good */
     uint32_t tx_command;
     uint32_t tx_payload_shift; /* of the length in the status word; 32: not there */
+    uint32_t offloads;         /* enum netdev_offload */
     void (*setup_interrupts)(volatile uint8_t *registers, bool two_vectors);
     void (*setup_queues)(volatile uint8_t *registers);
 };
@@ -112,6 +114,10 @@ bool intel_virtual_was_reset(const struct intel_nic *nic);
 /* The hot operations (intel_data.c). */
 uint32_t intel_receive(struct netdev *dev, struct netframe *frames, uint32_t max);
 uint32_t intel_transmit(struct netdev *dev, const struct netframe *frames, uint32_t count);
+/* The same with offloads (intel_large.c). */
+uint32_t intel_transmit_large(struct netdev *dev, const struct netframe *frames, uint32_t count);
+/* Takes back what was sent. */
+void intel_reap(struct intel_nic *nic);
 bool intel_arm(struct netdev *dev);
 void intel_disarm(struct netdev *dev);
 /* Lends buffers to the empty receive slots and shows the device all that it was not shown. */

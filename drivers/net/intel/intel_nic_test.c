@@ -186,6 +186,72 @@ TEST(a_full_transmit_ring_refuses_and_recovers)
     }
 }
 
+static void large_packets(uint16_t chip)
+{
+    struct rig rig;
+    struct netframe frames[NETFRAMES_MAX + 1u];
+
+    rig_open(&rig, chip, BUFFERS);
+    CHECK_EQ(rig_attach(&rig), STATUS_OK);
+    settle(&rig);
+    CHECK_EQ(rig.dev->offloads, NETDEV_TX_CHECKSUM | NETDEV_TX_SEGMENTS | NETDEV_TX_OPEN_LENGTH);
+    for (unsigned round = 0; round < 300; round++) {
+        uint32_t parts = 1u + round % NETFRAMES_MAX;
+        uint32_t bytes = 0;
+        for (uint32_t i = 0; i <= parts; i++) { /* the last is a plain frame behind it */
+            frames[i] = (struct netframe){netbuf_take(&rig.pool), 200, (uint16_t)(1000u + i)};
+            memset(netbuf_data(&rig.pool, frames[i].buffer), (int)i, 2048);
+            frames[i].length |= i + 1u < parts ? (uint16_t)NETFRAME_MORE : 0;
+            bytes += i < parts ? 1000u + i : 0;
+        }
+        bool cut = round % 2u == 0;
+        struct netframe_offload offload = {cut ? 1448 : 0, 66, bytes - 66u};
+        memcpy(netbuf_data(&rig.pool, frames[0].buffer) + 200 - sizeof offload, &offload,
+               sizeof offload);
+        frames[0].offset |= NETFRAME_OFFLOAD;
+        CHECK_EQ(rig.dev->ops->transmit_large(rig.dev, frames, parts + 1u), parts + 1u);
+        CHECK_EQ(intel_fake_send(&rig.fake, parts + 1u), parts + 1u);
+        CHECK_EQ(rig.fake.sent_bytes, bytes);
+        CHECK_EQ(rig.fake.context.address, 14u << 9 | 20u);
+        CHECK_EQ(rig.fake.context.status, (cut ? 1448u << 16 : 0u) | 32u << 8);
+        CHECK_EQ((rig.fake.sent_command & INTEL_82576_TX_CUT) != 0, cut);
+        CHECK_EQ(rig.fake.sent_status >> 14, cut ? bytes - 66u : bytes);
+        CHECK_EQ(rig.fake.sent_status >> 8 & 3u, cut ? 3u : 2u);
+        for (uint32_t i = 0, at = 0; i < parts; at += 1000u + i, i++) {
+            CHECK_EQ(rig.fake.sent[at], i);
+        }
+        CHECK_EQ(intel_fake_send(&rig.fake, 10), 1);
+        CHECK_EQ(rig.fake.sent_bytes, 1000u + parts);
+        CHECK_EQ(rig.dev->ops->receive(rig.dev, frames, 1), 0);
+        CHECK_EQ(rig.pool.free_count, BUFFERS - 255);
+    }
+    /* More than there are slots: whole packets are taken. */
+    uint32_t taken = 0;
+    for (unsigned i = 0; i < 30; i++) {
+        for (uint32_t j = 0; j < 10u; j++) {
+            frames[j] = (struct netframe){netbuf_take(&rig.pool), 200, 500};
+            frames[j].length |= j < 9u ? (uint16_t)NETFRAME_MORE : 0;
+        }
+        uint32_t now = rig.dev->ops->transmit_large(rig.dev, frames, 10);
+        CHECK(now == 0 || now == 10);
+        taken += now;
+        for (uint32_t j = now; j < 10u; j++) {
+            netbuf_drop(&rig.pool, frames[j].buffer);
+        }
+    }
+    CHECK_EQ(taken, 250);
+    CHECK_EQ(intel_fake_send(&rig.fake, 300), 250);
+    CHECK_EQ(rig.fake.faults, 0);
+    CHECK_EQ(rig.dev->ops->receive(rig.dev, frames, 1), 0);
+    rig_close(&rig);
+}
+
+TEST(large_packets_go_with_a_context)
+{
+    large_packets(INTEL_PCI_82576);
+    large_packets(INTEL_PCI_82576_VIRTUAL);
+}
+
 TEST(interrupts_come_only_to_a_sleeper)
 {
     for (unsigned i = 0; i < CHIPS; i++) {

@@ -165,6 +165,15 @@ struct intel_tx_descriptor {
 #define INTEL_TX_INSERT_CRC (1u << 25)
 #define INTEL_TX_REPORT (1u << 27)
 #define INTEL_82576_TX_ADVANCED ((1u << 29) | (3u << 20))
+#define INTEL_82576_TX_CUT (1u << 31)     /* command: TSE */
+#define INTEL_82576_TX_SUM_IPV4 (1u << 8) /* status */
+#define INTEL_82576_TX_SUM_TCP (1u << 9)  /* status */
+/* Context descriptor (82576 7.2.2.2): header lengths in the address' lower word, then command and
+ * status. */
+#define INTEL_82576_CONTEXT_ETHERNET_SHIFT 9u
+#define INTEL_82576_CONTEXT_TCP_IPV4 ((1u << 29) | (2u << 20) | (1u << 11) | (1u << 10))
+#define INTEL_82576_CONTEXT_TCP_SHIFT 8u
+#define INTEL_82576_CONTEXT_SEGMENT_SHIFT 16u
 #define INTEL_82576_TX_PAYLOAD_SHIFT 14u
 #define INTEL_TX_DONE (1u << 0)
 

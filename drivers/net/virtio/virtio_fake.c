@@ -6,6 +6,7 @@
 
 #include "drivers/dma_fake.h"
 #include "lib/base/endian.h"
+#include "lib/net/netdev.h"
 
 #define BAR 4u
 #define BAR_BYTES 16384u
@@ -213,7 +214,7 @@ void virtio_fake_init(struct virtio_fake *fake)
     memset(fake->config, 0, PAGE_BYTES);
     memset(fake->bar, 0, BAR_BYTES);
     fake->offered = VIRTIO_F_VERSION_1 | VIRTIO_NET_F_MAC | VIRTIO_NET_F_STATUS |
-                    VIRTIO_F_EVENT_IDX | 1u /* CSUM: not wanted */;
+                    VIRTIO_F_EVENT_IDX | 1ull << 7 /* GUEST_TSO4: not wanted */;
     memcpy(fake->mac, mac, sizeof mac);
     fake->link = VIRTIO_NET_STATUS_LINK_UP;
     fake->size_max = 256;
@@ -376,10 +377,10 @@ static void gather(struct virtio_fake *fake, uint16_t id)
     struct virtio_fake_queue *queue = &fake->queues[VIRTIO_NET_TX];
     const struct virtio_descriptor *table =
         reach(fake, queue->descriptors, queue->size * sizeof *table);
-    uint8_t bytes[VIRTIO_NET_HEADER_BYTES + sizeof fake->sent];
+    static uint8_t bytes[VIRTIO_NET_HEADER_BYTES + sizeof fake->sent];
     size_t count = 0;
 
-    for (unsigned i = 0; table != NULL && i < 2 && id < queue->size; i++) {
+    for (unsigned i = 0; table != NULL && i < 1u + NETFRAMES_MAX && id < queue->size; i++) {
         const struct virtio_descriptor *descriptor = &table[id];
         const void *from = reach(fake, descriptor->address, descriptor->length);
         if (from == NULL || count + descriptor->length > sizeof bytes ||
@@ -398,6 +399,7 @@ static void gather(struct virtio_fake *fake, uint16_t id)
         fake->faults++;
         return;
     }
+    memcpy(&fake->sent_header, bytes, sizeof fake->sent_header);
     fake->sent_bytes = count - VIRTIO_NET_HEADER_BYTES;
     memcpy(fake->sent, bytes + VIRTIO_NET_HEADER_BYTES, fake->sent_bytes);
     fake->sent_count++;

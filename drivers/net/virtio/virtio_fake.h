@@ -42,7 +42,8 @@ struct virtio_fake {
     uint8_t status;
     unsigned resets;
     struct virtio_fake_queue queues[VIRTIO_NET_QUEUES];
-    uint8_t sent[2048]; /* the last frame */
+    uint8_t sent[1 << 16]; /* the last frame, behind its header */
+    struct virtio_net_header sent_header;
     size_t sent_bytes;
     unsigned sent_count;
     unsigned faults; /* accesses to memory that is not there */

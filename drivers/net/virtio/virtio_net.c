@@ -25,7 +25,8 @@
 
 #define FEATURES_WANTED                                                                            \
     (VIRTIO_F_VERSION_1 | VIRTIO_NET_F_MAC | VIRTIO_NET_F_STATUS | VIRTIO_NET_F_MTU |              \
-     VIRTIO_F_EVENT_IDX | VIRTIO_F_ACCESS_PLATFORM | VIRTIO_F_ORDER_PLATFORM)
+     VIRTIO_NET_F_CSUM | VIRTIO_NET_F_HOST_TSO4 | VIRTIO_F_EVENT_IDX | VIRTIO_F_ACCESS_PLATFORM |  \
+     VIRTIO_F_ORDER_PLATFORM)
 
 static uint8_t common_read8(const struct virtio_net *nic, uint32_t at)
 {
@@ -75,6 +76,12 @@ static status_t negotiate(struct virtio_net *nic)
     if (nic->config.bytes < VIRTIO_NET_CONFIG_BYTES) {
         nic->features &= ~(VIRTIO_NET_F_MAC | VIRTIO_NET_F_STATUS | VIRTIO_NET_F_MTU);
     }
+    if ((nic->features & VIRTIO_NET_F_CSUM) == 0) {
+        nic->features &= ~VIRTIO_NET_F_HOST_TSO4;
+    }
+    nic->netdev.offloads =
+        ((nic->features & VIRTIO_NET_F_CSUM) != 0 ? (uint32_t)NETDEV_TX_CHECKSUM : 0u) |
+        ((nic->features & VIRTIO_NET_F_HOST_TSO4) != 0 ? (uint32_t)NETDEV_TX_SEGMENTS : 0u);
     for (uint32_t half = 0; half < 2; half++) {
         mmio_write32(nic->common.base + VIRTIO_COMMON_DRIVER_FEATURE_SELECT, half);
         mmio_write32(nic->common.base + VIRTIO_COMMON_DRIVER_FEATURE,
@@ -177,7 +184,7 @@ static status_t setup_queue(struct virtio_net *nic, struct virtio_queue *queue, 
 /* All slots empty; every descriptor field but receive addresses and frames is written once here. */
 static void setup_slots(struct virtio_net *nic)
 {
-    /* Behind the queues lies the header of every transmission: no offload, all zero. */
+    /* Behind the queues lies the header of every plain transmission, all zero, then one a slot. */
     size_t header = VIRTIO_NET_QUEUES * VIRTIO_QUEUE_DMA_BYTES;
     uint32_t half_pool = nic->netdev.pool->buffer_count / 2u;
 
@@ -252,7 +259,7 @@ static void reclaim(struct virtio_net *nic)
     }
     for (uint32_t i = 0; i < VIRTIO_NET_TX_SLOTS_MAX; i++) {
         if (nic->tx_buffer[i] != NETBUF_NONE) {
-            netbuf_drop(nic->netdev.pool, nic->tx_buffer[i]);
+            netbuf_drop(nic->netdev.pool, nic->tx_buffer[i] & VIRTIO_NET_TX_BUFFER);
             nic->tx_buffer[i] = NETBUF_NONE;
             nic->netdev.counters.tx_dropped++;
         }
@@ -350,6 +357,7 @@ static status_t stop(struct netdev *dev)
 static const struct netdev_ops operations = {
     .receive = virtio_net_receive,
     .transmit = virtio_net_transmit,
+    .transmit_large = virtio_net_transmit_large,
     .arm = virtio_net_arm,
     .disarm = virtio_net_disarm,
     .link_up = link_up,

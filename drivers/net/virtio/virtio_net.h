@@ -1,15 +1,17 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 /*
- * virtio-net 1.x over PCI with split queues: one receive and one transmit queue, no offloads.
+ * virtio-net 1.x over PCI with split queues: one receive and one transmit queue.
  * Interface and life cycle: drivers/net/driver.h. Source: virtio 1.2 §3.1 (start-up), §4.1 (PCI),
  * §5.1 (network device).
  *
  * Needed of the device: VERSION_1. Used when offered: MAC, STATUS, MTU, EVENT_IDX, ACCESS_PLATFORM,
- * ORDER_PLATFORM.
+ * ORDER_PLATFORM, CSUM, HOST_TSO4.
  *
  * Invariants, outside the functions of the driver:
  *   V1 rx_buffer[i] is a buffer that the device may write, or NETBUF_NONE and i is in rx_empty.
- *   V2 tx_buffer[i] is a buffer that the device may read, or NETBUF_NONE and i is in tx_free.
+ *   V2 tx_buffer[i] is a buffer that the device may read, or NETBUF_NONE and i is in tx_free. With
+ *      VIRTIO_NET_TX_LARGE it is the first of a packet's, linked by tx_next; the others have
+ *      VIRTIO_NET_TX_PART too.
  *   V3 rx_lent = the buffers of V1 <= rx_limit <= half of the pool.
  */
 #ifndef DRIVERS_NET_VIRTIO_VIRTIO_NET_H
@@ -25,6 +27,10 @@
 #define VIRTIO_NET_RX_OFFSET 66u
 /* A transmission takes two descriptors, the constant header and the frame. */
 #define VIRTIO_NET_TX_SLOTS_MAX (VIRTIO_QUEUE_SIZE_MAX / 2u)
+#define VIRTIO_NET_TX_LARGE 0x80000000u
+#define VIRTIO_NET_TX_PART 0x40000000u /* also in NETBUF_NONE */
+#define VIRTIO_NET_TX_BUFFER 0x3fffffffu
+#define VIRTIO_NET_TX_END 0xffffu
 
 enum virtio_net_state {
     VIRTIO_NET_RUNNING = 1,
@@ -50,6 +56,7 @@ struct virtio_net {
     uint32_t tx_buffer[VIRTIO_NET_TX_SLOTS_MAX];
     uint16_t rx_empty[VIRTIO_QUEUE_SIZE_MAX];
     uint16_t tx_free[VIRTIO_NET_TX_SLOTS_MAX];
+    uint16_t tx_next[VIRTIO_NET_TX_SLOTS_MAX];
 
     /* Cold. */
     const struct cell_device *device;
@@ -78,6 +85,13 @@ uint32_t virtio_net_receive(struct netdev *dev, struct netframe *frames, uint32_
 uint32_t virtio_net_transmit(struct netdev *dev, const struct netframe *frames, uint32_t count);
 bool virtio_net_arm(struct netdev *dev);
 void virtio_net_disarm(struct netdev *dev);
+/* Transmission with a device that sums or cuts (virtio_net_large.c). */
+uint32_t virtio_net_transmit_large(struct netdev *dev, const struct netframe *frames,
+                                   uint32_t count);
+/* Takes back what was sent. False: the device is broken. */
+bool virtio_net_reap(struct virtio_net *nic);
+/* Frees what was sent from the slot, linked ones too; false: the device may not end that one. */
+bool virtio_net_release(struct virtio_net *nic, uint32_t slot);
 /* Lends buffers to the empty receive slots and tells the device. */
 void virtio_net_refill(struct virtio_net *nic);
 

@@ -20,7 +20,7 @@ static void broken(struct virtio_net *nic)
 }
 
 /* Takes back what was sent. Returns false if the device is broken. */
-static bool reap(struct virtio_net *nic)
+static inline bool reap(struct virtio_net *nic)
 {
     uint32_t pending = virtio_queue_pending(&nic->tx);
     if (pending == 0) {
@@ -44,11 +44,22 @@ static bool reap(struct virtio_net *nic)
     for (uint32_t end = index + pending; index != end; index++) {
         uint32_t id = __atomic_load_n(&ring[index & mask].id, __ATOMIC_RELAXED);
         uint32_t slot = id >> 1;
-        if ((id & 1u) != 0 || slot >= slots || nic->tx_buffer[slot] == NETBUF_NONE) {
+        if ((id & 1u) != 0 || slot >= slots) {
             good = false;
             break;
         }
         uint32_t buffer = nic->tx_buffer[slot];
+        if ((int32_t)buffer < 0) { /* nothing, or one of several */
+            pool->free_count = buffers_free;
+            nic->tx_free_count = (uint16_t)free_count;
+            good = virtio_net_release(nic, slot);
+            free_count = nic->tx_free_count;
+            buffers_free = pool->free_count;
+            if (!good) {
+                break;
+            }
+            continue;
+        }
         nic->tx_buffer[slot] = NETBUF_NONE;
         nic->tx_free[free_count++] = (uint16_t)slot;
         if (--references[buffer] == 0) {
@@ -66,6 +77,11 @@ static bool reap(struct virtio_net *nic)
     nic->reaped += pending;
     nic->tx_refused = false;
     return true;
+}
+
+bool virtio_net_reap(struct virtio_net *nic)
+{
+    return reap(nic);
 }
 
 static inline void lend(struct virtio_net *nic, uint16_t slot, uint32_t buffer)

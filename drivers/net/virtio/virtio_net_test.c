@@ -114,7 +114,7 @@ TEST(starts_and_reads_its_configuration)
     CHECK_EQ(memcmp(rig.dev->mac, rig.fake.mac, 6), 0);
     CHECK_EQ(rig.dev->mtu_bytes, 1500);
     CHECK(rig.dev->ops->link_up(rig.dev));
-    CHECK_EQ(rig.fake.accepted, rig.fake.offered & ~1ull);
+    CHECK_EQ(rig.fake.accepted, rig.fake.offered & ~(1ull << 7));
     CHECK_EQ(rig.fake.status, 15);
     CHECK_EQ(rig.pool.free_count, BUFFERS - 256);
     CHECK_EQ(rig.fake.faults, 0);
@@ -453,13 +453,97 @@ static void hostile_step(struct rig *rig)
     }
 }
 
-TEST(no_device_harms_the_driver)
+#define LARGE (VIRTIO_NET_F_CSUM | VIRTIO_NET_F_HOST_TSO4)
+
+static void put_offload(struct rig *rig, struct netframe frame, struct netframe_offload offload)
+{
+    memcpy(netbuf_data(&rig->pool, frame.buffer) + (frame.offset & NETFRAME_MASK) - sizeof offload,
+           &offload, sizeof offload);
+}
+
+/* Makes one packet of each few frames. */
+static void link_frames(struct rig *rig, struct netframe *frames, uint32_t count)
+{
+    for (uint32_t i = 0; i < count;) {
+        uint32_t parts = 1u + random_below(NETFRAMES_MAX);
+        parts = parts < count - i ? parts : count - i;
+        put_offload(rig, frames[i], (struct netframe_offload){1000, 54, random_state});
+        frames[i].offset |= NETFRAME_OFFLOAD;
+        for (uint32_t j = 1; j < parts; j++) {
+            frames[i + j - 1u].length |= NETFRAME_MORE;
+        }
+        i += parts;
+    }
+}
+
+TEST(large_packets_go_with_their_header)
+{
+    struct rig rig;
+    struct netframe frames[NETFRAMES_MAX + 1u];
+
+    rig_open(&rig, BUFFERS);
+    rig.fake.offered |= LARGE;
+    CHECK_EQ(rig_attach(&rig), STATUS_OK);
+    CHECK_EQ(rig.dev->offloads, NETDEV_TX_CHECKSUM | NETDEV_TX_SEGMENTS);
+    for (unsigned round = 0; round < 200; round++) {
+        uint32_t parts = 1u + round % NETFRAMES_MAX;
+        size_t bytes = 0;
+        for (uint32_t i = 0; i <= parts; i++) { /* the last is a plain frame behind it */
+            frames[i] = (struct netframe){netbuf_take(&rig.pool), 200, (uint16_t)(1000u + i)};
+            make_frame(netbuf_data(&rig.pool, frames[i].buffer) + 200, 1000u + i, (uint8_t)i);
+            frames[i].length |= i + 1u < parts ? (uint16_t)NETFRAME_MORE : 0;
+            bytes += i < parts ? 1000u + i : 0;
+        }
+        bool cut = round % 2u == 0;
+        put_offload(&rig, frames[0],
+                    (struct netframe_offload){cut ? 1448 : 0, 66, (uint32_t)bytes - 66u});
+        frames[0].offset |= NETFRAME_OFFLOAD;
+        CHECK_EQ(rig.dev->ops->transmit_large(rig.dev, frames, parts + 1u), parts + 1u);
+        CHECK_EQ(virtio_fake_send(&rig.fake, 1), 1);
+        CHECK_EQ(rig.fake.sent_bytes, bytes);
+        CHECK_EQ(rig.fake.sent_header.flags, VIRTIO_NET_HEADER_NEEDS_CHECKSUM);
+        CHECK_EQ(rig.fake.sent_header.segments, cut ? VIRTIO_NET_HEADER_TCP4 : 0);
+        CHECK_EQ(rig.fake.sent_header.segment_bytes, cut ? 1448 : 0);
+        CHECK_EQ(rig.fake.sent_header.header_bytes, 66);
+        CHECK_EQ(rig.fake.sent_header.checksum_start, 34);
+        CHECK_EQ(rig.fake.sent_header.checksum_offset, 16);
+        for (uint32_t i = 0, at = 0; i < parts; at += 1000u + i, i++) {
+            CHECK_EQ(rig.fake.sent[at], (uint8_t)i);
+        }
+        CHECK_EQ(virtio_fake_send(&rig.fake, 10), 1);
+        CHECK_EQ(rig.fake.sent_bytes, 1000u + parts);
+        CHECK_EQ(rig.fake.sent_header.flags, 0);
+    }
+    /* More than there are slots: whole packets are taken, the rest comes back. */
+    uint32_t taken = 0;
+    for (unsigned i = 0; i < 20; i++) {
+        for (uint32_t j = 0; j < 10u; j++) {
+            frames[j] = (struct netframe){netbuf_take(&rig.pool), 200, 500};
+            frames[j].length |= j < 9u ? (uint16_t)NETFRAME_MORE : 0;
+        }
+        uint32_t now = rig.dev->ops->transmit_large(rig.dev, frames, 10);
+        CHECK(now == 0 || now == 10);
+        taken += now;
+        for (uint32_t j = now; j < 10u; j++) {
+            netbuf_drop(&rig.pool, frames[j].buffer);
+        }
+    }
+    CHECK_EQ(taken, 120); /* of 128 slots */
+    CHECK_EQ(virtio_fake_send(&rig.fake, 100), 12);
+    CHECK_EQ(rig.dev->ops->receive(rig.dev, frames, 1), 0);
+    CHECK_EQ(rig.fake.faults, 0);
+    CHECK_EQ(rig.dev->counters.tx_errors, 0);
+    rig_close(&rig);
+}
+
+static void no_device_harms(uint64_t features)
 {
     struct rig rig;
     struct netframe got[NETDEV_BURST_MAX];
     uint64_t received = 0;
 
     rig_open(&rig, BUFFERS);
+    rig.fake.offered |= features;
     CHECK_EQ(rig_attach(&rig), STATUS_OK);
     for (unsigned step = 0; step < 300000; step++) {
         hostile_step(&rig);
@@ -469,7 +553,12 @@ TEST(no_device_harms_the_driver)
             CHECK(got[i].buffer < BUFFERS && got[i].offset + got[i].length <= 2048);
             CHECK(rig.pool.references[got[i].buffer] == 1);
         }
-        uint32_t taken = rig.dev->ops->transmit(rig.dev, got, count);
+        bool large = rig.dev->offloads != 0 && random_below(2) != 0;
+        if (large) {
+            link_frames(&rig, got, count);
+        }
+        uint32_t taken = large ? rig.dev->ops->transmit_large(rig.dev, got, count)
+                               : rig.dev->ops->transmit(rig.dev, got, count);
         for (uint32_t i = taken; i < count; i++) {
             netbuf_drop(&rig.pool, got[i].buffer);
         }
@@ -482,4 +571,10 @@ TEST(no_device_harms_the_driver)
     CHECK(received > 10000);
     CHECK(rig.dev->counters.resets > 100);
     rig_close(&rig);
+}
+
+TEST(no_device_harms_the_driver)
+{
+    no_device_harms(0);
+    no_device_harms(LARGE);
 }

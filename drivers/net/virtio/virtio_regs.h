@@ -46,8 +46,10 @@ enum virtio_status {
 };
 
 /* Feature bits (§5.1.3, §6). */
+#define VIRTIO_NET_F_CSUM (1ull << 0)
 #define VIRTIO_NET_F_MTU (1ull << 3)
 #define VIRTIO_NET_F_MAC (1ull << 5)
+#define VIRTIO_NET_F_HOST_TSO4 (1ull << 11)
 #define VIRTIO_NET_F_STATUS (1ull << 16)
 #define VIRTIO_F_EVENT_IDX (1ull << 29)
 #define VIRTIO_F_VERSION_1 (1ull << 32)
@@ -65,6 +67,18 @@ enum virtio_net_config {
 
 /* struct virtio_net_hdr with num_buffers, always present under VERSION_1 (§5.1.6). */
 #define VIRTIO_NET_HEADER_BYTES 12u
+struct virtio_net_header {
+    uint8_t flags;
+    uint8_t segments; /* gso_type */
+    uint16_t header_bytes;
+    uint16_t segment_bytes;
+    uint16_t checksum_start;
+    uint16_t checksum_offset;
+    uint16_t buffers;
+};
+#define VIRTIO_NET_HEADER_NEEDS_CHECKSUM 1u
+#define VIRTIO_NET_HEADER_TCP4 1u
+_Static_assert(sizeof(struct virtio_net_header) == VIRTIO_NET_HEADER_BYTES, "virtio 1.2 §5.1.6");
 
 enum virtio_net_queue { VIRTIO_NET_RX = 0, VIRTIO_NET_TX = 1, VIRTIO_NET_QUEUES = 2 };
 
