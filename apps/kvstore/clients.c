@@ -32,9 +32,12 @@ static bool send_output(struct client *client)
     while ((bytes = session_output(session, &data)) != 0) {
         uint32_t part = bytes > UINT32_MAX ? UINT32_MAX : (uint32_t)bytes;
         uint32_t sent = tcp_send(client->connection, data, part);
-        session_sent(session, sent);
+        bool more = session_sent(session, sent);
         if (sent != part) {
             return true;
+        }
+        if (!more) {
+            break;
         }
     }
     if (session_finished(session)) {

@@ -490,6 +490,7 @@ static time_ns_t quiet_until(struct store *store)
         store->nvme.admin.free_count != store->nvme.admin.depth) {
         return 0;
     }
+    store->quiet_until = 0;
     return store_deadline(store);
 }
 
@@ -516,21 +517,27 @@ bool store_arm(struct store *store)
 {
     struct block_device *block = store->block;
 
-    return block->ops->arm(block);
+    /* With nothing under way the drive has nothing to tell. */
+    return store->quiet_until != 0 || block->ops->arm(block);
 }
 
 void store_disarm(struct store *store)
 {
     struct block_device *block = store->block;
 
-    block->ops->disarm(block);
+    if (store->quiet_until == 0) {
+        block->ops->disarm(block);
+    }
 }
 
 time_ns_t store_deadline(struct store *store)
 {
     struct block_device *block = store->block;
-    time_ns_t due = block->ops->next_due(block);
 
+    if (store->quiet_until != 0) {
+        return store->quiet_until;
+    }
+    time_ns_t due = block->ops->next_due(block);
     return flush_waits(store) && store->flush_due < due ? store->flush_due : due;
 }
 

@@ -59,14 +59,16 @@ static inline uint32_t tell_receiver(struct tcp_connection *c)
 }
 
 /* Writes all headers in front of the payload of `length` bytes; returns how long they are. */
-static inline uint32_t write_segment(struct tcp_connection *c, const struct ipv4_path *path,
-                                     uint8_t *payload, uint32_t length)
+static inline __attribute__((always_inline)) uint32_t write_headers(struct tcp_connection *c,
+                                                                    const struct ipv4_path *path,
+                                                                    uint8_t *payload,
+                                                                    uint32_t length, bool stamped)
 {
     struct net_stack *stack = c->stack;
     uint32_t bytes = TCP_BYTES;
     uint64_t sum = path->ends_sum;
 
-    if ((c->flags & TCP_FLAG_TIMESTAMPS) != 0) {
+    if (stamped) {
         uint64_t kind = __builtin_bswap32(TCP_TIMESTAMPS_WORD);
         uint64_t sent = __builtin_bswap32(tcp_timestamp_now(stack));
         uint64_t seen = __builtin_bswap32(c->timestamp_recent);
@@ -91,6 +93,14 @@ static inline uint32_t write_segment(struct tcp_connection *c, const struct ipv4
                        : checksum_add(sum, payload, length);
     store_le32(at + 16, checksum_finish(sum));
     return bytes + IPV4_BYTES + ETHERNET_BYTES;
+}
+
+/* One copy of the code for each kind, so that all offsets are constants. */
+static inline uint32_t write_segment(struct tcp_connection *c, const struct ipv4_path *path,
+                                     uint8_t *payload, uint32_t length)
+{
+    return (c->flags & TCP_FLAG_TIMESTAMPS) != 0 ? write_headers(c, path, payload, length, true)
+                                                 : write_headers(c, path, payload, length, false);
 }
 
 /* The segment to `end` is on its way: what tcp_send_piece and sent_to note. */

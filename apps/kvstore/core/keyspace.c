@@ -492,6 +492,9 @@ bool keyspace_reclaim(struct keyspace *keyspace, size_t entries)
 {
     struct table *table = keyspace->dying;
 
+    if (table == NULL) {
+        return false;
+    }
     while (table != NULL && entries > 0) {
         if (table->reclaim_bucket == bucket_count(table)) {
             keyspace->dying = table->next;

@@ -139,8 +139,8 @@ void session_end(struct session *session);
 bool session_wants_input(const struct session *session);
 /* First contiguous bytes that may be sent now; 0 if there are none. */
 size_t session_output(const struct session *session, const uint8_t **data);
-/* That many of them were sent. May execute input that had to wait. */
-void session_sent(struct session *session, size_t bytes);
+/* That many of them were sent. May execute input that had to wait. False: no output is left. */
+bool session_sent(struct session *session, size_t bytes);
 /* Whether the connection is to be closed now: all that may be sent has been. */
 bool session_finished(const struct session *session);
 void *session_user(const struct session *session);

@@ -390,17 +390,20 @@ static void drop_past_holds(struct session *session)
     }
 }
 
-void session_sent(struct session *session, size_t bytes)
+bool session_sent(struct session *session, size_t bytes)
 {
     chain_consume(&session->out, bytes);
     session->output_bytes += bytes;
     session->server->counters.output_bytes += bytes;
-    drop_past_holds(session);
+    if (session->hold_count != 0) {
+        drop_past_holds(session);
+    }
     if ((session->flags & SESSION_PAUSED) != 0 &&
         chain_bytes(&session->out) <= SESSION_OUTPUT_PAUSE_BYTES / 2) {
         execute_kept(session);
         session_mark_ready(session);
     }
+    return chain_bytes(&session->out) != 0;
 }
 
 bool session_finished(const struct session *session)
