@@ -25,14 +25,8 @@ struct registers {
     uint64_t arg0;    /* rdi: argument 0, out: badge */
     uint64_t arg1;    /* rsi: argument 1, out: message info */
     uint64_t caps;    /* rbx: slots of a capability transfer */
-    uint64_t rbp;
-    uint64_t rcx;
-    uint64_t r11;
-    uint64_t ip;
-    uint64_t flags;
-    uint64_t sp;
-    uint64_t fs_base;
-    uint64_t gs_base;
+    uint64_t rbp, rcx, r11, ip, flags;
+    uint64_t sp, fs_base, gs_base;
     uint64_t entry;      /* the machine's own bits, and REGISTERS_FULL: rcx and r11 count too */
     uint64_t machine[3]; /* the machine's own, e.g. what it keeps of the FPU's state */
 };

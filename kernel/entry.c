@@ -68,11 +68,14 @@ void kernel_timer(struct kernel *k)
     uint64_t now = arch_time_ns();
 
     c->timer_armed = DEADLINE_NEVER; /* one shot: it is off now */
-    if (c->wheel.next <= now) {
-        timer_run(k, now);
-    }
     if (c->budget_end <= now) {
-        budget_ended(k, c);
+        budget_ended(k, c); /* before anybody else becomes current */
+    }
+    if (c->window_end <= now) {
+        schedule_step(k, now);
+    }
+    if (c->wheel[c->domain].next <= now) {
+        timer_run(k, now);
     }
     if (c->current.n != NIL && upcall_due(thread_at(k, c->current), now)) {
         upcall_quantum_end(thread_at(k, c->current), now);

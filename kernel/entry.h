@@ -72,9 +72,7 @@ status_t start_cell(struct kernel *k, uint32_t table_slots, uint8_t priority);
 struct start_capability {
     uint32_t slot;
     enum object_type type;
-    uint64_t badge;
-    uint64_t base;
-    uint64_t length;
+    uint64_t badge, base, length;
 };
 status_t start_root(struct kernel *k, const struct start_capability *capability);
 /* All RAM of [base, base + bytes) as untyped memory: page-aligned, reserved so far. */

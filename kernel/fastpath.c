@@ -103,7 +103,8 @@ struct fast_switch kernel_call_fast(uint64_t arg0, uint64_t info, struct thread 
     struct thread *to = thread_at(k, server);
     /* Nobody ready is above the caller, so nobody is above a server that is not below it. */
     const uint32_t stops = THREAD_UPCALLS | THREAD_DEMOTED;
-    if (to->priority < t->priority || to->cpu != t->cpu || (t->flags & stops) != 0) {
+    if (to->cpu != t->cpu || to->domain != t->domain || to->priority < t->priority ||
+        (t->flags & stops) != 0) {
         return NOT_FAST;
     }
     /* The context in use stays in use: it is lent to a passive server; and servers without a budget
@@ -177,7 +178,7 @@ INLINE bool answer_find(struct kernel *k, struct thread *t, uint64_t arg0, uint6
     a->endpoint = endpoint_at(k, (endpoint_ix){slot->object});
     /* The context in use goes back to who lent it. */
     return a->to->state == THREAD_REPLY_WAITING && a->above <= 0 && a->to->cpu == t->cpu &&
-           a->to->lease == t->lease;
+           a->to->domain == t->domain && a->to->lease == t->lease;
 }
 
 /* The server waits at its endpoint again, the caller runs. Nothing is done if a message waits. */

@@ -176,6 +176,9 @@ static const struct {
     {CALL_sched_context_unbind, 2, "x"},
     {CALL_thread_set_passive, 2, "t2s"},
     {CALL_sched_context_info, 1, "x"},
+    {CALL_schedule_append, 3, "ysYV"},
+    {CALL_schedule_start, 3, "ysJX"},
+    {CALL_thread_set_domain, 2, "tsY"},
 };
 
 static uint64_t random_number(void)
@@ -209,12 +212,23 @@ static uint64_t random_argument(char kind)
     case 'W':
         return random_below(8) == 0 ? random_number() : random_below(IO_FUNCTIONS);
     case 'T':
-        return random_below(8) == 0 ? (random_below(2) == 0 ? OBJECT_IOSPACE : OBJECT_SCHED_CONTEXT)
-                                    : random_below(12);
+        return random_below(8) == 0
+                   ? (random_below(2) == 0 ? OBJECT_IOSPACE
+                                           : OBJECT_SCHED_CONTEXT + random_below(2))
+                   : random_below(12);
     case '2':
         return random_below(3);
     case 'B':
         return SCHED_BUDGET_MIN_NS + random_below(4) * 3000 - random_below(2);
+    case 'Y':
+        return random_below(16) == 0 ? random_number() : random_below(3);
+    case 'V':
+        return random_below(16) == 0 ? random_next()
+                                     : SCHEDULE_WINDOW_MIN_NS + random_below(3000) - 1;
+    case 'J':
+        return random_below(8) == 0 ? random_number() : 0;
+    case 'X':
+        return random_below(3) == 0 ? random_number() : host_machine.now_ns + random_below(20000);
     case 'S':
         return random_below(2) == 0 ? 0
                                     : (random_below(2) == 0 ? 16 : PAGE_BYTES * random_below(40));
@@ -314,6 +328,9 @@ static void revive(struct kernel *k)
         thread_stop(k, i);
     }
     t->flags &= (uint8_t)~THREAD_FAULTED;
+    if (random_below(2) == 0) { /* or it waits for its window */
+        sched_move(k, i, t->cpu, (uint8_t)cpu_self(k)->domain);
+    }
     sched_wake(k, i);
     sched_finish(k);
 }
@@ -387,9 +404,11 @@ static void populate(void)
     static const struct {
         uint32_t type;
         uint32_t count;
-    } made[] = {{OBJECT_THREAD, 4},       {OBJECT_ENDPOINT, 2}, {OBJECT_REPLY, 3},
-                {OBJECT_NOTIFICATION, 2}, {OBJECT_SEGMENT, 4},  {OBJECT_PAGE_TABLE, 2},
-                {OBJECT_ASPACE, 1},       {OBJECT_IOSPACE, 1},  {OBJECT_SCHED_CONTEXT, 2}};
+    } made[] = {{OBJECT_THREAD, 4},        {OBJECT_ENDPOINT, 2},
+                {OBJECT_REPLY, 3},         {OBJECT_NOTIFICATION, 2},
+                {OBJECT_SEGMENT, 4},       {OBJECT_PAGE_TABLE, 2},
+                {OBJECT_ASPACE, 1},        {OBJECT_IOSPACE, 1},
+                {OBJECT_SCHED_CONTEXT, 2}, {OBJECT_PARTITION_SCHEDULE, 2}};
     uint64_t slot = 19;
 
     (void)CALL(untyped_retype, SLOT_UNTYPED, OBJECT_UNTYPED, 0x80000, slot++, 1);

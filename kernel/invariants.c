@@ -31,6 +31,9 @@ uint32_t inv_object_granules(enum object_type type)
     if (type == OBJECT_IOSPACE) {
         return sizeof(struct iospace) / GRANULE_BYTES;
     }
+    if (type == OBJECT_PARTITION_SCHEDULE) {
+        return sizeof(struct schedule) / GRANULE_BYTES;
+    }
     bool two = type == OBJECT_ASPACE || type == OBJECT_PAGE_TABLE || type == OBJECT_SEGMENT ||
                type == OBJECT_SCHED_CONTEXT;
     return two ? 2 : 1;
@@ -58,7 +61,8 @@ bool inv_alive(struct kernel *k, enum object_type type, uint32_t n)
 static bool has_object(const struct slot *s)
 {
     return (s->type >= OBJECT_UNTYPED && s->type <= OBJECT_SEGMENT) || s->type == OBJECT_IRQ ||
-           s->type == OBJECT_SCHED_CONTEXT || (s->type == OBJECT_IOSPACE && s->object != NIL);
+           s->type == OBJECT_SCHED_CONTEXT || s->type == OBJECT_PARTITION_SCHEDULE ||
+           (s->type == OBJECT_IOSPACE && s->object != NIL);
 }
 
 /* ---- Slots
@@ -241,8 +245,8 @@ static uint32_t thread_state_check(struct kernel *k, thread_ix i, const struct t
         if (cpu_of(k, t)->current.n == i.n) {
             return t->next.n == NIL && t->previous.n == NIL ? 0 : 14;
         }
-        FAIL_UNLESS(14, bit_get(cpu_of(k, t)->ready_used, t->priority))
-        return thread_links(k, i, t, &cpu_of(k, t)->ready[t->priority]);
+        FAIL_UNLESS(14, bit_get(cpu_of(k, t)->ready_used[t->domain], t->priority))
+        return thread_links(k, i, t, &cpu_of(k, t)->ready[t->domain][t->priority]);
     case THREAD_SENDING:
     case THREAD_CALLING:
     case THREAD_RECEIVING: {
@@ -264,7 +268,7 @@ static uint32_t thread_state_check(struct kernel *k, thread_ix i, const struct t
 
 static uint32_t thread_timer(struct kernel *k, thread_ix i, const struct thread *t)
 {
-    const struct timer_wheel *w = &cpu_of(k, t)->wheel;
+    const struct timer_wheel *w = &cpu_of(k, t)->wheel[t->domain];
     bool waits = t->state != THREAD_INACTIVE && t->state != THREAD_READY;
 
     if ((t->flags & THREAD_TIMED) == 0) {
@@ -313,7 +317,8 @@ uint32_t inv_thread_check(struct kernel *k, thread_ix i)
 {
     const struct thread *t = thread_at(k, i);
 
-    FAIL_UNLESS(12, t->state < THREAD_STATE_COUNT && t->cpu < k->cpu_count)
+    FAIL_UNLESS(12,
+                t->state < THREAD_STATE_COUNT && t->cpu < k->cpu_count && t->domain < DOMAIN_COUNT)
     FAIL_UNLESS(12, t->state == THREAD_INACTIVE || (t->table.n != NIL && t->aspace.n != NIL))
     FAIL_UNLESS(13, t->table.n == (t->table_slot.type == OBJECT_TABLE ? t->table_slot.object : NIL))
     FAIL_UNLESS(13,

@@ -24,7 +24,8 @@
     X(11, untyped_inside, "what is made of untyped memory lies below its watermark")               \
     X(12, thread_shape, "a thread has a CPU; if it runs or waits, a table and an address space")   \
     X(13, thread_spaces, "table and aspace are the objects of the embedded capabilities")          \
-    X(14, thread_ready, "a ready thread is current or queued at its priority, on its CPU")         \
+    X(14, thread_ready,                                                                            \
+      "a ready thread is current or queued at its priority, in its domain of its CPU")             \
     X(15, thread_queued, "a waiting sender or receiver is in its endpoint's queue")                \
     X(16, thread_reply, "a thread and the reply object it waits with name each other")             \
     X(17, thread_waiting, "a waiter and its notification name each other; its word is 0")          \
@@ -37,7 +38,8 @@
     X(24, attachment, "a used entry of level 1 shows the segment of its record, linked to it")     \
     X(25, segment_leaf, "a leaf shows a frame of its segment's untyped memory or a page of none")  \
     X(26, leaf_rights, "no page is writable and executable")                                       \
-    X(27, current, "a current thread is ready, of that CPU, and none is better")                   \
+    X(27, current,                                                                                 \
+      "a current thread is ready, of that CPU and its domain, and none of these is better")        \
     X(60, copy_tree, "a copy and its parent name each other and are of one untyped memory")        \
     X(61, copy_held, "writes go through to a segment without copies that shows its own table")     \
     X(62, frame_shared,                                                                            \
@@ -46,7 +48,7 @@
     X(64, upcall_area,                                                                             \
       "an upcall area is a frame of a segment without copies that lists its thread")               \
     X(28, timer_armed,                                                                             \
-      "a CPU's timer is armed no later than its earliest deadline and budget's end")               \
+      "a CPU's timer is armed no later than the ends of window and budget and its first deadline") \
     X(29, iospace_domain, "an I/O space and its domain number name each other")                    \
     X(30, iospace_function, "a function of an I/O space is in its domain")                         \
     X(31, iospace_bound, "an I/O space is on its notification's list")                             \
@@ -54,7 +56,9 @@
     X(71, context_bound, "a context and its thread name each other; no other thread is budgeted")  \
     X(72, lease,                                                                                   \
       "a thread with its own context holds its lease; without budget none; demoted is of "         \
-      "priority 0")
+      "priority 0")                                                                                \
+    X(73, schedule, "the lengths of a schedule's windows add up to its frame")                     \
+    X(74, window, "a CPU runs the domain of the window that it is in, and domain 0 outside of any")
 
 /* The first broken invariant's number and where, or 0. */
 struct invariant_failure {

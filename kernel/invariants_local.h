@@ -34,6 +34,8 @@ uint32_t inv_leaf_check(struct kernel *k, segment_ix i, uint32_t n);
 uint32_t inv_thread_check(struct kernel *k, thread_ix i);
 uint32_t inv_thread_budget_check(struct kernel *k, thread_ix i);
 uint32_t inv_sched_context_check(struct kernel *k, sched_context_ix i);
+uint32_t inv_schedule_check(struct kernel *k, schedule_ix i);
+uint32_t inv_window_check(struct kernel *k, const struct cpu *c);
 uint32_t inv_endpoint_check(struct kernel *k, endpoint_ix i);
 uint32_t inv_reply_check(struct kernel *k, reply_ix i);
 uint32_t inv_notification_check(struct kernel *k, notification_ix i);

@@ -22,6 +22,42 @@ uint32_t inv_thread_budget_check(struct kernel *k, thread_ix i)
     return 0;
 }
 
+uint32_t inv_schedule_check(struct kernel *k, schedule_ix i)
+{
+    const struct schedule *s = schedule_at(k, i);
+    uint64_t sum = 0;
+
+    FAIL_UNLESS(73, s->count <= SCHEDULE_WINDOWS_MAX)
+    for (uint32_t n = 0; n < s->count; n++) {
+        FAIL_UNLESS(73, s->window[n].domain < DOMAIN_COUNT &&
+                            s->window[n].length_ns >= SCHEDULE_WINDOW_MIN_NS)
+        sum += s->window[n].length_ns;
+    }
+    FAIL_UNLESS(73, sum == s->frame_ns && sum <= SCHED_PERIOD_MAX_NS)
+    return 0;
+}
+
+static bool followable(struct kernel *k, schedule_ix i)
+{
+    return i.n == NIL ||
+           (inv_alive(k, OBJECT_PARTITION_SCHEDULE, i.n) && schedule_at(k, i)->count != 0);
+}
+
+uint32_t inv_window_check(struct kernel *k, const struct cpu *c)
+{
+    FAIL_UNLESS(74, c->domain < DOMAIN_COUNT)
+    FAIL_UNLESS(74, followable(k, c->schedule) && followable(k, c->schedule_next))
+    if (c->schedule.n == NIL) { /* a window end of 0: it is about to change to domain 0 */
+        FAIL_UNLESS(74, c->domain == 0 || c->window_end == 0)
+        FAIL_UNLESS(74, c->schedule_next.n == NIL || c->window_end != DEADLINE_NEVER)
+        return 0;
+    }
+    const struct schedule *s = schedule_at(k, c->schedule);
+    FAIL_UNLESS(74, c->window < s->count && c->domain == s->window[c->window].domain)
+    FAIL_UNLESS(74, c->window_end > c->frame_start && c->window_end <= c->frame_start + s->frame_ns)
+    return 0;
+}
+
 uint32_t inv_sched_context_check(struct kernel *k, sched_context_ix i)
 {
     const struct sched_context *c = sched_context_at(k, i);

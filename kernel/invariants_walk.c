@@ -51,6 +51,8 @@ static uint32_t object_check(struct kernel *k, enum object_type type, uint32_t n
         return inv_untyped_check(k, (untyped_ix){n});
     case OBJECT_THREAD:
         return inv_thread_check(k, (thread_ix){n});
+    case OBJECT_PARTITION_SCHEDULE:
+        return inv_schedule_check(k, (schedule_ix){n});
     case OBJECT_SCHED_CONTEXT:
         return inv_sched_context_check(k, (sched_context_ix){n});
     case OBJECT_ENDPOINT:
@@ -145,45 +147,84 @@ static uint32_t irq_check(struct kernel *k, irq_ix i)
         return (struct invariant_failure){number, index};                                          \
     }
 
-static uint32_t queue_check(struct kernel *k, const struct cpu *c, uint32_t priority)
+static uint32_t queue_check(struct kernel *k, const struct cpu *c, uint32_t domain,
+                            uint32_t priority)
 {
-    const struct thread_queue *q = &c->ready[priority];
+    const struct thread_queue *q = &c->ready[domain][priority];
 
     FAIL_UNLESS(14, (q->head.n == NIL) == (q->tail.n == NIL))
-    FAIL_UNLESS(14, (q->head.n != NIL) == bit_get(c->ready_used, priority))
+    FAIL_UNLESS(14, (q->head.n != NIL) == bit_get(c->ready_used[domain], priority))
     if (q->head.n == NIL) {
         return 0;
     }
     FAIL_UNLESS(14,
                 inv_alive(k, OBJECT_THREAD, q->head.n) && inv_alive(k, OBJECT_THREAD, q->tail.n))
-    FAIL_UNLESS(14, thread_at(k, q->head)->priority == priority)
-    FAIL_UNLESS(14, thread_at(k, q->head)->state == THREAD_READY)
-    FAIL_UNLESS(14, thread_at(k, q->head)->cpu == c->index)
-    FAIL_UNLESS(27, c->kicked ||
+    const struct thread *t = thread_at(k, q->head);
+    FAIL_UNLESS(14, t->priority == priority && t->state == THREAD_READY)
+    FAIL_UNLESS(14, t->cpu == c->index && t->domain == domain)
+    FAIL_UNLESS(27, domain != c->domain || c->kicked ||
                         (c->current.n != NIL && thread_at(k, c->current)->priority >= priority))
     return 0;
 }
 
-struct invariant_failure invariants_check_cpu(struct kernel *k, const struct cpu *c)
+/* All queues and buckets are empty, and known to be: the usual case, looked at quickly. */
+static bool domain_empty(const struct cpu *c, uint32_t d)
 {
-    if (c->current.n != NIL) {
-        FAIL_UNLESS_AT(27, c->current.n, inv_alive(k, OBJECT_THREAD, c->current.n))
-        const struct thread *t = thread_at(k, c->current);
-        FAIL_UNLESS_AT(27, c->current.n, t->state == THREAD_READY && t->cpu == c->index)
+    uint64_t all = 0;
+
+    for (uint32_t n = 0; n < PRIORITY_COUNT / 64u; n++) {
+        all |= c->ready_used[d][n];
     }
-    FAIL_UNLESS_AT(14, NIL, c->ready_top == bits_last(c->ready_used, PRIORITY_COUNT / 64u))
-    FAIL_UNLESS_AT(28, c->index,
-                   (c->kicked || c->timer_armed <= c->timer_due) && c->timer_due <= c->wheel.next &&
-                       c->timer_due <= c->budget_end)
+    for (uint32_t level = 0; level < TIMER_LEVELS; level++) {
+        all |= c->wheel[d].used[level];
+    }
     for (uint32_t priority = 0; priority < PRIORITY_COUNT; priority++) {
-        uint32_t failed = queue_check(k, c, priority);
+        all |= c->ready[d][priority].head.n | c->ready[d][priority].tail.n;
+    }
+    for (uint32_t bucket = 0; bucket < TIMER_LEVELS * TIMER_BUCKETS; bucket++) {
+        all |= c->wheel[d].bucket[bucket].n;
+    }
+    return all == 0;
+}
+
+static struct invariant_failure domain_check(struct kernel *k, const struct cpu *c, uint32_t domain)
+{
+
+    for (uint32_t priority = 0; priority < PRIORITY_COUNT; priority++) {
+        uint32_t failed = queue_check(k, c, domain, priority);
         FAIL_UNLESS_AT(failed, priority, failed == 0)
     }
     for (uint32_t bucket = 0; bucket < TIMER_LEVELS * TIMER_BUCKETS; bucket++) {
-        bool filled = c->wheel.bucket[bucket].n != NIL;
-        FAIL_UNLESS_AT(18, bucket, filled == bit_get(c->wheel.used, bucket))
+        bool filled = c->wheel[domain].bucket[bucket].n != NIL;
+        FAIL_UNLESS_AT(18, bucket, filled == bit_get(c->wheel[domain].used, bucket))
     }
     return (struct invariant_failure){0, 0};
+}
+
+struct invariant_failure invariants_check_cpu(struct kernel *k, const struct cpu *c)
+{
+    uint32_t failed = inv_window_check(k, c);
+
+    FAIL_UNLESS_AT(failed, c->index, failed == 0)
+    if (c->current.n != NIL) {
+        FAIL_UNLESS_AT(27, c->current.n, inv_alive(k, OBJECT_THREAD, c->current.n))
+        const struct thread *t = thread_at(k, c->current);
+        FAIL_UNLESS_AT(27, c->current.n,
+                       t->state == THREAD_READY && t->cpu == c->index && t->domain == c->domain)
+    }
+    FAIL_UNLESS_AT(14, NIL,
+                   c->ready_top == bits_last(c->ready_used[c->domain], PRIORITY_COUNT / 64u))
+    FAIL_UNLESS_AT(28, c->index,
+                   (c->kicked || c->timer_armed <= c->timer_due) &&
+                       c->timer_due <= c->wheel[c->domain].next && c->timer_due <= c->budget_end &&
+                       c->timer_due <= c->window_end)
+    struct invariant_failure failure = {0, 0};
+    for (uint32_t domain = 0; domain < DOMAIN_COUNT && failure.number == 0; domain++) {
+        if (!domain_empty(c, domain)) {
+            failure = domain_check(k, c, domain);
+        }
+    }
+    return failure;
 }
 
 struct invariant_failure invariants_check_global(struct kernel *k)

@@ -4,25 +4,30 @@
 #include "kernel/object/object.h"
 #include "kernel/timer.h"
 
-static inline void ready_mark(struct cpu *c, uint32_t priority)
+static inline void ready_mark(struct cpu *c, const struct thread *t)
 {
-    bit_set(c->ready_used, priority);
-    if ((int32_t)priority > c->ready_top) {
-        c->ready_top = (int32_t)priority;
+    bit_set(c->ready_used[t->domain], t->priority);
+    if (t->domain == c->domain && (int32_t)t->priority > c->ready_top) {
+        c->ready_top = (int32_t)t->priority;
     }
 }
 
-static inline void ready_unmark(struct cpu *c, uint32_t priority)
+static inline void top_find(struct cpu *c)
 {
-    bit_clear(c->ready_used, priority);
-    if ((int32_t)priority == c->ready_top) {
-        c->ready_top = bits_last(c->ready_used, PRIORITY_COUNT / 64u);
+    c->ready_top = bits_last(c->ready_used[c->domain], PRIORITY_COUNT / 64u);
+}
+
+static inline void ready_unmark(struct cpu *c, const struct thread *t)
+{
+    bit_clear(c->ready_used[t->domain], t->priority);
+    if (t->domain == c->domain && (int32_t)t->priority == c->ready_top) {
+        top_find(c);
     }
 }
 
 static inline void queue_push_back(struct kernel *k, struct cpu *c, thread_ix i, struct thread *t)
 {
-    struct thread_queue *q = &c->ready[t->priority];
+    struct thread_queue *q = &c->ready[t->domain][t->priority];
 
     t->next = (thread_ix){NIL};
     t->previous = q->tail;
@@ -30,14 +35,14 @@ static inline void queue_push_back(struct kernel *k, struct cpu *c, thread_ix i,
         thread_at(k, q->tail)->next = i;
     } else {
         q->head = i;
-        ready_mark(c, t->priority);
+        ready_mark(c, t);
     }
     q->tail = i;
 }
 
 static inline void queue_push_front(struct kernel *k, struct cpu *c, thread_ix i, struct thread *t)
 {
-    struct thread_queue *q = &c->ready[t->priority];
+    struct thread_queue *q = &c->ready[t->domain][t->priority];
 
     t->previous = (thread_ix){NIL};
     t->next = q->head;
@@ -45,14 +50,14 @@ static inline void queue_push_front(struct kernel *k, struct cpu *c, thread_ix i
         thread_at(k, q->head)->previous = i;
     } else {
         q->tail = i;
-        ready_mark(c, t->priority);
+        ready_mark(c, t);
     }
     q->head = i;
 }
 
 static inline void queue_remove(struct kernel *k, struct cpu *c, struct thread *t)
 {
-    struct thread_queue *q = &c->ready[t->priority];
+    struct thread_queue *q = &c->ready[t->domain][t->priority];
 
     if (t->previous.n != NIL) {
         thread_at(k, t->previous)->next = t->next;
@@ -65,21 +70,27 @@ static inline void queue_remove(struct kernel *k, struct cpu *c, struct thread *
         q->tail = t->previous;
     }
     if (q->head.n == NIL) {
-        ready_unmark(c, t->priority);
+        ready_unmark(c, t);
     }
     t->next = (thread_ix){NIL};
     t->previous = (thread_ix){NIL};
 }
 
-/* Another CPU looks again at what it should run, if a thread of that priority may change it: by
- * being better than its current one, or by sharing its time. */
-static void sched_kick(struct kernel *k, struct cpu *c, uint32_t priority)
+void sched_poke(struct cpu *c)
 {
-    bool matters = c->current.n == NIL || thread_at(k, c->current)->priority <= priority;
-
-    if (matters && !c->kicked) {
+    if (!c->kicked) {
         c->kicked = true;
         arch_cpu_kick(c);
+    }
+}
+
+/* Another CPU looks again at what it should run, if this thread at that priority may change it: by
+ * being better than its current one, or by sharing its time. */
+static void sched_kick(struct kernel *k, struct cpu *c, const struct thread *t, uint32_t priority)
+{
+    if (t->domain == c->domain &&
+        (c->current.n == NIL || thread_at(k, c->current)->priority <= priority)) {
+        sched_poke(c);
     }
 }
 
@@ -97,7 +108,7 @@ void sched_reconsider(struct kernel *k)
     }
 }
 
-void sched_move(struct kernel *k, thread_ix i, uint8_t cpu)
+void sched_move(struct kernel *k, thread_ix i, uint8_t cpu, uint8_t domain)
 {
     struct thread *t = thread_at(k, i);
     bool ready = t->state == THREAD_READY;
@@ -109,24 +120,37 @@ void sched_move(struct kernel *k, thread_ix i, uint8_t cpu)
     timer_remove(k, i);
     arch_thread_forget(t);
     t->cpu = cpu;
+    t->domain = domain;
     if (timed) {
         timer_insert(k, i, t->deadline);
-        sched_kick(k, cpu_at(k, cpu), PRIORITY_COUNT); /* to set its timer */
+        sched_kick(k, cpu_at(k, cpu), t, PRIORITY_COUNT); /* to set its timer */
     }
     if (ready) {
         sched_wake(k, i);
     }
 }
 
-void sched_wake(struct kernel *k, thread_ix i)
+/* It is queued, and runs when its CPU or its domain's window comes to it. Apart, so that the usual
+ * way is short. */
+static __attribute__((noinline)) void wake_elsewhere(struct kernel *k, thread_ix i)
 {
     struct thread *t = thread_at(k, i);
     struct cpu *c = cpu_of(k, t);
 
-    t->state = THREAD_READY;
+    queue_push_back(k, c, i, t);
     if (c != cpu_self(k)) {
-        queue_push_back(k, c, i, t);
-        sched_kick(k, c, t->priority);
+        sched_kick(k, c, t, t->priority);
+    }
+}
+
+void sched_wake(struct kernel *k, thread_ix i)
+{
+    struct thread *t = thread_at(k, i);
+    struct cpu *c = cpu_self(k);
+
+    t->state = THREAD_READY;
+    if (t->cpu != c->index || t->domain != c->domain) {
+        wake_elsewhere(k, i);
         return;
     }
     if (c->current.n == NIL) {
@@ -187,7 +211,7 @@ static void sched_pick(struct kernel *k, struct cpu *c)
     int32_t top = sched_top(c);
 
     if (top >= 0) {
-        c->current = c->ready[top].head;
+        c->current = c->ready[c->domain][top].head;
         queue_remove(k, c, thread_at(k, c->current));
     }
 }
@@ -199,10 +223,27 @@ void sched_rotate(struct kernel *k)
 
     if (sched_shared(c, current)) {
         queue_push_back(k, c, c->current, current);
-        c->current = c->ready[current->priority].head;
+        c->current = c->ready[c->domain][current->priority].head;
         queue_remove(k, c, thread_at(k, c->current));
     }
     c->quantum_end = DEADLINE_NEVER;
+}
+
+/* The end of a window is the end of a quantum too: or the first of several threads with one
+ * priority would have all windows that are shorter. */
+void sched_enter_domain(struct kernel *k, uint32_t domain)
+{
+    struct cpu *c = cpu_self(k);
+
+    if (domain != c->domain) {
+        if (c->current.n != NIL) {
+            queue_push_back(k, c, c->current, thread_at(k, c->current));
+            c->current = (thread_ix){NIL};
+        }
+        c->quantum_end = DEADLINE_NEVER;
+        c->domain = (uint8_t)domain;
+        top_find(c);
+    }
 }
 
 void sched_set_priority(struct kernel *k, thread_ix i, uint8_t priority)
@@ -219,7 +260,7 @@ void sched_set_priority(struct kernel *k, thread_ix i, uint8_t priority)
     }
     t->priority = priority;
     if (c != cpu_self(k)) {
-        sched_kick(k, c, PRIORITY_COUNT); /* it may have to step back */
+        sched_kick(k, c, t, PRIORITY_COUNT); /* it may have to step back */
         return;
     }
     if (sched_top(c) > (int32_t)priority) {

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 /*
- * Which thread runs: 256 fixed priorities, round robin within one. Each CPU has a queue for
- * each priority; its current thread is in none. After every entry the current thread is one of the
- * highest priority that is ready, or NIL if nothing is. Tickless: the timer is armed for the end of
- * the quantum only while somebody shares the current thread's priority.
+ * Which thread runs: of the domain whose window it is, by 256 fixed priorities, round robin within
+ * one. Each CPU has a queue for each domain and priority; its current thread is in none. After
+ * every entry the current thread is one of the highest priority that is ready, or NIL if nothing
+ * is. Tickless: the timer is armed for the end of the quantum only while somebody shares the
+ * current thread's priority.
  */
 #ifndef KERNEL_SCHED_H
 #define KERNEL_SCHED_H
@@ -33,9 +34,13 @@ void sched_rotate(struct kernel *k);
 void sched_set_priority(struct kernel *k, thread_ix i, uint8_t priority);
 /* After another CPU gave this one threads, took its current one, or changed a priority. */
 void sched_reconsider(struct kernel *k);
-/* The thread belongs to CPU `cpu` from now on, which is another than now. */
-void sched_move(struct kernel *k, thread_ix i, uint8_t cpu);
-/* The highest priority with a thread in a queue of that CPU, or -1. */
+/* The thread belongs to that domain of that CPU from now on. */
+void sched_move(struct kernel *k, thread_ix i, uint8_t cpu, uint8_t domain);
+/* This CPU runs threads of that domain only from now on. */
+void sched_enter_domain(struct kernel *k, uint32_t domain);
+/* Another CPU comes to kernel_reschedule soon. */
+void sched_poke(struct cpu *c);
+/* The highest priority with a thread in a queue of the domain that the CPU runs, or -1. */
 static inline int32_t sched_top(const struct cpu *c)
 {
     return c->ready_top;

@@ -144,7 +144,7 @@ TEST(timers_fire_in_order_and_on_time)
             }
         }
     }
-    CHECK_EQ(cpu_self(kernel_under_test)->wheel.next, DEADLINE_NEVER);
+    CHECK_EQ(cpu_self(kernel_under_test)->wheel[0].next, DEADLINE_NEVER);
 }
 
 /* Many deadlines at once: a bounded number a timer interrupt, none lost. */
@@ -163,7 +163,7 @@ TEST(many_timers_at_once)
         CHECK_EQ(CALL(notification_wait, 120 + n, deadline), BLOCKED);
     }
     host_machine.now_ns = deadline;
-    while (cpu_self(kernel_under_test)->wheel.next != DEADLINE_NEVER && interrupts < 300) {
+    while (cpu_self(kernel_under_test)->wheel[0].next != DEADLINE_NEVER && interrupts < 300) {
         CHECK(host_machine.timer_ns <= host_machine.now_ns || interrupts == 0);
         harness_time(deadline);
         interrupts++;

@@ -28,13 +28,16 @@ void kernel_init(struct kernel *k, struct cpu *cpus, uint32_t cpu_count, struct 
     k->cpus = cpus;
     k->cpu_count = cpu_count;
     for (uint32_t i = 0; i < cpu_count; i++) {
-        cpus[i].index = i;
+        cpus[i].index = (uint8_t)i;
         cpus[i].ready_top = -1;
         cpus[i].quantum_end = DEADLINE_NEVER;
         cpus[i].timer_armed = DEADLINE_NEVER;
         cpus[i].timer_due = DEADLINE_NEVER;
         cpus[i].budget_end = DEADLINE_NEVER;
-        cpus[i].wheel.next = DEADLINE_NEVER;
+        cpus[i].window_end = DEADLINE_NEVER;
+        for (uint32_t domain = 0; domain < DOMAIN_COUNT; domain++) {
+            cpus[i].wheel[domain].next = DEADLINE_NEVER;
+        }
     }
     k->lease_next = LEASE_SERIAL_FIRST;
     for (uint32_t v = 0; v < IRQ_VECTOR_COUNT; v++) {

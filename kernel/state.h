@@ -28,6 +28,8 @@
 /* Reach of a 32-bit granule number; RAM above it is left unused. */
 #define PHYSICAL_BYTES_MAX ((uint64_t)1 << (32u + GRANULE_SHIFT))
 #define NIL 0u
+/* Objects fill whole granules. */
+#define GRANULE_SIZED __attribute__((aligned(GRANULE_BYTES)))
 
 #define DEFINE_INDEX(name)                                                                         \
     typedef struct {                                                                               \
@@ -45,6 +47,7 @@ DEFINE_INDEX(page_table);
 DEFINE_INDEX(segment);
 DEFINE_INDEX(iospace);
 DEFINE_INDEX(sched_context);
+DEFINE_INDEX(schedule);
 DEFINE_INDEX(irq); /* interrupt vector; NIL = 0, which is never a device's */
 #undef DEFINE_INDEX
 
@@ -69,7 +72,6 @@ struct page {
     uint32_t next;  /* SPARE: number of the next page of the list; 0: none */
     uint32_t reserved2;
 };
-_Static_assert(sizeof(struct page) == 16, "a power of two, so that finding one is a shift");
 
 /* ---- Capabilities --------------------------------------------------------------------------- */
 
@@ -87,9 +89,7 @@ struct slot {
     slot_ix previous;
     uint64_t base; /* IO_PORTS: port; DEVICE_MEMORY: physical address */
     uint64_t length;
-    uint64_t reserved[2];
-};
-_Static_assert(sizeof(struct slot) == GRANULE_BYTES, "a slot is a granule");
+} GRANULE_SIZED;
 
 /* A capability table: this header in place of slot 0, slot n is granule table.n + n. */
 struct table {
@@ -98,9 +98,7 @@ struct table {
     uint32_t slots_made;
     slot_ix original;
     uint32_t level; /* nesting: kernel/object/cap.h */
-    uint32_t reserved[11];
-};
-_Static_assert(sizeof(struct table) == GRANULE_BYTES, "a table's header takes the place of slot 0");
+} GRANULE_SIZED;
 
 struct untyped {
     uint64_t base;      /* physical, page-aligned, as the next three */
@@ -112,9 +110,7 @@ struct untyped {
     uint16_t fill_next; /* next free granule in it */
     slot_ix original;
     uint32_t level;
-    uint64_t reserved[2];
-};
-_Static_assert(sizeof(struct untyped) == GRANULE_BYTES, "one granule");
+} GRANULE_SIZED;
 
 /* ---- Threads and what they wait on ------------------------------------------------------------
  */
@@ -149,17 +145,15 @@ enum thread_flags {
 #define LEASE_SERIAL_FIRST 1u
 
 struct fault {
-    uint64_t vector;
-    uint64_t error;
-    uint64_t address;
+    uint64_t vector, error, address;
 };
 
 struct thread {
     /* -- first granule: scheduling -- */
     uint8_t state;       /* enum thread_state */
     uint8_t flags;       /* enum thread_flags; beside state: the fast path asks for both at once */
-    uint8_t priority;    /* 0 while DEMOTED */
-    uint8_t cpu;         /* where it runs, and whose queues and timer wheel it is in */
+    uint8_t cpu;         /* where it runs */
+    uint8_t domain;      /* in whose windows; both say whose queues and timer wheel it is in */
     uint32_t blocked_on; /* endpoint or notification */
     thread_ix next;      /* ready queue or endpoint queue */
     thread_ix previous;
@@ -169,11 +163,11 @@ struct thread {
     notification_ix bound;
     uint64_t badge;    /* of the capability used to send */
     uint64_t deadline; /* while THREAD_TIMED */
-    thread_ix timer_next;
-    thread_ix timer_previous;
+    thread_ix timer_next, timer_previous;
     uint16_t timer_bucket;
     uint8_t base_priority; /* as it was set */
-    uint8_t unused2[5];
+    uint8_t priority;      /* 0 while DEMOTED */
+    uint8_t unused2[4];
     /* -- second granule -- */
     slot_ix original;
     sched_context_ix context; /* bound to it; NIL: none */
@@ -181,12 +175,10 @@ struct thread {
     uint64_t root; /* of `aspace`, what the MMU's root register takes; 0 without one */
     /* Ready: what it runs on. Waiting for an answer: what it lent, or keeps. Throttled: as ready.
      */
-    uint64_t lease;
-    uint64_t reserved[2];
+    uint64_t lease, reserved[2];
     struct registers registers;
     struct slot table_slot; /* derived capabilities: revocation reaches them */
-    struct slot aspace_slot;
-    struct slot fault_slot;
+    struct slot aspace_slot, fault_slot;
     /* -- a granule: upcalls -- */
     uint64_t upcall_area; /* physical address, 0: none */
     uint64_t upcall_quantum_ns;
@@ -194,30 +186,22 @@ struct thread {
     segment_ix upcall_segment;
     thread_ix upcall_next; /* others with areas in that segment */
     thread_ix upcall_previous;
-    uint8_t upcall_events;
-    uint8_t unused4[3];
+    uint8_t upcall_events, unused4[3];
     uint64_t reserved2[3];
     struct arch_thread arch;
 };
 #define THREAD_BYTES 4096u
-_Static_assert(sizeof(struct thread) == THREAD_BYTES, "a thread is a page");
-_Static_assert(offsetof(struct thread, table_slot) % GRANULE_BYTES == 0, "slots lie on granules");
 
 /* Threads that wait, all senders or all receivers, oldest first. */
 struct endpoint {
-    thread_ix head;
-    thread_ix tail;
+    thread_ix head, tail;
     slot_ix original;
-    uint32_t reserved[13];
-};
-_Static_assert(sizeof(struct endpoint) == GRANULE_BYTES, "one granule");
+} GRANULE_SIZED;
 
 struct reply {
     thread_ix thread; /* RECEIVING: claimed by it; REPLY_WAITING: the caller to answer; or NIL */
     slot_ix original;
-    uint32_t reserved[14];
-};
-_Static_assert(sizeof(struct reply) == GRANULE_BYTES, "one granule");
+} GRANULE_SIZED;
 
 struct notification {
     uint64_t word;
@@ -227,9 +211,7 @@ struct notification {
     slot_ix original;
     iospace_ix iospaces; /* first I/O space whose faults signal this */
     uint32_t reserved;
-    uint64_t reserved2[4];
-};
-_Static_assert(sizeof(struct notification) == GRANULE_BYTES, "one granule");
+} GRANULE_SIZED;
 
 /* Pieces in which a budget comes back; more of them are merged, which only delays. */
 #define REFILLS_MAX 4u
@@ -245,14 +227,24 @@ struct sched_context {
     thread_ix thread;      /* bound to; NIL: none */
     uint32_t flags;        /* enum sched_flags */
     uint32_t refill_count; /* 0: not configured */
-    uint64_t budget_ns;
-    uint64_t period_ns;
+    uint64_t budget_ns, period_ns;
     uint64_t lease; /* the one that counts */
     uint64_t consumed_ns;
     struct refill refill[REFILLS_MAX]; /* in order of time; the amounts add up to the budget */
-    uint64_t reserved[2];
+} GRANULE_SIZED;
+
+struct window {
+    uint64_t length_ns, domain;
 };
-_Static_assert(sizeof(struct sched_context) == 2 * GRANULE_BYTES, "two granules");
+
+/* Windows in turn, for ever: kernel/object/schedule.c. */
+struct schedule {
+    slot_ix original;
+    uint32_t count;    /* of windows */
+    uint64_t frame_ns; /* their sum */
+    uint64_t reserved[6];
+    struct window window[SCHEDULE_WINDOWS_MAX];
+};
 
 /* ---- Memory -------------------------------------------------------------------------------- */
 
@@ -265,9 +257,7 @@ struct paging {
 struct aspace {
     struct paging paging; /* top level; physical is what the MMU's root register takes */
     slot_ix original;
-    uint32_t reserved[13];
-};
-_Static_assert(sizeof(struct aspace) == 2 * GRANULE_BYTES, "two granules");
+} GRANULE_SIZED;
 
 /* Where a segment is attached: entry `entry` of page table `table`; table NIL: nowhere. */
 struct attachment {
@@ -278,12 +268,9 @@ struct attachment {
 /* One for each entry of a page table of level 1, on PAGE_RECORDS pages. */
 struct attachment_record {
     segment_ix segment; /* NIL: nothing is attached here */
-    page_table_ix next_table;
-    page_table_ix previous_table;
-    uint16_t next_entry;
-    uint16_t previous_entry;
+    page_table_ix next_table, previous_table;
+    uint16_t next_entry, previous_entry;
 };
-_Static_assert(sizeof(struct attachment_record) == 16, "512 of them take two pages");
 #define RECORD_PAGES 2u
 
 struct page_table {
@@ -296,9 +283,7 @@ struct page_table {
     iospace_ix iospace;
     uint64_t address; /* first user address it covers */
     uint64_t records; /* physical address of its attachment records */
-    uint64_t reserved2[2];
-};
-_Static_assert(sizeof(struct page_table) == 2 * GRANULE_BYTES, "two granules");
+} GRANULE_SIZED;
 
 /*
  * Attachments point to the leaf table `shown`: the segment's own, or an ancestor's until the first
@@ -324,9 +309,7 @@ struct segment {
     uint32_t large_level; /* 1: it is one page of 2 MiB, 2: of 1 GiB; 0: it has small ones */
     uint32_t reserved;
     uint64_t large; /* the leaf that shows it, with all its rights */
-    uint64_t reserved2[4];
-};
-_Static_assert(sizeof(struct segment) == 2 * GRANULE_BYTES, "two granules");
+} GRANULE_SIZED;
 
 /* What the devices assigned to it see: kernel/object/iospace.c. */
 struct iospace {
@@ -337,13 +320,11 @@ struct iospace {
     iospace_ix next; /* others of the same notification */
     iospace_ix previous;
     uint32_t functions_used; /* bit i: functions[i] is assigned to this space */
-    uint64_t badge;
-    uint64_t fault_address;
+    uint64_t badge, fault_address;
     uint64_t fault; /* enum io_fault_bits; 0: none to be taken */
     uint16_t functions[IOSPACE_FUNCTIONS_MAX];
-    uint64_t reserved[13];
-};
-_Static_assert(sizeof(struct iospace) == 4 * GRANULE_BYTES, "four granules");
+    uint64_t reserved[13]; /* sizes divide a page */
+} GRANULE_SIZED;
 
 /* ---- Static tables --------------------------------------------------------------------------- */
 
@@ -366,8 +347,7 @@ struct irq {
 };
 
 struct thread_queue {
-    thread_ix head;
-    thread_ix tail;
+    thread_ix head, tail;
 };
 
 /* Timer wheel: level l, bucket b holds deadlines that agree with `base` above digit l (6 bits a
@@ -397,19 +377,27 @@ struct trace {
 struct cpu {
     struct arch_cpu arch;
     thread_ix current;    /* what runs after the kernel returns; NIL: idle */
-    uint32_t index;       /* [const] in struct kernel's cpus */
+    uint8_t index;        /* [const] in struct kernel's cpus */
+    uint8_t domain;       /* whose threads run; beside index, as they are in a thread */
     uint64_t quantum_end; /* of the threads of priority quantum_priority; NEVER: to be set */
     uint32_t quantum_priority;
-    int32_t ready_top; /* highest bit of ready_used, or -1 */
+    int32_t ready_top; /* highest bit of the domain's ready_used, or -1 */
     bool kicked;       /* its current thread may not be the best: kernel_reschedule is coming */
     uint64_t lease;    /* of the scheduling context that is in use since charge_from */
     uint64_t charge_from;
     uint64_t budget_end;  /* when that has nothing left; DEADLINE_NEVER without one */
-    uint64_t timer_due;   /* the earlier of wheel.next and budget_end */
+    uint64_t timer_due;   /* the earliest of budget_end, window_end and the domain's wheel.next */
     uint64_t timer_armed; /* what its hardware timer is set to, DEADLINE_NEVER: off */
-    uint64_t ready_used[PRIORITY_COUNT / 64u]; /* bit p: ready[p] holds threads */
-    struct timer_wheel wheel;
-    struct thread_queue ready[PRIORITY_COUNT]; /* all READY threads of it but the current one */
+    uint32_t window;      /* the one of `schedule` that it is in */
+    schedule_ix schedule; /* NIL: none, and domain 0 runs until window_end */
+    schedule_ix schedule_next; /* from the end of the frame on */
+    uint64_t frame_start;
+    uint64_t window_end; /* DEADLINE_NEVER: without a schedule */
+    /* Of each domain: bit p: ready[p] holds threads; deadlines; all READY threads but the current.
+     */
+    uint64_t ready_used[DOMAIN_COUNT][PRIORITY_COUNT / 64u];
+    struct timer_wheel wheel[DOMAIN_COUNT];
+    struct thread_queue ready[DOMAIN_COUNT][PRIORITY_COUNT];
     struct trace trace;
 };
 
@@ -533,6 +521,7 @@ DEFINE_ACCESSOR(page_table, OBJECT_PAGE_TABLE)
 DEFINE_ACCESSOR(segment, OBJECT_SEGMENT)
 DEFINE_ACCESSOR(iospace, OBJECT_IOSPACE)
 DEFINE_ACCESSOR(sched_context, OBJECT_SCHED_CONTEXT)
+DEFINE_ACCESSOR(schedule, OBJECT_PARTITION_SCHEDULE)
 #undef DEFINE_ACCESSOR
 
 static inline struct irq *irq_at(struct kernel *k, irq_ix i)

@@ -11,12 +11,13 @@
 typedef status_t (*call_handler)(struct kernel *k, struct registers *r);
 
 #define HANDLER(name) static status_t call_##name(struct kernel *k, struct registers *r)
-/* The function of that name with arguments from registers. */
-#define FORWARD(name, ...)                                                                         \
+/* That function with arguments from registers. */
+#define FORWARD_TO(name, function, ...)                                                            \
     HANDLER(name)                                                                                  \
     {                                                                                              \
-        return name(k, __VA_ARGS__);                                                               \
+        return function(k, __VA_ARGS__);                                                           \
     }
+#define FORWARD(name, ...) FORWARD_TO(name, name, __VA_ARGS__)
 
 #define FORWARD_PLAIN(name)                                                                        \
     HANDLER(name)                                                                                  \
@@ -59,7 +60,8 @@ FORWARD(thread_configure, r->arg0, r->arg1, r->word[0], r->word[1])
 FORWARD(thread_write_registers, r->arg0, r->arg1, r->word)
 FORWARD(thread_read_registers, r->arg0, r->arg1, r->word)
 FORWARD(thread_set_priority, r->arg0, r->arg1, r->word[0])
-FORWARD(thread_set_cpu, r->arg0, r->arg1, r->word[0])
+FORWARD_TO(thread_set_cpu, thread_set_place, r->arg0, r->arg1, r->word[0], THREAD_STAYS)
+FORWARD_TO(thread_set_domain, thread_set_place, r->arg0, r->arg1, THREAD_STAYS, r->word[0])
 FORWARD(thread_resume, r->arg0)
 FORWARD(thread_suspend, r->arg0)
 FORWARD(thread_bind_notification, r->arg0, r->arg1)
@@ -125,6 +127,8 @@ FORWARD(sched_context_bind, r->arg0, r->arg1)
 FORWARD(sched_context_unbind, r->arg0)
 FORWARD(thread_set_passive, r->arg0, r->arg1, r->word[0])
 FORWARD(sched_context_info, r->arg0, r->word)
+FORWARD(schedule_append, r->arg0, r->arg1, r->word[0], r->word[1])
+FORWARD(schedule_start, r->arg0, r->arg1, r->word[0], r->word[1])
 FORWARD(trace_control, r->arg0, r->arg1)
 FORWARD(trace_read, r->arg0, r->arg1, r->word)
 

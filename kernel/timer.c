@@ -6,7 +6,7 @@
 static void wheel_link(struct kernel *k, thread_ix i, uint64_t deadline)
 {
     struct thread *t = thread_at(k, i);
-    struct timer_wheel *w = &cpu_of(k, t)->wheel;
+    struct timer_wheel *w = &cpu_of(k, t)->wheel[t->domain];
     uint32_t bucket = timer_bucket_of(w->base, deadline);
 
     t->timer_bucket = (uint16_t)bucket;
@@ -22,7 +22,7 @@ static void wheel_link(struct kernel *k, thread_ix i, uint64_t deadline)
 static void wheel_unlink(struct kernel *k, thread_ix i)
 {
     struct thread *t = thread_at(k, i);
-    struct timer_wheel *w = &cpu_of(k, t)->wheel;
+    struct timer_wheel *w = &cpu_of(k, t)->wheel[t->domain];
 
     if (t->timer_previous.n != NIL) {
         thread_at(k, t->timer_previous)->timer_next = t->timer_next;
@@ -42,7 +42,7 @@ static void wheel_unlink(struct kernel *k, thread_ix i)
 void timer_insert(struct kernel *k, thread_ix i, uint64_t deadline_ns)
 {
     struct thread *t = thread_at(k, i);
-    struct timer_wheel *w = &cpu_of(k, t)->wheel;
+    struct timer_wheel *w = &cpu_of(k, t)->wheel[t->domain];
 
     if (deadline_ns < w->base) {
         deadline_ns = w->base;
@@ -89,7 +89,7 @@ static uint32_t wheel_first(const struct timer_wheel *w)
 /* A lower bound of all deadlines; exact if the first bucket holds one thread. */
 static uint64_t wheel_bound(struct kernel *k)
 {
-    struct timer_wheel *w = &cpu_self(k)->wheel;
+    struct timer_wheel *w = &cpu_self(k)->wheel[cpu_self(k)->domain];
     uint32_t bucket = wheel_first(w);
 
     if (bucket == TIMER_LEVELS * TIMER_BUCKETS) {
@@ -102,7 +102,7 @@ static uint64_t wheel_bound(struct kernel *k)
 
 void timer_run(struct kernel *k, uint64_t now_ns)
 {
-    struct timer_wheel *w = &cpu_self(k)->wheel;
+    struct timer_wheel *w = &cpu_self(k)->wheel[cpu_self(k)->domain];
 
     for (uint32_t step = 0; step < TIMER_STEPS; step++) {
         uint32_t bucket = wheel_first(w);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 /*
- * Deadlines of waiting threads: on each CPU a hierarchical wheel with exact deadlines in ns.
+ * Deadlines of waiting threads: for each domain of each CPU a hierarchical wheel with exact
+ * deadlines in ns. Those of other domains wait for their window.
  *
  * A deadline is a number of 11 digits of 6 bits. `base` is a time up to which everything has been
  * handled. A thread lies at the level of the highest digit in which its deadline differs from
@@ -29,7 +30,7 @@ static inline void timer_remove(struct kernel *k, thread_ix i)
         timer_take_out(k, i);
     }
 }
-/* Wakes threads of this CPU whose deadline is at or before `now` with TIMED_OUT, at most
+/* Wakes threads of this CPU's domain whose deadline is at or before `now` with TIMED_OUT, at most
  * TIMER_STEPS moves; what is left makes `next` a time in the past, so that the hardware fires again
  * at once. */
 void timer_run(struct kernel *k, uint64_t now_ns);
@@ -37,7 +38,10 @@ void timer_run(struct kernel *k, uint64_t now_ns);
 /* The first time at which the kernel wants to be entered, whatever runs. */
 static inline void timer_due_update(struct cpu *c)
 {
-    c->timer_due = c->budget_end < c->wheel.next ? c->budget_end : c->wheel.next;
+    uint64_t due = c->wheel[c->domain].next;
+
+    due = c->budget_end < due ? c->budget_end : due;
+    c->timer_due = c->window_end < due ? c->window_end : due;
 }
 
 /* The bucket for a deadline, as level * TIMER_BUCKETS + digit. */

@@ -46,7 +46,7 @@ enum object_type {
     OBJECT_IOSPACE = 15,       /* what a device sees; without an IOMMU the boot's identity space */
     OBJECT_CONSOLE = 16,       /* the kernel's debug console */
     OBJECT_SCHED_CONTEXT = 17, /* budget and period */
-    OBJECT_PARTITION_SCHEDULE = 18, /* retype answers UNSUPPORTED until it exists */
+    OBJECT_PARTITION_SCHEDULE = 18, /* a cyclic table of windows */
     OBJECT_TRACE = 19,              /* the kernel's trace ring; boot only */
     OBJECT_PCI_FUNCTIONS = 20,      /* a range of PCI functions (requester ids); as IO_PORTS */
     OBJECT_TYPE_COUNT = 21
@@ -184,6 +184,12 @@ enum page_attribute {
     X(thread_set_passive, 93, "slot thread, 0 or 1, slot sched_control if 0", "",                  \
       "1: run on what callers lend, else in idle time; 0: run without a budget")                   \
     X(sched_context_info, 94, "slot context", "used ns, ns to use now", "what was used")           \
+    X(schedule_append, 96, "slot schedule, slot sched_control, domain, length_ns", "",             \
+      "one more window at the end of a schedule that no CPU follows")                              \
+    X(schedule_start, 97, "slot schedule or 0, slot sched_control, cpu, start_ns", "",             \
+      "the CPU follows it from the end of its frame on, or from that time if it follows none")     \
+    X(thread_set_domain, 98, "slot thread, slot sched_control, domain", "",                        \
+      "the thread runs in windows of that domain only")                                            \
     X(trace_control, 110, "slot trace, 1 or 0", "", "record what this CPU does, or no more")       \
     X(trace_read, 111, "slot trace, cpu, number", "words 0..5: number, count, event",              \
       "read one recorded event")                                                                   \
@@ -232,6 +238,16 @@ enum sched_flags {
      * instead of waiting for the next refill. */
     SCHED_TIMEOUT_FAULT = 1u << 0
 };
+
+/* ---- Partitions ----------------------------------------------------------------------------- */
+
+/* Domains of each CPU; threads begin in domain 0, which is what runs without a schedule. Each takes
+ * 5 KiB a CPU; modules after ARINC 653 have about ten partitions on a core. */
+#define DOMAIN_COUNT 16u
+/* Windows of a schedule: what fits into 2 KiB; bounds how long a late CPU needs to catch up. */
+#define SCHEDULE_WINDOWS_MAX 124u
+/* Several times what the change of windows costs. */
+#define SCHEDULE_WINDOW_MIN_NS 10000u
 
 /* ---- Messages ----------------------------------------------------------------------------- */
 

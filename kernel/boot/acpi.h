@@ -24,8 +24,7 @@ struct acpi_ioapic {
 /* An ISA interrupt that is wired differently from "GSI = number, edge, active high". */
 struct acpi_override {
     uint8_t isa_irq;
-    bool level;
-    bool active_low;
+    bool level, active_low;
     uint32_t gsi;
 };
 
@@ -46,8 +45,7 @@ struct acpi_facts {
     uint32_t override_count;
     struct acpi_override overrides[ACPI_OVERRIDES_MAX];
     uint64_t ecam_base; /* 0: no MCFG for segment 0 */
-    uint32_t ecam_first_bus;
-    uint32_t ecam_last_bus;
+    uint32_t ecam_first_bus, ecam_last_bus;
     uint32_t pm1a_event_port; /* 0: no FADT */
     uint32_t pm1a_control_port;
     uint32_t pm_timer_port; /* 0: none in I/O space */

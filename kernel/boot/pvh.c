@@ -9,30 +9,18 @@
 #define PVH_MEMORY_RAM 1u
 
 struct pvh_start_info {
-    uint32_t magic;
-    uint32_t version;
-    uint32_t flags;
-    uint32_t module_count;
-    uint64_t modules_address;
-    uint64_t command_line_address;
-    uint64_t rsdp_address;
-    uint64_t memory_map_address;
-    uint32_t memory_map_entries;
-    uint32_t reserved;
+    uint32_t magic, version, flags, module_count;
+    uint64_t modules_address, command_line_address, rsdp_address, memory_map_address;
+    uint32_t memory_map_entries, reserved;
 };
 
 struct pvh_module {
-    uint64_t address;
-    uint64_t bytes;
-    uint64_t command_line_address;
-    uint64_t reserved;
+    uint64_t address, bytes, command_line_address, reserved;
 };
 
 struct pvh_memory {
-    uint64_t base;
-    uint64_t bytes;
-    uint32_t type;
-    uint32_t reserved;
+    uint64_t base, bytes;
+    uint32_t type, reserved;
 };
 
 static status_t refuse(struct boot_parameters *out, const char *problem)

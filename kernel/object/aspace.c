@@ -118,8 +118,7 @@ status_t iospace_enter_table(struct kernel *k, iospace_ix i, page_table_ix table
  */
 status_t aspace_map_table(struct kernel *k, uint64_t aspace, uint64_t page_table, uint64_t address)
 {
-    struct slot *space;
-    struct slot *slot;
+    struct slot *space, *slot;
     status_t status = cap_find(k, aspace, OBJECT_ASPACE, RIGHT_MANAGE, &space);
 
     if (status == STATUS_OK) {

@@ -96,6 +96,14 @@ void cap_remove_copy(struct kernel *k, slot_ix i)
     }
 }
 
+status_t cap_find_sched(struct kernel *k, uint64_t n, enum object_type type, uint64_t control,
+                        struct slot **out, struct slot **with)
+{
+    status_t status = cap_find(k, n, type, RIGHT_MANAGE, out);
+
+    return status == STATUS_OK ? cap_find(k, control, OBJECT_SCHED_CONTROL, 0, with) : status;
+}
+
 /* ---- Destruction ------------------------------------------------------------------------------
  */
 

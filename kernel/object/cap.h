@@ -110,6 +110,10 @@ static inline HALLOWS_MUST_CHECK status_t cap_ref_slot(struct kernel *k, cap_ref
     return slot_in(k, in, n, out);
 }
 
+/* For calls about time: n as cap_find with MANAGE, and a sched_control. */
+HALLOWS_MUST_CHECK status_t cap_find_sched(struct kernel *k, uint64_t n, enum object_type type,
+                                           uint64_t control, struct slot **out, struct slot **with);
+
 /* Index of slot n of the caller's table. Precondition: cap_slot or cap_find accepted n. */
 static inline slot_ix cap_own(struct kernel *k, uint64_t n)
 {

@@ -37,8 +37,7 @@ uint32_t iospace_domain_free(const struct kernel *k)
 status_t iospace_map_table(struct kernel *k, uint64_t iospace, uint64_t page_table,
                            uint64_t address)
 {
-    struct slot *space;
-    struct slot *slot;
+    struct slot *space, *slot;
     status_t status = cap_find_object(k, iospace, OBJECT_IOSPACE, RIGHT_MANAGE, &space);
 
     if (status == STATUS_OK) {

@@ -29,6 +29,7 @@
     X(PAGE_TABLE, page_table)                                                                      \
     X(SEGMENT, segment)                                                                            \
     X(SCHED_CONTEXT, sched_context)                                                                \
+    X(PARTITION_SCHEDULE, schedule)                                                                \
     X(IOSPACE, iospace)                                                                            \
     X(IRQ, irq)
 #define DECLARE_DESTROY(TYPE, name) status_t name##_destroy(struct kernel *k, name##_ix i);
@@ -45,8 +46,7 @@ uint32_t object_level(struct kernel *k, enum object_type type, uint32_t object);
 
 struct retype_request {
     uint64_t untyped; /* slot */
-    uint64_t type;
-    uint64_t size;
+    uint64_t type, size;
     cap_ref_t first;
     uint64_t count;
 };
@@ -94,7 +94,9 @@ status_t thread_read_registers(struct kernel *k, uint64_t thread, uint64_t group
                                uint64_t words[8]);
 status_t thread_set_priority(struct kernel *k, uint64_t thread, uint64_t control,
                              uint64_t priority);
-status_t thread_set_cpu(struct kernel *k, uint64_t thread, uint64_t control, uint64_t cpu);
+#define THREAD_STAYS UINT64_MAX
+status_t thread_set_place(struct kernel *k, uint64_t thread, uint64_t control, uint64_t cpu,
+                          uint64_t domain);
 status_t thread_resume(struct kernel *k, uint64_t thread);
 status_t thread_suspend(struct kernel *k, uint64_t thread);
 status_t thread_bind_notification(struct kernel *k, uint64_t thread, uint64_t notification);
@@ -149,8 +151,7 @@ status_t aspace_enter_table(struct kernel *k, aspace_ix i, page_table_ix table, 
 
 struct populate_request {
     uint64_t segment; /* slot */
-    uint64_t first;
-    uint64_t count;
+    uint64_t first, count;
     uint64_t source; /* slot of the untyped or device memory */
     uint64_t offset; /* into device memory, bytes */
     uint64_t rights;
@@ -245,11 +246,7 @@ status_t segment_leave_tree(struct kernel *k, segment_ix i);
  */
 
 struct sched_context_request {
-    uint64_t context;
-    uint64_t control;
-    uint64_t budget_ns;
-    uint64_t period_ns;
-    uint64_t flags;
+    uint64_t context, control, budget_ns, period_ns, flags;
 };
 status_t sched_context_configure(struct kernel *k, const struct sched_context_request *request);
 status_t sched_context_bind(struct kernel *k, uint64_t context, uint64_t thread);
@@ -267,6 +264,16 @@ void sched_context_return(struct kernel *k, struct thread *t);
 /* Nothing is bound to the thread any more; it is passive. */
 void sched_context_forget(struct kernel *k, thread_ix i);
 
+/* ---- Partition schedules
+ * ------------------------------------------------------------------------- */
+
+status_t schedule_append(struct kernel *k, uint64_t schedule, uint64_t control, uint64_t domain,
+                         uint64_t length_ns);
+status_t schedule_start(struct kernel *k, uint64_t schedule, uint64_t control, uint64_t cpu,
+                        uint64_t start_ns);
+/* The window of this CPU has ended: the next one begins, whose time may be over too. */
+void schedule_step(struct kernel *k, uint64_t now_ns);
+
 /* ---- Interrupts, ranges, console
  * ------------------------------------------------------------------ */
 
@@ -281,11 +288,8 @@ status_t functions_decode(struct kernel *k, uint64_t functions, uint64_t functio
 void irq_unbind(struct kernel *k, irq_ix i);
 
 struct range_request {
-    cap_ref_t to;
-    cap_ref_t from;
-    uint64_t base;
-    uint64_t length;
-    uint64_t rights;
+    cap_ref_t to, from;
+    uint64_t base, length, rights;
 };
 status_t range_derive(struct kernel *k, const struct range_request *request);
 status_t port_in(struct kernel *k, uint64_t ports, uint64_t port, uint64_t width, uint64_t *value);

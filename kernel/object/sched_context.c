@@ -106,13 +106,10 @@ void sched_context_return(struct kernel *k, struct thread *t)
  */
 status_t sched_context_configure(struct kernel *k, const struct sched_context_request *request)
 {
-    struct slot *slot;
-    struct slot *control;
-    status_t status = cap_find(k, request->context, OBJECT_SCHED_CONTEXT, RIGHT_MANAGE, &slot);
+    struct slot *slot, *with;
+    status_t status =
+        cap_find_sched(k, request->context, OBJECT_SCHED_CONTEXT, request->control, &slot, &with);
 
-    if (status == STATUS_OK) {
-        status = cap_find(k, request->control, OBJECT_SCHED_CONTROL, 0, &control);
-    }
     if (status != STATUS_OK) {
         return status;
     }
@@ -141,8 +138,7 @@ status_t sched_context_configure(struct kernel *k, const struct sched_context_re
  */
 status_t sched_context_bind(struct kernel *k, uint64_t context, uint64_t thread)
 {
-    struct slot *slot;
-    struct slot *with;
+    struct slot *slot, *with;
     status_t status = cap_find(k, context, OBJECT_SCHED_CONTEXT, RIGHT_MANAGE, &slot);
 
     if (status == STATUS_OK) {
@@ -218,8 +214,7 @@ status_t sched_context_unbind(struct kernel *k, uint64_t context)
  */
 status_t thread_set_passive(struct kernel *k, uint64_t thread, uint64_t passive, uint64_t control)
 {
-    struct slot *slot;
-    struct slot *control_slot;
+    struct slot *slot, *control_slot;
     status_t status = cap_find(k, thread, OBJECT_THREAD, RIGHT_MANAGE, &slot);
 
     if (status == STATUS_OK && passive == 0) {

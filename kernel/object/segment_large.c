@@ -72,8 +72,7 @@ static status_t large_rights(const struct slot *slot, uint64_t asked, uint32_t *
  */
 status_t segment_populate_large(struct kernel *k, const struct large_request *request)
 {
-    struct slot *slot;
-    struct slot *source;
+    struct slot *slot, *source;
     uint32_t rights;
     uint64_t physical = 0;
     status_t status = cap_find(k, request->segment, OBJECT_SEGMENT, RIGHT_MANAGE, &slot);

@@ -373,8 +373,7 @@ status_t segment_protect(struct kernel *k, uint64_t segment, uint64_t first, uin
 status_t segment_device_address(struct kernel *k, uint64_t segment, uint64_t page, uint64_t iospace,
                                 uint64_t *value)
 {
-    struct slot *slot;
-    struct slot *space;
+    struct slot *slot, *space;
     status_t status = cap_find(k, segment, OBJECT_SEGMENT, RIGHT_DMA, &slot);
 
     if (status == STATUS_OK) {

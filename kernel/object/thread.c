@@ -166,45 +166,19 @@ status_t thread_configure(struct kernel *k, uint64_t thread, uint64_t table, uin
 /* ---- Registers
  * ------------------------------------------------------------------------------------ */
 
+#define AT(field) (offsetof(struct registers, field) / sizeof(uint64_t))
+#define NONE UINT8_MAX
+/* Which of struct registers each word of a group is. */
+static const uint8_t groups[REGISTERS_GROUP_COUNT][8] = {
+    {AT(ip), AT(sp), AT(flags), AT(fs_base), AT(gs_base), NONE, NONE, NONE},
+    {AT(result), AT(caps), AT(rcx), AT(word[0]), AT(arg1), AT(arg0), AT(rbp), NONE},
+    {AT(word[2]), AT(word[3]), AT(word[1]), AT(r11), AT(word[4]), AT(word[5]), AT(word[6]),
+     AT(word[7])}};
+
 static bool control_ok(const uint64_t words[8])
 {
     return arch_user_address_ok(words[0]) && arch_user_address_ok(words[3]) &&
            arch_user_address_ok(words[4]);
-}
-
-static void write_control(struct registers *r, const uint64_t words[8])
-{
-    r->ip = words[0];
-    r->sp = words[1];
-    r->flags = arch_flags_sanitize(words[2]);
-    r->fs_base = words[3];
-    r->gs_base = words[4];
-}
-
-/* rax rbx rcx rdx rsi rdi rbp 0 */
-static void low_group(struct registers *r, uint64_t *at[8])
-{
-    at[0] = &r->result;
-    at[1] = &r->caps;
-    at[2] = &r->rcx;
-    at[3] = &r->word[0];
-    at[4] = &r->arg1;
-    at[5] = &r->arg0;
-    at[6] = &r->rbp;
-    at[7] = NULL;
-}
-
-/* r8 .. r15 */
-static void high_group(struct registers *r, uint64_t *at[8])
-{
-    at[0] = &r->word[2];
-    at[1] = &r->word[3];
-    at[2] = &r->word[1];
-    at[3] = &r->r11;
-    at[4] = &r->word[4];
-    at[5] = &r->word[5];
-    at[6] = &r->word[6];
-    at[7] = &r->word[7];
 }
 
 /*
@@ -216,7 +190,6 @@ status_t thread_write_registers(struct kernel *k, uint64_t thread, uint64_t grou
                                 const uint64_t words[8])
 {
     struct slot *slot;
-    uint64_t *at[8];
     status_t status = cap_find(k, thread, OBJECT_THREAD, RIGHT_MANAGE, &slot);
 
     if (status != STATUS_OK) {
@@ -230,20 +203,13 @@ status_t thread_write_registers(struct kernel *k, uint64_t thread, uint64_t grou
         return STATUS_BUSY;
     }
     arch_thread_forget(t);
-    if (group == REGISTERS_CONTROL) {
-        write_control(&t->registers, words);
-        return STATUS_OK;
-    }
-    if (group == REGISTERS_LOW) {
-        low_group(&t->registers, at);
-    } else {
-        high_group(&t->registers, at);
-    }
+    const uint8_t *at = groups[arch_index(group, REGISTERS_GROUP_COUNT)];
     for (uint32_t n = 0; n < 8; n++) {
-        if (at[n] != NULL) {
-            *at[n] = words[n];
+        if (at[n] != NONE) {
+            ((uint64_t *)&t->registers)[at[n]] = words[n];
         }
     }
+    t->registers.flags = arch_flags_sanitize(t->registers.flags);
     return STATUS_OK;
 }
 
@@ -251,7 +217,6 @@ status_t thread_write_registers(struct kernel *k, uint64_t thread, uint64_t grou
 status_t thread_read_registers(struct kernel *k, uint64_t thread, uint64_t group, uint64_t words[8])
 {
     struct slot *slot;
-    uint64_t *at[8];
     status_t status = cap_find(k, thread, OBJECT_THREAD, RIGHT_MANAGE, &slot);
 
     if (status != STATUS_OK) {
@@ -265,21 +230,9 @@ status_t thread_read_registers(struct kernel *k, uint64_t thread, uint64_t group
         return STATUS_BUSY;
     }
     arch_thread_forget(t);
-    if (group == REGISTERS_CONTROL) {
-        const struct registers *r = &t->registers;
-        const uint64_t control[8] = {r->ip, r->sp, r->flags, r->fs_base, r->gs_base, 0, 0, 0};
-        for (uint32_t n = 0; n < 8; n++) {
-            words[n] = control[n];
-        }
-        return STATUS_OK;
-    }
-    if (group == REGISTERS_LOW) {
-        low_group(&t->registers, at);
-    } else {
-        high_group(&t->registers, at);
-    }
+    const uint8_t *at = groups[arch_index(group, REGISTERS_GROUP_COUNT)];
     for (uint32_t n = 0; n < 8; n++) {
-        words[n] = at[n] == NULL ? 0 : *at[n];
+        words[n] = at[n] == NONE ? 0 : ((const uint64_t *)&t->registers)[at[n]];
     }
     return STATUS_OK;
 }
@@ -293,20 +246,16 @@ status_t thread_read_registers(struct kernel *k, uint64_t thread, uint64_t group
  */
 status_t thread_set_priority(struct kernel *k, uint64_t thread, uint64_t control, uint64_t priority)
 {
-    struct slot *slot;
-    struct slot *control_slot;
-    status_t status = cap_find(k, thread, OBJECT_THREAD, RIGHT_MANAGE, &slot);
+    struct slot *slot, *with;
+    status_t status = cap_find_sched(k, thread, OBJECT_THREAD, control, &slot, &with);
 
-    if (status == STATUS_OK) {
-        status = cap_find(k, control, OBJECT_SCHED_CONTROL, 0, &control_slot);
-    }
     if (status != STATUS_OK) {
         return status;
     }
     if (priority >= PRIORITY_COUNT) {
         return STATUS_INVALID_ARGUMENT;
     }
-    if (priority > control_slot->badge) {
+    if (priority > with->badge) {
         return STATUS_NO_RIGHTS;
     }
     thread_ix i = {slot->object};
@@ -321,27 +270,29 @@ status_t thread_set_priority(struct kernel *k, uint64_t thread, uint64_t control
 }
 
 /*
- * Requires: thread held with MANAGE; a sched_control; a CPU that is used (INVALID_ARGUMENT).
- * Changes:  the thread runs there from now on, and no longer where it ran.
+ * Requires: thread held with MANAGE; a sched_control; a CPU that is used, a domain, of which
+ *           THREAD_STAYS keeps what it has (INVALID_ARGUMENT).
+ * Changes:  the thread runs on that CPU from now on, in windows of that domain, and no longer where
+ *           it ran.
  */
-status_t thread_set_cpu(struct kernel *k, uint64_t thread, uint64_t control, uint64_t cpu)
+status_t thread_set_place(struct kernel *k, uint64_t thread, uint64_t control, uint64_t cpu,
+                          uint64_t domain)
 {
-    struct slot *slot;
-    struct slot *control_slot;
-    status_t status = cap_find(k, thread, OBJECT_THREAD, RIGHT_MANAGE, &slot);
+    struct slot *slot, *with;
+    status_t status = cap_find_sched(k, thread, OBJECT_THREAD, control, &slot, &with);
 
-    if (status == STATUS_OK) {
-        status = cap_find(k, control, OBJECT_SCHED_CONTROL, 0, &control_slot);
-    }
     if (status != STATUS_OK) {
         return status;
     }
-    if (cpu >= k->cpu_count) {
+    thread_ix i = {slot->object};
+    cpu = cpu == THREAD_STAYS ? thread_at(k, i)->cpu : cpu;
+    domain = domain == THREAD_STAYS ? thread_at(k, i)->domain : domain;
+    if (cpu >= k->cpu_count || domain >= DOMAIN_COUNT) {
         return STATUS_INVALID_ARGUMENT;
     }
-    thread_ix i = {slot->object};
-    if (thread_at(k, i)->cpu != cpu) {
-        sched_move(k, i, (uint8_t)arch_index(cpu, k->cpu_count));
+    if (thread_at(k, i)->cpu != cpu || thread_at(k, i)->domain != domain) {
+        sched_move(k, i, (uint8_t)arch_index(cpu, k->cpu_count),
+                   (uint8_t)arch_index(domain, DOMAIN_COUNT));
     }
     return STATUS_OK;
 }
@@ -398,8 +349,7 @@ static void thread_unbind(struct kernel *k, struct thread *t)
  */
 status_t thread_bind_notification(struct kernel *k, uint64_t thread, uint64_t notification)
 {
-    struct slot *slot;
-    struct slot *with;
+    struct slot *slot, *with;
     status_t status = cap_find(k, thread, OBJECT_THREAD, RIGHT_MANAGE, &slot);
 
     if (status != STATUS_OK) {

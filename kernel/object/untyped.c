@@ -21,60 +21,49 @@ struct object_size {
     uint32_t pages;
 };
 
+#define GRANULES(name) (sizeof(struct name) / GRANULE_BYTES)
+/* Of types whose objects are all of one size. */
+static const struct object_size sizes[OBJECT_TYPE_COUNT] = {
+    [OBJECT_THREAD] = {GRANULES(thread), 0},
+    [OBJECT_ENDPOINT] = {GRANULES(endpoint), 0},
+    [OBJECT_REPLY] = {GRANULES(reply), 0},
+    [OBJECT_NOTIFICATION] = {GRANULES(notification), 0},
+    [OBJECT_SCHED_CONTEXT] = {GRANULES(sched_context), 0},
+    [OBJECT_PARTITION_SCHEDULE] = {GRANULES(schedule), 0},
+    [OBJECT_ASPACE] = {GRANULES(aspace), 1},
+    [OBJECT_PAGE_TABLE] = {GRANULES(page_table), 1 + RECORD_PAGES},
+    [OBJECT_SEGMENT] = {GRANULES(segment), 1},
+    [OBJECT_IOSPACE] = {GRANULES(iospace), IO_SPACE_PAGES}};
+
+/* Precondition: object_size_check said OK. */
 static struct object_size object_size_of(enum object_type type, uint64_t size)
 {
-    switch (type) {
-    case OBJECT_UNTYPED:
+    if (type == OBJECT_UNTYPED) {
         return (struct object_size){1, (uint32_t)(size >> PAGE_SHIFT)};
-    case OBJECT_TABLE:
+    }
+    if (type == OBJECT_TABLE) {
         return (struct object_size){
             0, (uint32_t)((size + GRANULES_PER_PAGE - 1u) / GRANULES_PER_PAGE)};
-    case OBJECT_THREAD:
-        return (struct object_size){sizeof(struct thread) / GRANULE_BYTES, 0};
-    case OBJECT_SCHED_CONTEXT:
-        return (struct object_size){sizeof(struct sched_context) / GRANULE_BYTES, 0};
-    case OBJECT_ASPACE:
-        return (struct object_size){sizeof(struct aspace) / GRANULE_BYTES, 1};
-    case OBJECT_PAGE_TABLE:
-        return (struct object_size){sizeof(struct page_table) / GRANULE_BYTES, 1 + RECORD_PAGES};
-    case OBJECT_SEGMENT:
-        return (struct object_size){sizeof(struct segment) / GRANULE_BYTES, 1};
-    case OBJECT_IOSPACE:
-        return (struct object_size){sizeof(struct iospace) / GRANULE_BYTES, IO_SPACE_PAGES};
-    default: /* endpoint, reply, notification */
-        return (struct object_size){1, 0};
     }
+    return sizes[type];
 }
 
 static status_t object_size_check(uint64_t type, uint64_t size)
 {
-    switch (type) {
-    case OBJECT_UNTYPED:
+    if (type == OBJECT_UNTYPED) {
         if ((size & (PAGE_BYTES - 1u)) != 0) {
             return STATUS_MISALIGNED;
         }
         return size == 0 || size >= PHYSICAL_BYTES_MAX ? STATUS_INVALID_ARGUMENT : STATUS_OK;
-    case OBJECT_TABLE:
-        return size < 2u || size > CAP_TABLE_SLOTS_MAX ? STATUS_INVALID_ARGUMENT : STATUS_OK;
-    case OBJECT_THREAD:
-    case OBJECT_ENDPOINT:
-    case OBJECT_SCHED_CONTEXT:
-    case OBJECT_REPLY:
-    case OBJECT_NOTIFICATION:
-    case OBJECT_ASPACE:
-    case OBJECT_PAGE_TABLE:
-    case OBJECT_SEGMENT:
-        return size != 0 ? STATUS_INVALID_ARGUMENT : STATUS_OK;
-    case OBJECT_IOSPACE:
-        if (arch_io_limits().domains == 0) {
-            return STATUS_UNSUPPORTED;
-        }
-        return size != 0 ? STATUS_INVALID_ARGUMENT : STATUS_OK;
-    case OBJECT_PARTITION_SCHEDULE:
-        return STATUS_UNSUPPORTED;
-    default:
-        return STATUS_INVALID_ARGUMENT;
     }
+    if (type == OBJECT_TABLE) {
+        return size < 2u || size > CAP_TABLE_SLOTS_MAX ? STATUS_INVALID_ARGUMENT : STATUS_OK;
+    }
+    if (type == OBJECT_IOSPACE && arch_io_limits().domains == 0) {
+        return STATUS_UNSUPPORTED;
+    }
+    bool made = sizes[arch_index(type, OBJECT_TYPE_COUNT)].granules != 0;
+    return made && size == 0 ? STATUS_OK : STATUS_INVALID_ARGUMENT;
 }
 
 status_t untyped_clear(struct untyped *u, uint64_t bytes)

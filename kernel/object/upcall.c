@@ -203,8 +203,7 @@ static void upcall_pin(struct kernel *k, thread_ix i, segment_ix with, uint64_t 
 status_t thread_set_upcall(struct kernel *k, uint64_t thread, uint64_t segment, uint64_t page,
                            uint64_t events)
 {
-    struct slot *slot;
-    struct slot *with;
+    struct slot *slot, *with;
     status_t status = cap_find(k, thread, OBJECT_THREAD, RIGHT_MANAGE, &slot);
 
     if (status != STATUS_OK) {

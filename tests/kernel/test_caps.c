@@ -212,8 +212,6 @@ KERNEL_TEST(retype_refuses_bad_requests)
     EXPECT(untyped_retype(test_untyped, r) != STATUS_OK);
     r.type = OBJECT_IRQ_CONTROL;
     EXPECT(untyped_retype(test_untyped, r) != STATUS_OK);
-    r.type = OBJECT_PARTITION_SCHEDULE;
-    EXPECT_EQ(untyped_retype(test_untyped, r), STATUS_UNSUPPORTED);
     r = (struct retype_request){OBJECT_ENDPOINT, 0, free, RETYPE_COUNT_MAX + 1};
     EXPECT_EQ(untyped_retype(test_untyped, r), STATUS_INVALID_ARGUMENT);
     r = (struct retype_request){OBJECT_ENDPOINT, 0, free, 0};

@@ -9,6 +9,7 @@ They read the kernel's memory only. Objects are named by granule number, as the 
 """
 
 import struct
+from itertools import product
 
 import gdb
 
@@ -159,10 +160,13 @@ def show_queues(_):
     for cpu in range(int(k["cpu_count"])):
         state = k["cpus"][cpu]
         print(f"cpu {cpu}  current {index(state['current']):x}")
-        for priority in range(255, -1, -1):
-            queue = follow(state["ready"][priority]["head"], "thread", "next")
+        for domain, priority in product(range(state["ready"].type.range()[1] + 1), range(255, -1, -1)):
+            if not int(state["ready_used"][domain][priority // 64]) >> priority % 64 & 1:
+                continue
+            queue = follow(state["ready"][domain][priority]["head"], "thread", "next")
             if queue:
-                print(f"  priority {priority}: {' '.join(f'{n:x}' for n in queue)}")
+                names = " ".join(f"{n:x}" for n in queue)
+                print(f"  domain {domain} priority {priority}: {names}")
     for granule, endpoint in objects("endpoint", "ENDPOINT"):
         queue = follow(endpoint["head"], "thread", "next")
         if queue:

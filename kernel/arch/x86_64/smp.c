@@ -204,7 +204,7 @@ static const char *start_one(struct cpu *cpu)
 
 static bool prepare(struct cpu *cpu, uint32_t index, uint32_t apic_id, page_source pages)
 {
-    cpu->index = index;
+    cpu->index = (uint8_t)index;
     cpu->arch.self = cpu;
     cpu->arch.apic_id = apic_id;
     if (cpu->arch.descriptors == NULL) { /* the stacks of one that did not come up serve again */

@@ -31,28 +31,21 @@
 
 struct kernel kernel_state;
 
-_Static_assert(offsetof(struct thread, registers.word) == THREAD_REGISTERS, "");
-_Static_assert(offsetof(struct thread, registers.result) == T_RAX, "");
-_Static_assert(offsetof(struct thread, registers.arg0) == T_RDI, "");
-_Static_assert(offsetof(struct thread, registers.arg1) == T_RSI, "");
-_Static_assert(offsetof(struct thread, registers.rbp) == T_RSI + 16, "caps, rbp");
-_Static_assert(offsetof(struct thread, registers.rcx) == T_RCX, "");
-_Static_assert(offsetof(struct thread, registers.r11) == T_R11, "");
-_Static_assert(offsetof(struct thread, registers.ip) == T_IP, "");
-_Static_assert(offsetof(struct thread, registers.flags) == T_FLAGS, "");
-_Static_assert(offsetof(struct thread, registers.sp) == T_SP, "");
-_Static_assert(offsetof(struct thread, registers.entry) == T_ENTRY, "");
-_Static_assert(offsetof(struct thread, root) == THREAD_ROOT, "");
-_Static_assert(offsetof(struct cpu, current) == CPU_CURRENT, "");
-_Static_assert(offsetof(struct cpu, arch.self) == CPU_SELF, "");
-_Static_assert(offsetof(struct cpu, arch.stack_top) == CPU_STACK_TOP, "");
-_Static_assert(offsetof(struct cpu, arch.user_sp) == CPU_USER_SP, "");
-_Static_assert(offsetof(struct cpu, arch.loaded) == CPU_LOADED, "");
-_Static_assert(offsetof(struct cpu, arch.fpu_owner) == CPU_FPU_OWNER, "");
-_Static_assert(offsetof(struct cpu, arch.root) == CPU_ROOT, "");
-_Static_assert(offsetof(struct cpu, arch.live) == CPU_LIVE, "");
-_Static_assert(offsetof(struct cpu, arch.loaded_index) == CPU_LOADED_INDEX, "");
-_Static_assert(offsetof(struct cpu, arch.cr0_fpu_off) == CPU_CR0_FPU_OFF, "");
+#define LIES(type, field, at) (offsetof(struct type, field) == (at))
+_Static_assert(LIES(thread, registers.word, THREAD_REGISTERS) &&
+                   LIES(thread, registers.result, T_RAX) && LIES(thread, registers.arg0, T_RDI) &&
+                   LIES(thread, registers.arg1, T_RSI) && LIES(thread, registers.rbp, T_RSI + 16) &&
+                   LIES(thread, registers.rcx, T_RCX) && LIES(thread, registers.r11, T_R11) &&
+                   LIES(thread, registers.ip, T_IP) && LIES(thread, registers.flags, T_FLAGS) &&
+                   LIES(thread, registers.sp, T_SP) && LIES(thread, registers.entry, T_ENTRY) &&
+                   LIES(thread, root, THREAD_ROOT) && LIES(cpu, current, CPU_CURRENT) &&
+                   LIES(cpu, arch.self, CPU_SELF) && LIES(cpu, arch.stack_top, CPU_STACK_TOP) &&
+                   LIES(cpu, arch.user_sp, CPU_USER_SP) && LIES(cpu, arch.loaded, CPU_LOADED) &&
+                   LIES(cpu, arch.fpu_owner, CPU_FPU_OWNER) && LIES(cpu, arch.root, CPU_ROOT) &&
+                   LIES(cpu, arch.live, CPU_LIVE) &&
+                   LIES(cpu, arch.loaded_index, CPU_LOADED_INDEX) &&
+                   LIES(cpu, arch.cr0_fpu_off, CPU_CR0_FPU_OFF),
+               "traps.S knows these offsets");
 _Static_assert(CALL_ipc_call == CALL_IPC_CALL, "");
 _Static_assert(CALL_ipc_reply_recv == CALL_IPC_REPLY_RECV, "");
 _Static_assert(GRANULE_SHIFT == 6, "traps.S shifts by it");

@@ -100,8 +100,7 @@ static inline uint64_t vtd_second_level(uint64_t physical, uint32_t rights)
  */
 
 struct vtd_interrupt {
-    uint64_t low;
-    uint64_t high;
+    uint64_t low, high;
 };
 #define VTD_INTERRUPT_LEVEL (1ull << 4)
 #define VTD_VERIFY_SOURCE (1ull << 18) /* SVT 01: all 16 bits of the requester id */
@@ -126,8 +125,7 @@ static inline uint64_t vtd_interrupt_message(uint32_t entry)
  */
 
 struct vtd_descriptor {
-    uint64_t low;
-    uint64_t high;
+    uint64_t low, high;
 };
 
 /* Context cache and IOTLB: of a domain, or 0 for all. The IOTLB's waits for reads and writes that
