@@ -137,7 +137,8 @@ static void enable(struct nvme *nvme, time_ns_t now_ns)
     for (uint32_t i = 0; i < NVME_QUEUE_ENTRIES; i++) {
         nvme->admin.slots[i].key &= ~NVME_IN_FLIGHT;
     }
-    nvme_queue_init(nvme, &nvme->admin, 0, dma->base + (size_t)NVME_PAGE_ADMIN_SQ * PAGE_BYTES);
+    nvme_queue_init(nvme, &nvme->admin, 0, dma->base + (size_t)NVME_PAGE_ADMIN_SQ * PAGE_BYTES,
+                    dma->base + (size_t)NVME_PAGE_ADMIN_CQ * PAGE_BYTES);
     nvme_set_register(nvme, NVME_REG_AQA,
                       (nvme->admin.cq_entries - 1u) << 16 | (nvme->admin.sq_entries - 1u));
     mmio_write32(registers + NVME_REG_ASQ, (uint32_t)submissions);
@@ -167,7 +168,10 @@ static void add_port(struct nvme *nvme, const struct nvme_port_config *config)
         port->vector.entry = NULL; /* its thread cannot share the other's interrupt: it polls */
     }
     nvme->ports[nvme->port_count++] = port;
-    nvme_queue_init(nvme, &port->queue, (uint16_t)nvme->port_count, port->dma.base);
+    port->submissions = port->dma.base + (size_t)NVME_PAGE_IO_SQ * PAGE_BYTES;
+    port->submissions_address = dma_device_address(&port->dma, NVME_PAGE_IO_SQ * PAGE_BYTES);
+    nvme_queue_init(nvme, &port->queue, (uint16_t)nvme->port_count, port->submissions,
+                    port->dma.base + (size_t)NVME_PAGE_IO_CQ * PAGE_BYTES);
 }
 
 static void add_ports(struct nvme *nvme)
@@ -236,6 +240,7 @@ status_t nvme_start(struct nvme *nvme, const struct nvme_config *config, time_ns
     nvme->version = nvme_register(nvme, NVME_REG_VS);
     nvme->identify = nvme->config.dma.base + (size_t)NVME_PAGE_IDENTIFY * PAGE_BYTES;
     add_ports(nvme);
+    nvme_take_controller_memory(nvme);
     nvme->config.more_ports = NULL;
     disable(nvme, now_ns);
     return STATUS_OK;
@@ -469,6 +474,7 @@ static void stop_step(struct nvme *nvme, time_ns_t now_ns)
  * other thread is at its queue it is brought up again. */
 static void go_on_disabled(struct nvme *nvme, time_ns_t now_ns)
 {
+    nvme_enable_controller_memory(nvme); /* queues may lie there */
     for (uint32_t i = 0; i < nvme->port_count; i++) {
         if (!nvme->ports[i]->own_thread) {
             nvme_port_renew(nvme->ports[i]);

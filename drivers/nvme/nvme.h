@@ -93,6 +93,11 @@ struct nvme_port_config {
 struct nvme_config {
     volatile void *registers; /* BAR 0 */
     uint64_t register_bytes;
+    volatile void *bar[6]; /* mapped BARs, for the controller memory buffer; may all be NULL */
+    uint64_t bar_bytes[6];
+    bool
+        controller_memory; /* use its memory buffer, if it has one: for submission queues, and for
+                              data in nvme->memory. Worth it where the bus is slow for the drive. */
     struct nvme_vector vector;  /* of the admin queue and the first port: number 0 */
     uint32_t namespace_id;      /* of the first port; 0: the first active one */
     uint32_t virtual_functions; /* secondary controllers to bring online (SR-IOV), each with one I/O
@@ -181,7 +186,9 @@ struct nvme_port {
     time_ns_t command_ns;    /* a command's time */
     uint32_t local_count;    /* slots with a local_status */
     struct dma_region data;
-    uint8_t *prp_lists; /* [dma] 1 KiB for each slot */
+    uint8_t *prp_lists;   /* [dma] 1 KiB for each slot */
+    uint8_t *submissions; /* the queue's memory: in dma, or in the controller */
+    uint64_t submissions_address;
     struct dma_region dma;
     struct nvme_counters counters;
 
@@ -210,6 +217,12 @@ struct nvme {
     status_t last_error;                     /* why it is dead, or why the last reset was made */
     uint32_t namespace_ids[NVME_NAMESPACES_MAX]; /* active ones, ascending */
     uint32_t namespace_count;
+
+    /* The controller's own memory, where config.controller_memory found some: `data` of requests
+     * may lie in [memory, memory + memory_bytes). Uncached; gone when the controller is reset. */
+    uint8_t *memory;
+    uint64_t memory_bytes;
+    uint64_t memory_address; /* for the controller; 0: there is none */
 
     struct nvme_health health;     /* as last asked for */
     struct nvme_counters counters; /* of the controller itself: nvme_count_all has all */

@@ -41,6 +41,10 @@ status_t nvme_config_from_cell(struct nvme_config *config, const struct cell_dev
     config->registers = device->bar[0];
     config->register_bytes = device->bar_bytes[0];
     config->vector = (struct nvme_vector){0};
+    for (uint32_t i = 0; i < 6u; i++) {
+        config->bar[i] = device->bar[i];
+        config->bar_bytes[i] = device->bar_bytes[i];
+    }
     if (device->irq_count == 0) {
         return STATUS_OK; /* polled only */
     }

@@ -105,9 +105,17 @@ static inline bool nvme_must_tell(uint16_t event, uint16_t to, uint16_t from)
     return (uint16_t)(to - event - 1u) < (uint16_t)(to - from);
 }
 
-/* nvme_queue.c: `submissions` and the page behind it are the queue's memory. */
-void nvme_queue_init(struct nvme *nvme, struct nvme_queue *queue, uint16_t id,
-                     uint8_t *submissions);
+/* nvme_memory.c: finds and enables the controller's memory buffer; moves the ports' submission
+ * queues there. Once, before the controller is enabled first. */
+void nvme_take_controller_memory(struct nvme *nvme);
+/* Its registers again, after each reset. */
+void nvme_enable_controller_memory(const struct nvme *nvme);
+/* Where the controller sees `bytes` at `data` of its own memory; 0: they do not lie there. */
+uint64_t nvme_memory_address(const struct nvme *nvme, const void *data, uint64_t bytes);
+
+/* nvme_queue.c: a page for submissions, one for completions. */
+void nvme_queue_init(struct nvme *nvme, struct nvme_queue *queue, uint16_t id, uint8_t *submissions,
+                     uint8_t *completions);
 /* Takes a slot and writes the command with its cid filled in; the caller has seen free_count > 0
  * and rings later. */
 struct nvme_command_slot *nvme_queue_push(struct nvme_queue *queue,

@@ -22,33 +22,35 @@ static void shadow_queue(struct nvme *nvme, struct nvme_queue *queue)
     *queue->head_shadow = queue->head;
 }
 
-void nvme_queue_init(struct nvme *nvme, struct nvme_queue *queue, uint16_t id, uint8_t *submissions)
+void nvme_queue_init(struct nvme *nvme, struct nvme_queue *queue, uint16_t id, uint8_t *submissions,
+                     uint8_t *completions)
 {
     uint32_t entries = id == 0 ? NVME_ADMIN_ENTRIES : NVME_QUEUE_ENTRIES;
-    uint32_t completions = NVME_COMPLETION_ENTRIES;
+    uint32_t room = NVME_COMPLETION_ENTRIES;
     uint32_t most = NVME_CAP_MQES(nvme->capabilities) + 1u;
     size_t stride = (size_t)4u << NVME_CAP_DSTRD(nvme->capabilities);
     volatile uint8_t *doorbells = (volatile uint8_t *)nvme->config.registers + NVME_REG_DOORBELLS;
 
     if (id != 0) { /* MQES does not limit the admin queues */
         entries = entries < most ? entries : most;
-        completions = completions < most ? completions : most;
+        room = room < most ? room : most;
     }
     queue->submissions = submissions;
-    queue->completions = submissions + PAGE_BYTES;
-    memset(queue->submissions, 0, (size_t)2u * PAGE_BYTES);
+    queue->completions = completions;
+    memset(submissions, 0, PAGE_BYTES);
+    memset(completions, 0, PAGE_BYTES);
     queue->tail_doorbell = doorbells + 2u * id * stride;
     queue->head_doorbell = doorbells + (2u * id + 1u) * stride;
     queue->tail_shadow = NULL;
     queue->sq_entries = (uint16_t)entries;
-    queue->cq_entries = (uint16_t)completions;
+    queue->cq_entries = (uint16_t)room;
     queue->id = id;
     queue->tail = 0;
     queue->head = 0;
     queue->head_told = 0;
     queue->phase = 1;
     /* Completions of everything outstanding must always find room. */
-    queue->head_batch = (uint16_t)(completions >= 2u * entries ? completions - entries : 1u);
+    queue->head_batch = (uint16_t)(room >= 2u * entries ? room - entries : 1u);
     queue->depth = entries - 1u;
     queue->free_count = 0;
     for (uint32_t i = queue->depth; i-- > 0;) {
@@ -358,7 +360,8 @@ static void fail_outstanding(struct nvme_port *port, status_t status)
 void nvme_port_renew(struct nvme_port *port)
 {
     fail_outstanding(port, port->failed_status);
-    nvme_queue_init(port->nvme, &port->queue, port->queue.id, port->dma.base);
+    nvme_queue_init(port->nvme, &port->queue, port->queue.id, port->submissions,
+                    port->dma.base + (size_t)NVME_PAGE_IO_CQ * PAGE_BYTES);
 }
 
 void nvme_port_follow(struct nvme_port *port)

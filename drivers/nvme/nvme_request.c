@@ -4,6 +4,38 @@
 #include "lib/base/bytes.h"
 #include "lib/base/endian.h"
 
+/* PRP1 and PRP2 for data in the controller's own memory, which is one piece for it. False: it is
+ * not. */
+static bool fill_own_prps(const struct nvme_port *port, struct nvme_command *command,
+                          const void *data, uint64_t bytes)
+{
+    uint64_t first = nvme_memory_address(port->nvme, data, bytes);
+    uint64_t next = (first | (PAGE_BYTES - 1u)) + 1u;
+    uint64_t end = first + bytes;
+    uint64_t second = end > next ? next : 0;
+
+    if (first == 0 || (first & 3u) != 0) {
+        return false;
+    }
+    if (end > next + PAGE_BYTES) {
+        uint32_t slot = port->queue.free_slots[port->queue.free_count - 1u];
+        uint64_t at = (uint64_t)slot * NVME_PRP_LIST_BYTES;
+        uint64_t *list = (uint64_t *)(void *)(port->prp_lists + at);
+        for (uint32_t i = 0; next + i * PAGE_BYTES < end; i++) {
+            if (i == NVME_PRP_LIST_BYTES / 8u) {
+                return false;
+            }
+            list[i] = next + i * PAGE_BYTES;
+        }
+        second = dma_device_address(&port->dma, NVME_PAGE_PRP_LISTS * PAGE_BYTES + at);
+    }
+    command->word[6] = (uint32_t)first;
+    command->word[7] = (uint32_t)(first >> 32);
+    command->word[8] = (uint32_t)second;
+    command->word[9] = (uint32_t)(second >> 32);
+    return true;
+}
+
 /* Fills PRP1 and PRP2 for `bytes` at `data` (Base 4.3). False: not in the data memory. */
 static bool fill_prps(const struct nvme_port *port, struct nvme_command *command, const void *data,
                       uint64_t bytes)
@@ -12,7 +44,7 @@ static bool fill_prps(const struct nvme_port *port, struct nvme_command *command
     uint64_t offset = (uint64_t)((uintptr_t)data - (uintptr_t)region->base);
 
     if (unlikely(offset >= region->bytes || bytes > region->bytes - offset || (offset & 3u) != 0)) {
-        return false;
+        return fill_own_prps(port, command, data, bytes);
     }
     const uint64_t *page = region->page_device_address + (offset >> PAGE_SHIFT);
     uint64_t in_page = offset & (PAGE_BYTES - 1u);

@@ -63,8 +63,8 @@ static void create_queue(struct nvme *nvme, uint32_t opcode, time_ns_t now_ns)
     const struct nvme_port *port = nvme->ports[nvme->port_index];
     struct nvme_command command = {0};
     bool completion = opcode == NVME_ADMIN_CREATE_CQ;
-    size_t page = completion ? NVME_PAGE_IO_CQ : NVME_PAGE_IO_SQ;
-    uint64_t address = dma_device_address(&port->dma, page * PAGE_BYTES);
+    uint64_t address = completion ? dma_device_address(&port->dma, NVME_PAGE_IO_CQ * PAGE_BYTES)
+                                  : port->submissions_address;
     uint32_t entries = completion ? port->queue.cq_entries : port->queue.sq_entries;
     uint32_t id = port->queue.id;
     uint32_t interrupt = port->vector.entry != NULL ? port->vector.index << 16 | 2u : 0u;

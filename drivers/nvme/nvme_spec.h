@@ -8,13 +8,16 @@
 #define DRIVERS_NVME_SPEC_H
 
 /* Controller registers (Base 3.1). */
-#define NVME_REG_CAP 0x00u  /* 64 bits */
-#define NVME_REG_VS 0x08u   /* version */
-#define NVME_REG_CC 0x14u   /* configuration */
-#define NVME_REG_CSTS 0x1cu /* status */
-#define NVME_REG_AQA 0x24u  /* admin queue sizes */
-#define NVME_REG_ASQ 0x28u  /* 64 bits */
-#define NVME_REG_ACQ 0x30u  /* 64 bits */
+#define NVME_REG_CAP 0x00u    /* 64 bits */
+#define NVME_REG_VS 0x08u     /* version */
+#define NVME_REG_CC 0x14u     /* configuration */
+#define NVME_REG_CSTS 0x1cu   /* status */
+#define NVME_REG_AQA 0x24u    /* admin queue sizes */
+#define NVME_REG_ASQ 0x28u    /* 64 bits */
+#define NVME_REG_ACQ 0x30u    /* 64 bits */
+#define NVME_REG_CMBLOC 0x38u /* controller memory buffer: where */
+#define NVME_REG_CMBSZ 0x3cu  /* and how large, for what */
+#define NVME_REG_CMBMSC 0x50u /* 64 bits: its memory space control */
 #define NVME_REG_DOORBELLS 0x1000u
 
 /* CAP fields (Base 3.1.1). */
@@ -24,6 +27,16 @@
 #define NVME_CAP_CSS_NVM (1ull << 37)
 #define NVME_CAP_CSS_IO_SETS (1ull << 43) /* one or more I/O command sets, CC.CSS = 110b */
 #define NVME_CAP_MPSMIN(cap) ((uint32_t)((cap) >> 48 & 0xfu))
+
+/* Controller memory buffer (Base 3.1.11, 3.1.12, 3.1.17). */
+#define NVME_CAP_CMBS (1ull << 57)
+#define NVME_CMBLOC_BAR(location) ((location)&7u)
+#define NVME_CMBLOC_OFFSET(location) ((location) >> 12)
+#define NVME_CMBSZ_QUEUES 1u      /* submission queues may lie there */
+#define NVME_CMBSZ_DATA (3u << 3) /* data that the controller reads, and that it writes */
+#define NVME_CMBSZ_UNIT_SHIFT(size) (12u + 4u * ((size) >> 8 & 0xfu))
+#define NVME_CMBSZ_COUNT(size) ((size) >> 12)
+#define NVME_CMBMSC_ENABLE 3u /* registers and memory space; the base address above them */
 
 /* CC and CSTS (Base 3.1.5, 3.1.6). */
 #define NVME_CC_EN 1u

@@ -43,3 +43,11 @@ def test_virtual_functions(tmp_path):
     text = drives.run(bundle, extra, "(?s)" + ".*".join(
         rf"drives{cell}: drives done: success, 0 failed" for cell in ("", "-vf[01]", "-vf[01]")))
     assert "drives-vf0: drives done" in text and "drives-vf1: drives done" in text
+
+
+def test_controller_memory(tmp_path):
+    """The controller's memory buffer holds the submission queues of two ports, and data."""
+    extra = drives.namespaces(tmp_path, ",cmb_size_mb=2", ",nsid=1")
+    bundle = drives.bundle_of(tmp_path, "drives", "[config]\nqueues = 2\nmemory = true\n")
+    text = drives.run(bundle, extra, DONE)
+    assert text.count("queues and 2040 KiB of data in the controller") == 2

@@ -6,6 +6,7 @@
  *
  *   queues = 2        ports on the first namespace, each with a vector of its own
  *   active, open = N  limits of zones of the zoned namespaces
+ *   memory = true     uses the controller's memory buffer for queues and data
  *   virtual = N       brings so many virtual functions online, says that it is ready, and stays
  */
 #include "drivers/nvme/nvme.h"
@@ -186,6 +187,29 @@ static void try_placements(struct nvme_port *port)
     }
 }
 
+/* Data in the controller's own memory: written from there, read into it, one page and many. */
+static void try_memory(struct nvme_port *port)
+{
+    uint32_t most = nvme.memory_bytes < 2u * BUFFER_BYTES ? 0 : BUFFER_BYTES;
+
+    for (uint32_t bytes = PAGE_BYTES; bytes <= most; bytes *= 4u) {
+        uint32_t blocks = bytes >> port->block.block_shift;
+        uint8_t *from = nvme.memory + 512u;
+        uint8_t *to = nvme.memory + BUFFER_BYTES;
+        fill(from, bytes, bytes >> 8);
+        EXPECT(ask(port, BLOCK_WRITE, 4096, blocks, from).status == STATUS_OK);
+        EXPECT(ask(port, BLOCK_READ, 4096, blocks, to).status == STATUS_OK);
+        EXPECT(holds(to, bytes, bytes >> 8));
+        EXPECT(ask(port, BLOCK_READ, 4096, blocks, buffer.base).status == STATUS_OK);
+        EXPECT(holds(buffer.base, bytes, bytes >> 8));
+    }
+    if (most != 0) {
+        EXPECT(ask(port, BLOCK_READ, 0, 2, nvme.memory + nvme.memory_bytes - 512u).status ==
+               STATUS_INVALID_ARGUMENT);
+        log_line("queues and %lu KiB of data in the controller", nvme.memory_bytes >> 10);
+    }
+}
+
 static struct block_completion append(struct nvme_port *port, uint32_t zone)
 {
     return ask(port, BLOCK_ZONE_APPEND, zone * port->block.zone_blocks, 1, buffer.base);
@@ -268,6 +292,7 @@ static status_t run(void)
 
     dma_pool_init(&pool, cell);
     config.data = pool.all;
+    config.controller_memory = config_bool(cell, "memory", false);
     config.virtual_functions = (uint32_t)config_u64(cell, "virtual", 0);
     if (status == STATUS_OK) {
         status = dma_take(&pool, NVME_QUEUE_MEMORY_BYTES, &config.dma);
@@ -299,6 +324,7 @@ static status_t run(void)
         read_own(nvme.ports[i]);
         try_copy(nvme.ports[i]);
         try_placements(nvme.ports[i]);
+        try_memory(nvme.ports[i]);
         try_zone_limits(nvme.ports[i], (uint32_t)config_u64(cell, "active", 0),
                         (uint32_t)config_u64(cell, "open", 0));
     }
