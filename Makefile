@@ -249,6 +249,22 @@ $(BUILD)/host/kernel/units: $(KERNEL_UNITS_SOURCES:%=$(BUILD)/fuzz-long-obj/%.o)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(FUZZ_LONG_FLAGS) $^ -o $@
 
+# Unit tests and fuzzer with clang's counters, without assertions, which would be branches (tools/kernel_coverage.py).
+COVERAGE_CC ?= clang
+COVERAGE_ALL = -std=gnu11 -g -O1 -w -I. -Iinclude -MMD -MP -msse4.2 -DHALLOWS_HOST -D_GNU_SOURCE \
+               -fprofile-instr-generate -fcoverage-mapping $(COVERAGE_FLAGS)
+COVERAGE_TREE := $(BUILD)/coverage-obj/$(notdir $(COVERAGE_CC))
+$(COVERAGE_TREE)/%.c.o: %.c
+	@mkdir -p $(@D)
+	$(call say,CLANG,$<)
+	$(Q)$(COVERAGE_CC) $(COVERAGE_ALL) -c $< -o $@
+.PHONY: kernel-coverage
+kernel-coverage: $(COVERAGE_TREE)/units
+$(COVERAGE_TREE)/units: $(KERNEL_UNITS_SOURCES:%=$(COVERAGE_TREE)/%.o) $(COVERAGE_TREE)/kernel/fuzz_test.c.o
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)
+	$(Q)$(COVERAGE_CC) $(COVERAGE_ALL) $^ -o $@
+
 # The key-value server's core as a Linux program (apps/kvstore/kvstore_host.c).
 .PHONY: kvstore-host
 kvstore-host: $(BUILD)/host/kvstore

@@ -10,6 +10,7 @@ import build
 import check
 import fuzz
 import fuzz_calls
+import kernel_coverage
 import mutants
 import packages
 import pcap
@@ -55,6 +56,8 @@ VERBS = {
     "fuzz": ("run libFuzzer on every parser of untrusted bytes", fuzz.add_options, fuzz.main),
     "fuzz-calls": ("random system calls against the kernel on the host, as many as wanted",
                    fuzz_calls.add_options, fuzz_calls.main),
+    "coverage": ("what of the kernel's core its unit tests and random calls reach",
+                 kernel_coverage.add_options, kernel_coverage.main),
     "storage": ("show what a running system's drive holds and how it is, or erase an image",
                 storage.add_options, storage.main),
     "pcap": ("write the frames of a running system's network interface", pcap.add_options,
@@ -90,7 +93,7 @@ def main(arguments):
     try:
         packages.ensure(options.verb, install=not options.no_install)
         return VERBS[options.verb][2](options)
-    except (packages.PackageError, proof_tools.ToolError, run.RunError, bench.BenchError,
+    except (packages.PackageError, kernel_coverage.CoverageError, proof_tools.ToolError, run.RunError, bench.BenchError,
             fuzz.FuzzError, storage.StorageError, pcap.PcapError, *build.USER_ERRORS) as error:
         print(f"hallows: {error}", file=sys.stderr)
         return 1
