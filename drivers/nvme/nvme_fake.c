@@ -21,6 +21,11 @@ void *nvme_fake_memory(struct nvme_fake *fake, uint64_t address, size_t bytes)
     uint64_t page = address & ~(uint64_t)(PAGE_BYTES - 1u);
     size_t offset = (size_t)(address - page);
 
+    uint64_t own = address - (fake->own_control & ~(uint64_t)(PAGE_BYTES - 1u));
+    if (fake->own_memory != NULL && (fake->own_control & 2u) != 0 &&
+        own < (uint64_t)fake->own_pages * PAGE_BYTES) {
+        return fake->own_memory + own;
+    }
     for (size_t i = 0; offset + bytes <= PAGE_BYTES && i < fake->memory->bytes / PAGE_BYTES; i++) {
         if (fake->memory->page_device_address[i] == page) {
             return fake->memory->base + i * PAGE_BYTES + offset;
@@ -161,6 +166,7 @@ static void reset_controller(struct nvme_fake *fake)
     fake->pending_count = 0;
     fake->swallowed_count = 0;
     fake->csts = 0;
+    fake->own_control = 0;
     fake->resets++;
 }
 
@@ -245,7 +251,13 @@ static uint64_t fake_read(void *context, size_t offset, unsigned width)
     case NVME_REG_CAP:
         return (uint32_t)cap;
     case NVME_REG_CAP + 4:
-        return cap >> 32;
+        return (cap | (fake->own_memory != NULL ? NVME_CAP_CMBS : 0)) >> 32;
+    case NVME_REG_CMBLOC: /* told once it is enabled */
+        return (fake->own_control & 1u) != 0 ? 2u : 0;
+    case NVME_REG_CMBSZ:
+        return (fake->own_control & 1u) != 0
+                   ? fake->own_pages << 12 | NVME_CMBSZ_QUEUES | NVME_CMBSZ_DATA
+                   : 0;
     case NVME_REG_VS:
         return 0x00010400u;
     case NVME_REG_CC:
@@ -290,6 +302,8 @@ static void fake_write(void *context, size_t offset, unsigned width, uint64_t va
         write_cc(fake, (uint32_t)value);
     } else if (offset == NVME_REG_AQA) {
         fake->aqa = (uint32_t)value;
+    } else if ((offset & ~(size_t)4u) == NVME_REG_CMBMSC && fake->own_memory != NULL) {
+        set_half(&fake->own_control, (offset & 4u) != 0, value);
     } else if ((offset & ~(size_t)4u) == NVME_REG_ASQ) {
         set_half(&fake->asq, (offset & 4u) != 0, value);
     } else if ((offset & ~(size_t)4u) == NVME_REG_ACQ) {

@@ -60,6 +60,9 @@ struct nvme_fake {
     uint32_t cc, csts, aqa;
     uint64_t asq, acq;
     bool no_sgl;
+    uint8_t *own_memory;  /* controller memory buffer, of a test; NULL: it has none */
+    uint32_t own_pages;   /* of it */
+    uint64_t own_control; /* CMBMSC */
     uint32_t secondaries; /* secondary controllers; identifiers from NVME_FAKE_SECONDARY on */
     struct {
         uint32_t queues, interrupts;
