@@ -474,6 +474,7 @@ void benchmarks_run(void)
     bench_signal_switch(other);
     bench_irq();
     benchmarks_longest();
+    benchmarks_partition();
     bench_clone("clone-64m-open", "clone-64m", CLONE_SEGMENTS_SMALL, SEGMENT_PAGES, other);
     bench_clone("clone-1g-open", "clone-1g", CLONE_SEGMENTS_LARGE, 1, other);
 }

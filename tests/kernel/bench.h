@@ -22,5 +22,7 @@ static inline uint64_t without(uint64_t ticks, uint64_t cost)
 
 /* The longest entries, with hostile arguments. */
 void benchmarks_longest(void);
+/* How late windows of a partition schedule begin. */
+void benchmarks_partition(void);
 
 #endif
