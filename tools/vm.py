@@ -43,6 +43,7 @@ IOMMUS = {
 
 NICS = {
     "virtio": "virtio-net-pci,disable-legacy=on,romfile=",
+    "virtio-packed": "virtio-net-pci,disable-legacy=on,packed=on,romfile=",
     "igb": "igb,romfile=",
     "e1000e": "e1000e,romfile=",
 }
@@ -142,7 +143,7 @@ class Machine:
         )
         netdev = self.netdev or f"user,id=net0,{forward}"
         # Without iommu_platform QEMU's virtio devices go past the IOMMU.
-        platform = ",iommu_platform=on" if self.iommu and self.nic == "virtio" else ""
+        platform = ",iommu_platform=on" if self.iommu and self.nic.startswith("virtio") else ""
         args = ["-netdev", netdev, "-device", f"{NICS[self.nic]},netdev=net0{platform}"]
         if self.pcap:
             path = str(self.pcap).replace(",", ",,")

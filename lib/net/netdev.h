@@ -147,6 +147,7 @@ struct netdev {
     uint8_t mac[6];
     uint16_t mtu_bytes; /* IP bytes in a frame */
     uint32_t offloads;  /* enum netdev_offload */
+    const char *model;  /* what drives it and how; NULL: not told */
     struct netdev_counters counters;
 };
 

@@ -8,9 +8,15 @@ from conftest import variant_machine
 from guest import Guest
 
 
-@pytest.mark.parametrize("variant", ["direct", "shared", "igb", "e1000e"])
+MODELS = {"direct": "virtio-net, split queues", "igb": "Intel 82576", "e1000e": "Intel 82574L",
+          "virtio-packed": "virtio-net, packed queues"}
+
+
+@pytest.mark.parametrize("variant", ["direct", "shared", "igb", "e1000e", "virtio-packed"])
 def test_connections_outlive_a_link_that_goes_down_and_up(disk, variant):
     with Guest(variant_machine(variant, disk)) as guest:
+        if variant != "shared":
+            assert f"network: {MODELS[variant]}, one queue pair" in guest.vm.serial
         with guest.client(timeout=60) as client:
             for number in range(3):
                 assert client("SET", "before", str(number)) == "OK"

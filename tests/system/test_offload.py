@@ -45,9 +45,9 @@ def test_igb_sums_and_cuts(disk, system):
         assert guest.shut_down() == 0
 
 
-@pytest.mark.parametrize("nic", ["virtio", "igb"])
+@pytest.mark.parametrize("nic", ["virtio", "virtio-packed", "igb"])
 def test_offloads_over_a_tap_device(disk, nic):
-    if nic != "virtio":
+    if nic == "igb":
         require_device(nic)
     script = Path(__file__).with_name("tap_guest.py")
     done = subprocess.run([*namespace(), sys.executable, str(script), str(disk), nic],

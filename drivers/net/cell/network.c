@@ -104,6 +104,22 @@ static status_t read_address6(const struct cell_info *info, struct stack_config 
     return STATUS_OK;
 }
 
+/* What drives the NIC, and what of it is not used. */
+static void log_model(const struct netdev *dev)
+{
+    uint32_t offloads = dev->offloads;
+
+    if (dev->model == NULL) {
+        return;
+    }
+    log_line("network: %s, one queue pair; sums and cuts TCP segments: %s; not used: more queues, "
+             "checks of received sums",
+             dev->model,
+             (offloads & NETDEV_TX_SEGMENTS) != 0   ? "yes"
+             : (offloads & NETDEV_TX_CHECKSUM) != 0 ? "sums"
+                                                    : "no");
+}
+
 static status_t open_stack(struct network *network, struct network_request *request)
 {
     struct stack_config config = {
@@ -166,6 +182,7 @@ status_t network_open(struct network *network, struct network_request *request)
         const uint8_t *mac = network->dev->mac;
         log_line("network: MAC %02x:%02x:%02x:%02x:%02x:%02x, %u buffers", mac[0], mac[1], mac[2],
                  mac[3], mac[4], mac[5], network->dev->pool->buffer_count);
+        log_model(network->dev);
         status = open_stack(network, request);
     }
     if (status != STATUS_OK) {

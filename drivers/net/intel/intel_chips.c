@@ -61,6 +61,7 @@ static void setup_queues_virtual(volatile uint8_t *registers)
 
 static const struct intel_chip chips[] = {
     {
+        .model = "Intel 82574L",
         .pci_device = INTEL_PCI_82574L,
         .register_bytes = INTEL_REGISTER_BYTES,
         .rx_block = INTEL_82574_RX,
@@ -78,6 +79,7 @@ static const struct intel_chip chips[] = {
         .setup_queues = setup_queues_82574,
     },
     {
+        .model = "Intel 82576",
         .pci_device = INTEL_PCI_82576,
         .register_bytes = INTEL_REGISTER_BYTES,
         .rx_block = INTEL_82576_RX,
@@ -96,6 +98,7 @@ static const struct intel_chip chips[] = {
         .setup_queues = setup_queues_82576,
     },
     {
+        .model = "Intel 82576, virtual function",
         .pci_device = INTEL_PCI_82576_VIRTUAL,
         .is_virtual = true,
         .register_bytes = INTEL_VIRTUAL_REGISTER_BYTES,

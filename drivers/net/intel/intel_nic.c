@@ -283,6 +283,7 @@ static void init(struct intel_nic *nic, const struct netdev_attach_request *requ
     nic->dma = request->dma;
     nic->chip = intel_find_chip(request->device->pci_device);
     nic->netdev.offloads = nic->chip->offloads;
+    nic->netdev.model = nic->chip->model;
     nic->rx_cause = nic->chip->rx_cause;
     nic->tx_cause = two_vectors ? nic->chip->tx_cause_two : nic->chip->tx_cause_one;
     nic->rx = (struct intel_rx_descriptor *)(void *)request->dma.base;

@@ -36,6 +36,7 @@ enum intel_state {
 };
 
 struct intel_chip {
+    const char *model;
     uint16_t pci_device;
     bool is_virtual; /* no MAC, PHY or filter registers; the address comes by mailbox */
     uint32_t register_bytes;

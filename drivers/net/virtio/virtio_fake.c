@@ -100,7 +100,8 @@ static void reset(struct virtio_fake *fake)
     fake->accepted = 0;
     for (unsigned i = 0; i < VIRTIO_NET_QUEUES; i++) {
         unsigned notified = fake->queues[i].notified;
-        fake->queues[i] = (struct virtio_fake_queue){.notified = notified};
+        fake->queues[i] =
+            (struct virtio_fake_queue){.notified = notified, .avail_wrap = true, .used_wrap = true};
     }
 }
 
@@ -261,7 +262,7 @@ void virtio_fake_destroy(struct virtio_fake *fake)
 
 /* ---- Queues ---------------------------------------------------------------------------------- */
 
-static void *reach(struct virtio_fake *fake, uint64_t address, size_t bytes)
+void *virtio_fake_reach(struct virtio_fake *fake, uint64_t address, size_t bytes)
 {
     void *at = dma_fake_reach(address, bytes);
 
@@ -271,14 +272,25 @@ static void *reach(struct virtio_fake *fake, uint64_t address, size_t bytes)
     return at;
 }
 
+static bool is_packed(const struct virtio_fake *fake)
+{
+    return (fake->accepted & VIRTIO_F_RING_PACKED) != 0;
+}
+
 int virtio_fake_take(struct virtio_fake *fake, unsigned number)
 {
     struct virtio_fake_queue *queue = &fake->queues[number];
+    unsigned first;
+
+    if (is_packed(fake)) {
+        return virtio_fake_packed_take(fake, number, &first);
+    }
 
     if (!queue->enabled || (fake->status & VIRTIO_STATUS_DRIVER_OK) == 0) {
         return -1;
     }
-    const struct virtio_avail *avail = reach(fake, queue->driver, 4u + 2u * queue->size + 2u);
+    const struct virtio_avail *avail =
+        virtio_fake_reach(fake, queue->driver, 4u + 2u * queue->size + 2u);
     if (avail == NULL || avail->index == queue->avail_index) {
         return -1;
     }
@@ -288,7 +300,8 @@ int virtio_fake_take(struct virtio_fake *fake, unsigned number)
 /* Interrupts when the driver wants it (virtio 1.2 §2.7.7). */
 static void interrupt(struct virtio_fake *fake, struct virtio_fake_queue *queue, uint16_t old)
 {
-    const struct virtio_avail *avail = reach(fake, queue->driver, 4u + 2u * queue->size + 2u);
+    const struct virtio_avail *avail =
+        virtio_fake_reach(fake, queue->driver, 4u + 2u * queue->size + 2u);
 
     if (avail == NULL) {
         return;
@@ -305,14 +318,14 @@ static void interrupt(struct virtio_fake *fake, struct virtio_fake_queue *queue,
 
 static struct virtio_used *used_of(struct virtio_fake *fake, struct virtio_fake_queue *queue)
 {
-    return reach(fake, queue->device, 4u + 8u * queue->size + 2u);
+    return virtio_fake_reach(fake, queue->device, 4u + 8u * queue->size + 2u);
 }
 
 void virtio_fake_set_used(struct virtio_fake *fake, unsigned number, uint16_t index)
 {
     struct virtio_fake_queue *queue = &fake->queues[number];
 
-    if (!queue->enabled) {
+    if (!queue->enabled || is_packed(fake)) {
         return;
     }
     struct virtio_used *used = used_of(fake, queue);
@@ -327,6 +340,10 @@ void virtio_fake_finish(struct virtio_fake *fake, unsigned number, uint32_t id, 
     struct virtio_fake_queue *queue = &fake->queues[number];
 
     if (!queue->enabled) {
+        return;
+    }
+    if (is_packed(fake)) {
+        virtio_fake_packed_finish(fake, number, id, length);
         return;
     }
     struct virtio_used *used = used_of(fake, queue);
@@ -347,19 +364,21 @@ void virtio_fake_finish(struct virtio_fake *fake, unsigned number, uint32_t id, 
 bool virtio_fake_deliver(struct virtio_fake *fake, const void *frame, size_t bytes)
 {
     struct virtio_fake_queue *queue = &fake->queues[VIRTIO_NET_RX];
+    if (is_packed(fake)) {
+        return virtio_fake_packed_deliver(fake, frame, bytes);
+    }
     int id = virtio_fake_take(fake, VIRTIO_NET_RX);
-
     if (id < 0) {
         return false;
     }
     const struct virtio_descriptor *table =
-        reach(fake, queue->descriptors, queue->size * sizeof *table);
+        virtio_fake_reach(fake, queue->descriptors, queue->size * sizeof *table);
     if (table == NULL || id >= queue->size || (table[id].flags & VIRTIO_DESCRIPTOR_WRITE) == 0 ||
         table[id].length < bytes + VIRTIO_NET_HEADER_BYTES) {
         fake->faults++;
         return false;
     }
-    uint8_t *to = reach(fake, table[id].address, table[id].length);
+    uint8_t *to = virtio_fake_reach(fake, table[id].address, table[id].length);
     if (to == NULL) {
         return false;
     }
@@ -376,13 +395,13 @@ static void gather(struct virtio_fake *fake, uint16_t id)
 {
     struct virtio_fake_queue *queue = &fake->queues[VIRTIO_NET_TX];
     const struct virtio_descriptor *table =
-        reach(fake, queue->descriptors, queue->size * sizeof *table);
+        virtio_fake_reach(fake, queue->descriptors, queue->size * sizeof *table);
     static uint8_t bytes[VIRTIO_NET_HEADER_BYTES + sizeof fake->sent];
     size_t count = 0;
 
     for (unsigned i = 0; table != NULL && i < 1u + NETFRAMES_MAX && id < queue->size; i++) {
         const struct virtio_descriptor *descriptor = &table[id];
-        const void *from = reach(fake, descriptor->address, descriptor->length);
+        const void *from = virtio_fake_reach(fake, descriptor->address, descriptor->length);
         if (from == NULL || count + descriptor->length > sizeof bytes ||
             (descriptor->flags & VIRTIO_DESCRIPTOR_WRITE) != 0) {
             fake->faults++;
@@ -409,6 +428,9 @@ unsigned virtio_fake_send(struct virtio_fake *fake, unsigned max)
 {
     unsigned count = 0;
 
+    if (is_packed(fake)) {
+        return virtio_fake_packed_send(fake, max);
+    }
     while (count < max) {
         int id = virtio_fake_take(fake, VIRTIO_NET_TX);
         if (id < 0) {

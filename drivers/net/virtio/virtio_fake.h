@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 /*
- * Host only: a virtio-net device (modern, split queues) that works when it is told to, by the
- * rules or against them.
+ * Host only: a virtio-net device (modern, split or packed queues) that works when it is told to, by
+ * the rules or against them.
  */
 #ifndef DRIVERS_NET_VIRTIO_VIRTIO_FAKE_H
 #define DRIVERS_NET_VIRTIO_VIRTIO_FAKE_H
@@ -20,6 +20,9 @@ struct virtio_fake_queue {
     uint64_t device;
     uint16_t avail_index; /* next to take */
     uint16_t used_index;  /* next to fill */
+    bool avail_wrap;      /* packed: the driver's turn */
+    bool used_wrap;
+    uint16_t taken_count; /* packed: descriptors of the chain that was taken last */
     unsigned notified;
     unsigned interrupts;
 };
@@ -69,5 +72,16 @@ int virtio_fake_take(struct virtio_fake *fake, unsigned queue);
 void virtio_fake_finish(struct virtio_fake *fake, unsigned queue, uint32_t id, uint32_t length);
 /* Sets the used index to any value. */
 void virtio_fake_set_used(struct virtio_fake *fake, unsigned queue, uint16_t index);
+
+/* ---- Between the fake's files (virtio_packed_fake.c) ------------------------------------------
+ */
+
+void *virtio_fake_reach(struct virtio_fake *fake, uint64_t address, size_t bytes);
+/* Takes the next chain into *first (index of its first descriptor); its id, -1: none. */
+int virtio_fake_packed_take(struct virtio_fake *fake, unsigned queue, unsigned *first);
+void virtio_fake_packed_finish(struct virtio_fake *fake, unsigned queue, uint32_t id,
+                               uint32_t length);
+bool virtio_fake_packed_deliver(struct virtio_fake *fake, const void *frame, size_t bytes);
+unsigned virtio_fake_packed_send(struct virtio_fake *fake, unsigned max);
 
 #endif

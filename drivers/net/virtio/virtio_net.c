@@ -26,7 +26,7 @@
 #define FEATURES_WANTED                                                                            \
     (VIRTIO_F_VERSION_1 | VIRTIO_NET_F_MAC | VIRTIO_NET_F_STATUS | VIRTIO_NET_F_MTU |              \
      VIRTIO_NET_F_CSUM | VIRTIO_NET_F_HOST_TSO4 | VIRTIO_F_EVENT_IDX | VIRTIO_F_ACCESS_PLATFORM |  \
-     VIRTIO_F_ORDER_PLATFORM)
+     VIRTIO_F_ORDER_PLATFORM | VIRTIO_F_RING_PACKED)
 
 static uint8_t common_read8(const struct virtio_net *nic, uint32_t at)
 {
@@ -75,6 +75,9 @@ static status_t negotiate(struct virtio_net *nic)
     nic->features = offered & FEATURES_WANTED;
     if (nic->config.bytes < VIRTIO_NET_CONFIG_BYTES) {
         nic->features &= ~(VIRTIO_NET_F_MAC | VIRTIO_NET_F_STATUS | VIRTIO_NET_F_MTU);
+    }
+    if ((nic->features & VIRTIO_F_RING_PACKED) != 0) {
+        nic->features &= ~VIRTIO_F_EVENT_IDX; /* on or off is enough */
     }
     if ((nic->features & VIRTIO_NET_F_CSUM) == 0) {
         nic->features &= ~VIRTIO_NET_F_HOST_TSO4;
@@ -212,6 +215,18 @@ static void setup_slots(struct virtio_net *nic)
     }
 }
 
+static const struct netdev_ops operations;
+static const struct netdev_ops operations_packed;
+
+/* All slots empty, for packed queues: descriptors are written as they are used. */
+static void setup_packed(struct virtio_net *nic)
+{
+    virtio_packed_init(&nic->rx_packed, &nic->rx);
+    virtio_packed_init(&nic->tx_packed, &nic->tx);
+    memset(nic->rx.descriptors, 0, nic->rx.size * sizeof *nic->rx.descriptors);
+    memset(nic->tx.descriptors, 0, nic->tx.size * sizeof *nic->tx.descriptors);
+}
+
 /* From a device that has been reset to one that runs. */
 static status_t bring_up(struct virtio_net *nic)
 {
@@ -231,10 +246,20 @@ static status_t bring_up(struct virtio_net *nic)
         return status;
     }
     setup_slots(nic);
+    bool packed = (nic->features & VIRTIO_F_RING_PACKED) != 0;
+    if (packed) {
+        setup_packed(nic);
+    }
+    nic->netdev.ops = packed ? &operations_packed : &operations;
+    nic->netdev.model = packed ? "virtio-net, packed queues" : "virtio-net, split queues";
     status_write(nic, VIRTIO_STATUS_ACKNOWLEDGE | VIRTIO_STATUS_DRIVER | VIRTIO_STATUS_FEATURES_OK |
                           VIRTIO_STATUS_DRIVER_OK);
     nic->state = VIRTIO_NET_RUNNING;
-    virtio_net_refill(nic);
+    if (packed) {
+        virtio_net_packed_refill(nic);
+    } else {
+        virtio_net_refill(nic);
+    }
     return STATUS_OK;
 }
 
@@ -353,6 +378,17 @@ static status_t stop(struct netdev *dev)
     reclaim(nic);
     return STATUS_OK;
 }
+
+static const struct netdev_ops operations_packed = {
+    .receive = virtio_net_packed_receive,
+    .transmit = virtio_net_packed_transmit,
+    .transmit_large = virtio_net_packed_transmit,
+    .arm = virtio_net_packed_arm,
+    .disarm = virtio_net_packed_disarm,
+    .link_up = link_up,
+    .tick = tick,
+    .stop = stop,
+};
 
 static const struct netdev_ops operations = {
     .receive = virtio_net_receive,

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 /*
- * virtio-net 1.x over PCI with split queues: one receive and one transmit queue.
+ * virtio-net 1.x over PCI with split or packed queues: one receive and one transmit queue.
  * Interface and life cycle: drivers/net/driver.h. Source: virtio 1.2 §3.1 (start-up), §4.1 (PCI),
  * §5.1 (network device).
  *
  * Needed of the device: VERSION_1. Used when offered: MAC, STATUS, MTU, EVENT_IDX, ACCESS_PLATFORM,
- * ORDER_PLATFORM, CSUM, HOST_TSO4.
+ * ORDER_PLATFORM, CSUM, HOST_TSO4,
+ * RING_PACKED (then without EVENT_IDX).
  *
  * Invariants, outside the functions of the driver:
  *   V1 rx_buffer[i] is a buffer that the device may write, or NETBUF_NONE and i is in rx_empty.
@@ -19,6 +20,7 @@
 
 #include "drivers/net/driver.h"
 #include "drivers/net/restart.h"
+#include "drivers/net/virtio/virtio_packed.h"
 #include "drivers/net/virtio/virtio_queue.h"
 #include "drivers/pci/pci.h"
 
@@ -52,6 +54,8 @@ struct virtio_net {
     uint32_t frame_bytes_max;
     struct virtio_queue rx;
     struct virtio_queue tx;
+    struct virtio_packed rx_packed; /* with RING_PACKED, over the memory of rx and tx */
+    struct virtio_packed tx_packed;
     uint32_t rx_buffer[VIRTIO_QUEUE_SIZE_MAX];
     uint32_t tx_buffer[VIRTIO_NET_TX_SLOTS_MAX];
     uint16_t rx_empty[VIRTIO_QUEUE_SIZE_MAX];
@@ -88,6 +92,18 @@ void virtio_net_disarm(struct netdev *dev);
 /* Transmission with a device that sums or cuts (virtio_net_large.c). */
 uint32_t virtio_net_transmit_large(struct netdev *dev, const struct netframe *frames,
                                    uint32_t count);
+/* The address of the header for the packet whose first frame is this, at that slot. */
+uint64_t virtio_net_header(struct virtio_net *nic, uint32_t slot, struct netframe frame);
+/* Frames of the packet at the front; 0: they do not fit the free slots. */
+uint32_t virtio_net_parts(const struct virtio_net *nic, const struct netframe *frames,
+                          uint32_t count);
+/* The hot operations over packed queues (virtio_net_packed.c); plain and large frames alike. */
+uint32_t virtio_net_packed_receive(struct netdev *dev, struct netframe *frames, uint32_t max);
+uint32_t virtio_net_packed_transmit(struct netdev *dev, const struct netframe *frames,
+                                    uint32_t count);
+bool virtio_net_packed_arm(struct netdev *dev);
+void virtio_net_packed_disarm(struct netdev *dev);
+void virtio_net_packed_refill(struct virtio_net *nic);
 /* Takes back what was sent. False: the device is broken. */
 bool virtio_net_reap(struct virtio_net *nic);
 /* Frees what was sent from the slot, linked ones too; false: the device may not end that one. */

@@ -39,8 +39,7 @@ bool virtio_net_release(struct virtio_net *nic, uint32_t slot)
     return true;
 }
 
-/* The header's address for the packet that starts with `frame`. */
-static uint64_t header_of(struct virtio_net *nic, uint32_t slot, struct netframe frame)
+uint64_t virtio_net_header(struct virtio_net *nic, uint32_t slot, struct netframe frame)
 {
     struct netframe_offload offload;
     size_t at = HEADERS_AT + HEADER_STRIDE * (1u + slot);
@@ -63,9 +62,8 @@ static uint64_t header_of(struct virtio_net *nic, uint32_t slot, struct netframe
     return dma_device_address(&nic->dma, at);
 }
 
-/* Frames of the packet at the front; 0: they do not fit the free slots. */
-static uint32_t parts_of(const struct virtio_net *nic, const struct netframe *frames,
-                         uint32_t count)
+uint32_t virtio_net_parts(const struct virtio_net *nic, const struct netframe *frames,
+                          uint32_t count)
 {
     uint32_t parts = 1;
 
@@ -83,7 +81,7 @@ static void add_packet(struct virtio_net *nic, const struct netframe *frames, ui
     uint32_t slot = nic->tx_free[--nic->tx_free_count];
     uint32_t mark = VIRTIO_NET_TX_LARGE;
 
-    nic->tx.descriptors[2u * slot].address = header_of(nic, slot, frames[0]);
+    nic->tx.descriptors[2u * slot].address = virtio_net_header(nic, slot, frames[0]);
     virtio_queue_add(&nic->tx, (uint16_t)(2u * slot));
     for (uint32_t i = 0; i < parts; i++) {
         struct virtio_descriptor *descriptor = &nic->tx.descriptors[2u * slot + 1u];
@@ -115,7 +113,7 @@ uint32_t virtio_net_transmit_large(struct netdev *dev, const struct netframe *fr
         return 0;
     }
     while (taken < count) {
-        uint32_t parts = parts_of(nic, frames + taken, count - taken);
+        uint32_t parts = virtio_net_parts(nic, frames + taken, count - taken);
         if (parts == 0) {
             nic->tx_refused = true;
             break;

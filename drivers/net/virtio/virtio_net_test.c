@@ -1,108 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-#include "drivers/net/virtio/virtio_net.h"
-
-#include <stdlib.h>
-
-#include "drivers/dma_fake.h"
-#include "drivers/net/virtio/virtio_fake.h"
-#include "tests/check.h"
-
-#define BUFFERS 600u
-#define SECOND_NS 1000000000ull
-
-/* A driver, its device and what lies between. */
-struct rig {
-    struct virtio_fake fake;
-    struct dma_region dma;
-    struct dma_region memory;
-    struct netbuf_pool pool;
-    void *bookkeeping;
-    void *state;
-    struct netdev *dev;
-    time_ns_t now_ns;
-};
-
-static time_ns_t rig_now(void *context)
-{
-    return ((struct rig *)context)->now_ns;
-}
-
-static void rig_relax(void *context)
-{
-    ((struct rig *)context)->now_ns += 1000000;
-}
-
-static void rig_open(struct rig *rig, uint32_t buffers)
-{
-    memset(rig, 0, sizeof *rig);
-    virtio_fake_init(&rig->fake);
-    rig->dma = dma_fake_create(NETDEV_DMA_BYTES);
-    rig->memory = dma_fake_create((buffers * 2048u + PAGE_BYTES - 1u) & ~(PAGE_BYTES - 1u));
-    rig->bookkeeping = malloc(netbuf_pool_bookkeeping_bytes(buffers));
-    rig->state = aligned_alloc(64, NETDEV_STATE_BYTES);
-    rig->now_ns = 5 * SECOND_NS;
-    CHECK_EQ(netbuf_pool_init(&rig->pool, rig->memory.base, buffers, 2048,
-                              rig->memory.page_device_address, rig->bookkeeping),
-             STATUS_OK);
-}
-
-static status_t rig_attach(struct rig *rig)
-{
-    return netdev_attach(
-        &(struct netdev_attach_request){
-            .device = &rig->fake.device,
-            .pool = &rig->pool,
-            .dma = rig->dma,
-            .state = rig->state,
-            .environment = {rig_now, rig_relax, NULL, rig},
-        },
-        &rig->dev);
-}
-
-/* Stops the device if it was attached; every buffer must have come back. */
-static void rig_close(struct rig *rig)
-{
-    if (rig->dev != NULL) {
-        rig->fake.reset_reads = 0;
-        rig->fake.reset_left = 0;
-        CHECK_EQ(rig->dev->ops->stop(rig->dev), STATUS_OK);
-        CHECK_EQ(rig->dev->ops->tick(rig->dev, rig->now_ns), DEADLINE_NEVER);
-    }
-    CHECK_EQ(rig->pool.free_count, rig->pool.buffer_count);
-    virtio_fake_destroy(&rig->fake);
-    dma_fake_destroy(&rig->dma);
-    dma_fake_destroy(&rig->memory);
-    free(rig->bookkeeping);
-    free(rig->state);
-}
-
-static void make_frame(uint8_t *frame, size_t bytes, uint8_t seed)
-{
-    for (size_t i = 0; i < bytes; i++) {
-        frame[i] = (uint8_t)(seed + i * 7u);
-    }
-}
-
-static uint32_t send_one(struct rig *rig, const void *bytes, uint16_t length)
-{
-    struct netframe frame = {netbuf_take(&rig->pool), 100, length};
-
-    CHECK(frame.buffer != NETBUF_NONE);
-    memcpy(netbuf_data(&rig->pool, frame.buffer) + frame.offset, bytes, length);
-    uint32_t taken = rig->dev->ops->transmit(rig->dev, &frame, 1);
-    if (taken == 0) {
-        netbuf_drop(&rig->pool, frame.buffer);
-    }
-    return taken;
-}
-
-/* Lets time pass until the device runs again. */
-static void recover(struct rig *rig)
-{
-    for (unsigned i = 0; i < 100 && !rig->dev->ops->link_up(rig->dev); i++) {
-        rig->now_ns = rig->dev->ops->tick(rig->dev, rig->now_ns);
-    }
-}
+#include "drivers/net/virtio/virtio_rig_test.h"
 
 TEST(starts_and_reads_its_configuration)
 {
@@ -124,6 +21,8 @@ TEST(starts_and_reads_its_configuration)
     rig_close(&rig);
 }
 
+static uint64_t more_features; /* offered by the next device */
+
 static void round_trips(uint64_t without_features, uint16_t size_max, uint32_t buffers)
 {
     struct rig rig;
@@ -132,6 +31,7 @@ static void round_trips(uint64_t without_features, uint16_t size_max, uint32_t b
 
     rig_open(&rig, buffers);
     rig.fake.offered &= ~without_features;
+    rig.fake.offered |= more_features;
     rig.fake.size_max = size_max;
     CHECK_EQ(rig_attach(&rig), STATUS_OK);
     for (unsigned round = 0; round < 2000; round++) {
@@ -453,14 +353,6 @@ static void hostile_step(struct rig *rig)
     }
 }
 
-#define LARGE (VIRTIO_NET_F_CSUM | VIRTIO_NET_F_HOST_TSO4)
-
-static void put_offload(struct rig *rig, struct netframe frame, struct netframe_offload offload)
-{
-    memcpy(netbuf_data(&rig->pool, frame.buffer) + (frame.offset & NETFRAME_MASK) - sizeof offload,
-           &offload, sizeof offload);
-}
-
 /* Makes one packet of each few frames. */
 static void link_frames(struct rig *rig, struct netframe *frames, uint32_t count)
 {
@@ -476,64 +368,12 @@ static void link_frames(struct rig *rig, struct netframe *frames, uint32_t count
     }
 }
 
-TEST(large_packets_go_with_their_header)
+TEST(frames_go_both_ways_through_packed_queues)
 {
-    struct rig rig;
-    struct netframe frames[NETFRAMES_MAX + 1u];
-
-    rig_open(&rig, BUFFERS);
-    rig.fake.offered |= LARGE;
-    CHECK_EQ(rig_attach(&rig), STATUS_OK);
-    CHECK_EQ(rig.dev->offloads, NETDEV_TX_CHECKSUM | NETDEV_TX_SEGMENTS);
-    for (unsigned round = 0; round < 200; round++) {
-        uint32_t parts = 1u + round % NETFRAMES_MAX;
-        size_t bytes = 0;
-        for (uint32_t i = 0; i <= parts; i++) { /* the last is a plain frame behind it */
-            frames[i] = (struct netframe){netbuf_take(&rig.pool), 200, (uint16_t)(1000u + i)};
-            make_frame(netbuf_data(&rig.pool, frames[i].buffer) + 200, 1000u + i, (uint8_t)i);
-            frames[i].length |= i + 1u < parts ? (uint16_t)NETFRAME_MORE : 0;
-            bytes += i < parts ? 1000u + i : 0;
-        }
-        bool cut = round % 2u == 0;
-        put_offload(&rig, frames[0],
-                    (struct netframe_offload){cut ? 1448 : 0, 66, (uint32_t)bytes - 66u});
-        frames[0].offset |= NETFRAME_OFFLOAD;
-        CHECK_EQ(rig.dev->ops->transmit_large(rig.dev, frames, parts + 1u), parts + 1u);
-        CHECK_EQ(virtio_fake_send(&rig.fake, 1), 1);
-        CHECK_EQ(rig.fake.sent_bytes, bytes);
-        CHECK_EQ(rig.fake.sent_header.flags, VIRTIO_NET_HEADER_NEEDS_CHECKSUM);
-        CHECK_EQ(rig.fake.sent_header.segments, cut ? VIRTIO_NET_HEADER_TCP4 : 0);
-        CHECK_EQ(rig.fake.sent_header.segment_bytes, cut ? 1448 : 0);
-        CHECK_EQ(rig.fake.sent_header.header_bytes, 66);
-        CHECK_EQ(rig.fake.sent_header.checksum_start, 34);
-        CHECK_EQ(rig.fake.sent_header.checksum_offset, 16);
-        for (uint32_t i = 0, at = 0; i < parts; at += 1000u + i, i++) {
-            CHECK_EQ(rig.fake.sent[at], (uint8_t)i);
-        }
-        CHECK_EQ(virtio_fake_send(&rig.fake, 10), 1);
-        CHECK_EQ(rig.fake.sent_bytes, 1000u + parts);
-        CHECK_EQ(rig.fake.sent_header.flags, 0);
-    }
-    /* More than there are slots: whole packets are taken, the rest comes back. */
-    uint32_t taken = 0;
-    for (unsigned i = 0; i < 20; i++) {
-        for (uint32_t j = 0; j < 10u; j++) {
-            frames[j] = (struct netframe){netbuf_take(&rig.pool), 200, 500};
-            frames[j].length |= j < 9u ? (uint16_t)NETFRAME_MORE : 0;
-        }
-        uint32_t now = rig.dev->ops->transmit_large(rig.dev, frames, 10);
-        CHECK(now == 0 || now == 10);
-        taken += now;
-        for (uint32_t j = now; j < 10u; j++) {
-            netbuf_drop(&rig.pool, frames[j].buffer);
-        }
-    }
-    CHECK_EQ(taken, 120); /* of 128 slots */
-    CHECK_EQ(virtio_fake_send(&rig.fake, 100), 12);
-    CHECK_EQ(rig.dev->ops->receive(rig.dev, frames, 1), 0);
-    CHECK_EQ(rig.fake.faults, 0);
-    CHECK_EQ(rig.dev->counters.tx_errors, 0);
-    rig_close(&rig);
+    more_features = VIRTIO_F_RING_PACKED;
+    round_trips(0, 256, BUFFERS);
+    round_trips(0, 16, 40);
+    more_features = 0;
 }
 
 static void no_device_harms(uint64_t features)
@@ -577,4 +417,5 @@ TEST(no_device_harms_the_driver)
 {
     no_device_harms(0);
     no_device_harms(LARGE);
+    no_device_harms(LARGE | VIRTIO_F_RING_PACKED);
 }

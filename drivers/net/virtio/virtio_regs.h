@@ -54,6 +54,7 @@ enum virtio_status {
 #define VIRTIO_F_EVENT_IDX (1ull << 29)
 #define VIRTIO_F_VERSION_1 (1ull << 32)
 #define VIRTIO_F_ACCESS_PLATFORM (1ull << 33)
+#define VIRTIO_F_RING_PACKED (1ull << 34)
 #define VIRTIO_F_ORDER_PLATFORM (1ull << 36)
 
 /* struct virtio_net_config (§5.1.4). */
@@ -93,6 +94,24 @@ struct virtio_descriptor {
     uint32_t length;
     uint16_t flags;
     uint16_t next;
+};
+
+/* Packed virtqueues (§2.8). */
+#define VIRTIO_PACKED_AVAIL (1u << 7)
+#define VIRTIO_PACKED_USED (1u << 15)
+#define VIRTIO_PACKED_EVENT_ON 0u
+#define VIRTIO_PACKED_EVENT_OFF 1u
+
+struct virtio_packed_descriptor { /* [dma] as all below: both sides write it */
+    uint64_t address;
+    uint32_t length;
+    uint16_t id;
+    uint16_t flags;
+};
+
+struct virtio_packed_event {
+    uint16_t place;
+    uint16_t flags;
 };
 
 struct virtio_used_element {
