@@ -47,10 +47,11 @@ struct cpu;
 /* The machine's part of a CPU: what it holds of a thread, and the addresses that entry code needs.
  * Offsets are part of the contract with assembly. */
 struct arch_cpu {
-    struct cpu *self;         /* [const] */
-    uint64_t stack_top;       /* [const] of its kernel stack */
-    uint64_t user_sp;         /* while the system-call entry has no stack */
-    struct thread *loaded;    /* whose state is in the CPU; NULL: nobody's */
+    struct cpu *self;      /* [const] */
+    uint64_t stack_top;    /* [const] of its kernel stack */
+    uint64_t frame_top;    /* [const] of the stack on which it comes from and goes to user mode */
+    uint64_t user_sp;      /* while the system-call entry has no stack */
+    struct thread *loaded; /* whose state is in the CPU; NULL: nobody's */
     struct thread *fpu_owner; /* whose FPU state is in the CPU; NULL: nobody's */
     uint64_t root;            /* what CR3 holds */
     uint64_t cr0_fpu_off;     /* CR0 with TS */

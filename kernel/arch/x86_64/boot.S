@@ -139,19 +139,14 @@ long_mode:
     movq $x86_64_start, %rax
     jmp *%rax
 
-/* ---- Stacks, each above a page that is never mapped ----------------------------------------- */
+/* ---- The stack of the start, above a page that is not mapped later -------------------------- */
     .section .stacks, "aw", @nobits
     .balign 4096
-    .global stack_guards, kernel_stack_top, ist_stack_tops_end
-stack_guards:
+    .global stack_guard, kernel_stack_top
+stack_guard:
     .skip STACK_GUARD_BYTES
     .skip KERNEL_STACK_BYTES
 kernel_stack_top:
-    .rept 3                                # double fault, NMI, machine check
-    .skip STACK_GUARD_BYTES
-    .skip IST_STACK_BYTES
-    .endr
-ist_stack_tops_end:
 
     .section .bss.early, "aw", @nobits
     .balign 4096

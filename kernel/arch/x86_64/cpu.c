@@ -45,7 +45,12 @@ void cpu_features_detect(void)
     uint32_t basic_max = cpuid(0, 0).eax;
     uint32_t extended_max = cpuid(0x80000000u, 0).eax;
 
-    struct cpuid_result r = cpuid(1, 0);
+    struct cpuid_result r = cpuid(0, 0);
+    /* Meltdown: not AMD's ("Auth", "Hygo"), nor those that say so (RDCL_NO: SDM vol. 4, 2.1). */
+    f->isolate = r.ebx != 0x68747541 && r.ebx != 0x6f677948;
+    if (basic_max >= 7 && (cpuid(7, 0).edx >> 29 & 1) != 0)
+        f->isolate = f->isolate && (rdmsr(MSR_ARCH_CAPABILITIES) & ARCH_RDCL_NO) == 0;
+    r = cpuid(1, 0);
     f->sse42 = r.ecx >> 20 & 1;
     f->x2apic = r.ecx >> 21 & 1;
     f->tsc_deadline = r.ecx >> 24 & 1;

@@ -11,6 +11,8 @@
 
 /* ---- Model-specific registers (SDM vol. 4) --------------------------------------------------- */
 #define MSR_APIC_BASE 0x1bu
+#define MSR_ARCH_CAPABILITIES 0x10au
+#define ARCH_RDCL_NO 1u
 #define MSR_PAT 0x277u
 #define MSR_TSC_DEADLINE 0x6e0u
 #define MSR_X2APIC 0x800u
@@ -179,6 +181,7 @@ struct cpu_features {
     bool sse42; /* needed: lib/base and every cell use it */
     bool smep, smap, umip, fsgsbase, x2apic, tsc_deadline, page_1g, xsave, xsaveopt, avx;
     bool hypervisor, invariant_tsc;
+    bool isolate;  /* user mode needs page tables that show next to nothing of the kernel */
     uint32_t xcr0; /* state components that threads have, if there is XSAVE */
     uint32_t physical_bits;
     uint32_t crystal_hz;                     /* CPUID.15H, 0 if not told */

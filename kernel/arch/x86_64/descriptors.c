@@ -38,7 +38,7 @@ struct descriptor_pointer {
 extern const char trap_stubs[];
 extern char kernel_stack_top[];
 
-static struct gate idt[256] __attribute__((aligned(16)));
+static struct gate idt[256] __attribute__((aligned(PAGE_BYTES)));
 
 struct cpu_descriptors {
     uint64_t gdt[8];
@@ -66,12 +66,13 @@ static void set_gate(uint32_t vector, uint32_t ist, uint32_t type)
                                 .offset_high = (uint32_t)(at >> 32)};
 }
 
-void descriptors_load(struct cpu_descriptors *d, uint64_t stack_top)
+void descriptors_load(const struct arch_cpu *cpu)
 {
+    struct cpu_descriptors *d = cpu->descriptors;
     struct tss *tss = &d->tss;
-    tss->rsp[0] = stack_top;
+    tss->rsp[0] = cpu->frame_top;
     for (uint32_t i = 0; i < 3; i++)
-        tss->ist[i] = stack_top + (i + 1) * (STACK_GUARD_BYTES + IST_STACK_BYTES);
+        tss->ist[i] = cpu->stack_top + (i + 1) * (STACK_GUARD_BYTES + IST_STACK_BYTES);
     tss->io_map_base = sizeof *tss; /* no port is open to user mode */
     memcpy(d->gdt, segments, sizeof segments);
     uint64_t base = (uint64_t)tss;
@@ -84,6 +85,11 @@ void descriptors_load(struct cpu_descriptors *d, uint64_t stack_top)
     __asm__ volatile("lidt %0" : : "m"(pointer) : "memory");
 }
 
+const char *descriptors_idt(void)
+{
+    return (const char *)idt;
+}
+
 void descriptors_init(void)
 {
     for (uint32_t vector = 0; vector < 256; vector++)
@@ -93,5 +99,8 @@ void descriptors_init(void)
     set_gate(8, 1, GATE_INTERRUPT);  /* double fault */
     set_gate(2, 2, GATE_INTERRUPT);  /* NMI */
     set_gate(18, 3, GATE_INTERRUPT); /* machine check */
-    descriptors_load(&boot_descriptors, (uint64_t)kernel_stack_top);
+    /* Until the first CPU has its own. */
+    uint64_t top = (uint64_t)kernel_stack_top;
+    descriptors_load(
+        &(struct arch_cpu){.descriptors = &boot_descriptors, .stack_top = top, .frame_top = top});
 }

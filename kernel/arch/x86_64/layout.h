@@ -5,7 +5,7 @@
  *
  *   PHYSICAL_WINDOW  all RAM, read-write, never executable, 2 MiB or 1 GiB pages
  *   DEVICE_WINDOW    the kernel's own device pages (local APIC, I/O APIC, HPET), uncached
- *   STACK_WINDOW     stacks of the CPUs but the first, each above a page that is never mapped
+ *   STACK_WINDOW     stacks of the CPUs, each above a page that is never mapped
  *   KERNEL_VIRTUAL   the kernel image, physical address 0 upwards; sections by their own rights
  */
 #ifndef KERNEL_ARCH_X86_64_LAYOUT_H

@@ -28,14 +28,14 @@
 /* struct cpu, at the kernel's GS base */
 #define CPU_SELF 0
 #define CPU_STACK_TOP 8
-#define CPU_USER_SP 16
-#define CPU_LOADED 24
-#define CPU_FPU_OWNER 32
-#define CPU_ROOT 40
-#define CPU_CR0_FPU_OFF 48
-#define CPU_LIVE 56
-#define CPU_LOADED_INDEX 60
-#define CPU_CURRENT 88
+#define CPU_FRAME_TOP 16
+#define CPU_USER_SP 24
+#define CPU_LOADED 32
+#define CPU_ROOT 48
+#define CPU_CR0_FPU_OFF 56
+#define CPU_LIVE 64
+#define CPU_LOADED_INDEX 68
+#define CPU_CURRENT 96
 
 /* struct arch_cpu's `live`, one bit each, none of the above: what the CPU holds that the next
  * thread must not see */

@@ -2,13 +2,18 @@
 #include "kernel/arch/x86_64/paging.h"
 
 #include "kernel/arch/x86_64/cpu.h"
+#include "kernel/arch/x86_64/traps.h"
 #include "lib/base/assert.h"
 #include "lib/base/bytes.h"
 
 extern char text_start[], text_end[], rodata_start[], rodata_end[], data_start[], data_end[];
-extern char stack_guards[], kernel_stack_top[];
+extern char stack_guard[], entry_text_end[];
+extern uint64_t isolation_root; /* traps.S */
+extern char *isolation_sites[][2],
+    *isolation_sites_end[][2]; /* [0]: where to jump to [1]; NULL: no CR3 */
 
-static uint64_t kernel_root;
+static uint64_t kernel_root, shared_root;
+static uint64_t global; /* PTE_GLOBAL, 0 with isolation */
 static uint64_t device_table[512] __attribute__((aligned(PAGE_BYTES)));
 static uint32_t device_pages;
 
@@ -64,20 +69,47 @@ static status_t map(uint64_t address, uint64_t physical, uint64_t bytes, uint64_
 
 static status_t map_image(const char *start, const char *end, uint64_t flags, page_source pages)
 {
-    return map((uint64_t)start, image_physical(start), (uint64_t)(end - start), flags | PTE_GLOBAL,
+    return map((uint64_t)start, image_physical(start), (uint64_t)(end - start), flags | global,
                pages);
 }
 
-/* Unmaps the page below each of the four stacks. */
-static void open_guards(page_source pages)
+/* As `map`, in another top table. */
+static status_t map_under(uint64_t root, uint64_t address, uint64_t physical, uint64_t flags,
+                          page_source pages)
 {
-    uint64_t guard = (uint64_t)stack_guards;
-    for (uint32_t i = 0; i < 4; i++) {
-        uint64_t *entry = entry_at(guard, 0, pages);
-        VERIFY(entry != NULL);
-        *entry = 0;
-        guard += STACK_GUARD_BYTES + (i == 0 ? KERNEL_STACK_BYTES + 0ull : IST_STACK_BYTES);
+    uint64_t own = kernel_root;
+    kernel_root = root;
+    status_t status = map(address, physical, PAGE_BYTES, flags, pages);
+    kernel_root = own;
+    return status;
+}
+
+/* Context: early tables, which let code be written to. */
+static status_t isolate(page_source pages)
+{
+    shared_root = pages();
+    status_t status = shared_root == 0 ? STATUS_NO_MEMORY : STATUS_OK;
+    for (const char *at = text_start; at < entry_text_end && status == STATUS_OK; at += PAGE_BYTES)
+        status = map_under(shared_root, (uint64_t)at, image_physical(at), PTE_PRESENT, pages);
+    const char *idt = descriptors_idt();
+    if (status == STATUS_OK)
+        status = map_under(shared_root, (uint64_t)idt, image_physical(idt),
+                           PTE_PRESENT | PTE_NO_EXECUTE, pages);
+    for (char *(*site)[2] = isolation_sites; site < isolation_sites_end; site++) {
+        char *at = (*site)[0], *other = (*site)[1];
+        int32_t distance = (int32_t)(other - (at + 5));
+        memcpy(at, other == NULL ? "\x0f\x1f" : "\xe9", other == NULL ? 3 : 1); /* NOP, JMP */
+        if (other != NULL)
+            memcpy(at + 1, &distance, sizeof distance);
     }
+    isolation_root = kernel_root;
+    return status;
+}
+
+bool paging_show(uint64_t physical, page_source pages)
+{
+    return map_under(shared_root, PHYSICAL_WINDOW + physical, physical,
+                     PTE_PRESENT | PTE_WRITE | PTE_NO_EXECUTE, pages) == STATUS_OK;
 }
 
 static status_t map_window(const struct memory_map *ram, page_source pages)
@@ -89,16 +121,19 @@ static status_t map_window(const struct memory_map *ram, page_source pages)
     for (uint32_t i = 0; i < window.count && status == STATUS_OK; i++)
         status =
             map(PHYSICAL_WINDOW + window.range[i].base, window.range[i].base, window.range[i].bytes,
-                PTE_PRESENT | PTE_WRITE | PTE_GLOBAL | PTE_NO_EXECUTE, pages);
+                PTE_PRESENT | PTE_WRITE | global | PTE_NO_EXECUTE, pages);
     return status;
 }
 
 status_t paging_init(const struct memory_map *ram, page_source pages)
 {
-    kernel_root = pages();
+    kernel_root = shared_root = pages();
     if (kernel_root == 0)
         return STATUS_NO_MEMORY;
-    status_t status = map_window(ram, pages);
+    global = cpu_features.isolate ? 0 : PTE_GLOBAL;
+    status_t status = cpu_features.isolate ? isolate(pages) : STATUS_OK;
+    if (status == STATUS_OK)
+        status = map_window(ram, pages);
     if (status == STATUS_OK)
         status = map_image(text_start, text_end, PTE_PRESENT, pages);
     if (status == STATUS_OK)
@@ -109,7 +144,7 @@ status_t paging_init(const struct memory_map *ram, page_source pages)
     if (status != STATUS_OK || device_entry == NULL)
         return STATUS_NO_MEMORY;
     *device_entry = image_physical((const char *)device_table) | PTE_PRESENT | PTE_WRITE;
-    open_guards(pages);
+    *entry_at((uint64_t)stack_guard, 0, pages) = 0;
     /* Every top-level entry that the kernel will ever use exists now. */
     paging_load();
     return STATUS_OK;
@@ -121,13 +156,14 @@ void paging_load(void)
     write_cr3(kernel_root);
 }
 
-static bool map_fresh(uint64_t address, uint64_t bytes, page_source pages)
+static bool map_fresh(uint64_t address, uint64_t bytes, bool shown, page_source pages)
 {
     for (uint64_t at = address; at < address + bytes; at += PAGE_BYTES) {
         uint64_t page = pages();
-        if (page == 0 ||
-            map(at, page, PAGE_BYTES, PTE_PRESENT | PTE_WRITE | PTE_GLOBAL | PTE_NO_EXECUTE,
-                pages) != STATUS_OK)
+        uint64_t flags = PTE_PRESENT | PTE_WRITE | global | PTE_NO_EXECUTE;
+        if (page == 0 || map(at, page, PAGE_BYTES, flags, pages) != STATUS_OK)
+            return false;
+        if (shown && map_under(shared_root, at, page, flags, pages) != STATUS_OK)
             return false;
     }
     return true;
@@ -137,31 +173,27 @@ uint64_t paging_map_stack(uint32_t cpu, page_source pages)
 {
     uint64_t at = STACK_WINDOW + (uint64_t)cpu * STACK_WINDOW_BYTES;
     uint64_t top = at + STACK_GUARD_BYTES + KERNEL_STACK_BYTES;
-    bool done = map_fresh(at + STACK_GUARD_BYTES, KERNEL_STACK_BYTES, pages);
+    bool done = map_fresh(at + STACK_GUARD_BYTES, KERNEL_STACK_BYTES, false, pages);
     for (uint32_t i = 0; i < 3 && done; i++)
         done = map_fresh(top + i * (STACK_GUARD_BYTES + IST_STACK_BYTES) + STACK_GUARD_BYTES,
-                         IST_STACK_BYTES, pages);
+                         IST_STACK_BYTES, true, pages);
     return done ? top : 0;
 }
 
 uint64_t paging_start_root(uint64_t physical, page_source pages)
 {
-    uint64_t own = kernel_root;
     uint64_t root = pages();
     if (root == 0)
         return 0;
-    memcpy(physical_pointer(root), physical_pointer(own), PAGE_BYTES);
-    kernel_root = root; /* where `map` maps */
-    status_t status = map(physical, physical, PAGE_BYTES, PTE_PRESENT, pages);
-    kernel_root = own;
-    return status == STATUS_OK ? root : 0;
+    memcpy(physical_pointer(root), physical_pointer(kernel_root), PAGE_BYTES);
+    return map_under(root, physical, physical, PTE_PRESENT, pages) == STATUS_OK ? root : 0;
 }
 
 volatile void *paging_map_device(uint64_t address)
 {
     VERIFY(device_pages < DEVICE_WINDOW_PAGES);
     uint32_t index = device_pages++;
-    device_table[index] = (address & PTE_ADDRESS_MASK) | PTE_PRESENT | PTE_WRITE | PTE_GLOBAL |
+    device_table[index] = (address & PTE_ADDRESS_MASK) | PTE_PRESENT | PTE_WRITE | global |
                           PTE_NO_EXECUTE | PTE_CACHE_UNCACHEABLE;
     return (volatile void *)(DEVICE_WINDOW + (uint64_t)index * PAGE_BYTES +
                              (address & (PAGE_BYTES - 1)));
@@ -170,4 +202,9 @@ volatile void *paging_map_device(uint64_t address)
 uint64_t paging_kernel_root(void)
 {
     return kernel_root;
+}
+
+uint64_t paging_shared_root(void)
+{
+    return shared_root;
 }

@@ -5,6 +5,12 @@
  *
  * Invariant: no page is both writable and executable, in any mapping of the same frame. The kernel
  * image is therefore left out of the physical window.
+ *
+ * Isolation, on CPUs that let user mode read what only the kernel's pages show (Meltdown): the top
+ * tables of address spaces then show of the kernel's half only what the way in and out needs (entry
+ * code, IDT, of each CPU its descriptors, its struct arch_cpu and the stacks of NMIs). The kernel
+ * runs on its own tables, which show no user memory: it never touches any (decision 001). Entry
+ * code changes CR3; see `isolated` in traps.S. Nothing is global then.
  */
 #ifndef KERNEL_ARCH_X86_64_PAGING_H
 #define KERNEL_ARCH_X86_64_PAGING_H
@@ -12,6 +18,7 @@
 #include <hallows/types.h>
 
 #include "kernel/arch.h"
+#include "kernel/arch/x86_64/cpu.h"
 #include "kernel/arch/x86_64/layout.h"
 #include "kernel/boot/parameters.h"
 
@@ -49,7 +56,24 @@ uint64_t paging_map_stack(uint32_t cpu, page_source pages);
  * address, executable. Returns its address, below 4 GiB; 0: no memory. */
 uint64_t paging_start_root(uint64_t physical, page_source pages);
 
-/* Physical address of the kernel's own top table. */
+/* With isolation: the page of RAM at `physical` shows in user mode's tables too. False: no memory.
+ * Context: start only. */
+bool paging_show(uint64_t physical, page_source pages);
+
+/* Physical address of the kernel's own top table, and of the one whose upper half every address
+ * space has: the same without isolation. */
 uint64_t paging_kernel_root(void);
+uint64_t paging_shared_root(void);
+
+/* Loads an address space's top table, and drops translations of user addresses. With isolation that
+ * happens on the way to user mode. */
+static inline void paging_use(uint64_t root)
+{
+    __asm__ volatile("0: movq %0, %%cr3\n\t.pushsection .rodata.isolation, \"a\"\n\t"
+                     ".quad 0b, 0\n\t.popsection" /* no instruction with isolation */
+                     :
+                     : "R"(root)
+                     : "memory");
+}
 
 #endif

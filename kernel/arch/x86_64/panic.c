@@ -16,7 +16,7 @@
 
 extern const char kernel_symbols[], kernel_symbols_end[];
 extern const char text_start[], text_end[];
-extern const char stack_guards[], ist_stack_tops_end[];
+extern const char stack_guard[], kernel_stack_top[];
 
 static bool panicking;
 
@@ -54,10 +54,10 @@ static uint64_t stack_end(uint64_t pointer)
     uint64_t address = pointer - 1; /* an empty stack's points at its end */
     uint64_t first = STACK_GUARD_BYTES + KERNEL_STACK_BYTES;
     uint64_t other = STACK_GUARD_BYTES + IST_STACK_BYTES;
-    uint64_t base = (uint64_t)stack_guards;
+    uint64_t base = (uint64_t)stack_guard;
     if (address - STACK_WINDOW < (uint64_t)CPU_COUNT_MAX * STACK_WINDOW_BYTES)
         base = address & ~(STACK_WINDOW_BYTES - 1ull);
-    else if (address < base || address >= (uint64_t)ist_stack_tops_end)
+    else if (address < base || address >= (uint64_t)kernel_stack_top)
         return 0;
     uint64_t offset = address - base;
     return base + first + (offset < first ? 0 : ((offset - first) / other + 1) * other);

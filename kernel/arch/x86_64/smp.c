@@ -42,7 +42,7 @@ static void undo_entry(struct cpu *c, struct thread *t)
 static void leave_space(struct arch_cpu *cpu)
 {
     cpu->root = paging_kernel_root();
-    write_cr3(cpu->root);
+    paging_use(cpu->root);
     if (cpu->loaded != NULL)
         thread_unload(cpu->loaded); /* whoever runs next loads its own root */
 }
@@ -56,7 +56,7 @@ static void serve(struct cpu *c)
         thread_unload(c->arch.request_thread);
     }
     if ((what & ASK_FLUSH) != 0)
-        write_cr3(c->arch.root);
+        paging_use(c->arch.root);
     if ((what & ASK_LEAVE) != 0)
         leave_space(&c->arch);
     __atomic_store_n(&c->arch.request, 0, __ATOMIC_RELEASE);
@@ -123,7 +123,7 @@ void arch_tlb_flush(uint64_t root)
 {
     struct arch_cpu *cpu = &arch_cpu_self()->arch;
     if (root == 0 || root == cpu->root)
-        write_cr3(cpu->root);
+        paging_use(cpu->root);
     ask_users(root, ASK_FLUSH);
 }
 
@@ -159,7 +159,7 @@ static void store_at(const char *symbol, const void *value, size_t bytes)
 static _Noreturn void cpu_enter(struct cpu *cpu)
 {
     paging_load();
-    descriptors_load(cpu->arch.descriptors, cpu->arch.stack_top);
+    descriptors_load(&cpu->arch);
     cpu_features_enable();
     syscall_init(cpu);
     apic_join();
@@ -202,7 +202,7 @@ static const char *start_one(struct cpu *cpu)
     return arrived_tsc < before || arrived_tsc > rdtsc() ? "counts time on its own" : NULL;
 }
 
-static bool prepare(struct cpu *cpu, uint32_t index, uint32_t apic_id, page_source pages)
+bool smp_prepare(struct cpu *cpu, uint32_t index, uint32_t apic_id, page_source pages)
 {
     cpu->index = (uint8_t)index;
     cpu->arch.self = cpu;
@@ -211,6 +211,14 @@ static bool prepare(struct cpu *cpu, uint32_t index, uint32_t apic_id, page_sour
         uint64_t page = pages();
         cpu->arch.descriptors = page == 0 ? NULL : physical_pointer(page);
         cpu->arch.stack_top = paging_map_stack(index, pages);
+        cpu->arch.frame_top = cpu->arch.stack_top;
+        if (cpu_features.isolate) {
+            /* What precedes `arch` in its page is a stack of nearly 4 KiB, for a frame or two. */
+            uint64_t shown = (uint64_t)cpu - PHYSICAL_WINDOW;
+            cpu->arch.frame_top = (uint64_t)cpu & ~15ull;
+            return page != 0 && cpu->arch.stack_top != 0 && paging_show(shown, pages) &&
+                   paging_show(page, pages);
+        }
     }
     return cpu->arch.descriptors != NULL && cpu->arch.stack_top != 0;
 }
@@ -236,7 +244,6 @@ uint32_t smp_start(struct cpu *cpus, const struct acpi_facts *facts,
                    const struct memory_map *memory, page_source pages)
 {
     uint32_t used = 1, me = apic_id();
-    cpus[0].arch.apic_id = me;
     if (facts->cpu_count > 1 && !prepare_trampoline(memory, pages)) {
         print("hallows: no memory below 1 MiB to start the other CPUs in\n");
         return used;
@@ -249,7 +256,7 @@ uint32_t smp_start(struct cpu *cpus, const struct acpi_facts *facts,
             print("hallows: the CPU with APIC id %u cannot be reached without x2APIC\n", id);
             continue;
         }
-        if (!prepare(&cpus[used], used, id, pages)) {
+        if (!smp_prepare(&cpus[used], used, id, pages)) {
             print("hallows: no memory for more CPUs\n");
             break;
         }

@@ -37,9 +37,13 @@ extern struct kernel_lock kernel_lock; /* the first CPU has it from the start */
  */
 void lock_wait(uint32_t ticket);
 
-/* Starts the CPUs of `facts` one after the other, as cpus[1..]: zeroed, with room for all. Returns
- * how many CPUs there are now; those that do not come up are named and left out. They wait for the
- * lock, then idle. Context: start only; the first CPU has the lock. */
+/* Gives a CPU, zeroed, its stacks and descriptors. False: no memory. Context: start only.
+ * Where page tables are isolated, its `arch` is the end of a page. */
+bool smp_prepare(struct cpu *cpu, uint32_t index, uint32_t apic_id, page_source pages);
+
+/* Starts the CPUs of `facts` one after the other, as cpus[1..]: zeroed, with room for all; cpus[0]
+ * is this one. Returns how many CPUs there are now; those that do not come up are named and left
+ * out. They wait for the lock, then idle. Context: start only; the first CPU has the lock. */
 uint32_t smp_start(struct cpu *cpus, const struct acpi_facts *facts,
                    const struct memory_map *memory, page_source pages);
 

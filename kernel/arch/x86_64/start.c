@@ -177,14 +177,16 @@ static void start_core(void)
     uint64_t bytes = (page_count * sizeof(struct page) + PAGE_BYTES - 1) & ~(PAGE_BYTES - 1ull);
     uint64_t pages = take_memory(bytes, UINT64_MAX);
     uint32_t cpu_room = facts.cpu_count < CPU_COUNT_MAX ? facts.cpu_count : CPU_COUNT_MAX;
-    uint64_t cpus_bytes = (cpu_room * sizeof(struct cpu) + PAGE_BYTES - 1) & ~(PAGE_BYTES - 1ull);
+    uint64_t cpus_bytes = PAGE_BYTES + cpu_room * sizeof(struct cpu);
     uint64_t cpus = take_memory(cpus_bytes, UINT64_MAX);
     if (pages == 0 || cpus == 0)
         refuse("memory", "there is too little for the table of pages");
     memset(physical_pointer(pages), 0, bytes);
     memset(physical_pointer(cpus), 0, cpus_bytes);
-    struct cpu *cpu = physical_pointer(cpus);
-    cpu->arch.stack_top = (uint64_t)kernel_stack_top;
+    struct cpu *cpu = physical_pointer(cpus + PAGE_BYTES - sizeof(struct arch_cpu));
+    if (!smp_prepare(cpu, 0, apic_id(), table_page))
+        refuse("memory", "there is too little for the first CPU's stacks");
+    descriptors_load(&cpu->arch);
     syscall_init(cpu);
     request.cpus_used = smp_start(cpu, &facts, &parameters.memory, table_page);
     kernel_init(&kernel_state, cpu, request.cpus_used, physical_pointer(pages),
@@ -198,10 +200,11 @@ static void start_core(void)
 static void print_machine(void)
 {
     const struct time_calibration *time = clock_calibration();
-    print("hallows: %u MiB RAM, %u CPU%s (%u used), TSC %lu kHz, %s, %u I/O APIC%s%s\n",
+    print("hallows: %u MiB RAM, %u CPU%s (%u used), TSC %lu kHz, %s, %u I/O APIC%s%s%s\n",
           (uint32_t)(request.ram_bytes >> 20), facts.cpu_count, facts.cpu_count == 1 ? "" : "s",
           request.cpus_used, time->tsc_hz / 1000, apic_is_x2apic() ? "x2APIC" : "xAPIC",
           facts.ioapic_count, facts.ioapic_count == 1 ? "" : "s",
+          cpu_features.isolate ? ", page tables isolated" : "",
           cpu_features.hypervisor ? ", hypervisor" : "");
     if (facts.problem != NULL)
         print("hallows: note: %s; left out\n", facts.problem);

@@ -41,7 +41,7 @@ _Static_assert(LIES(thread, registers.word, THREAD_REGISTERS) &&
                    LIES(thread, root, THREAD_ROOT) && LIES(cpu, current, CPU_CURRENT) &&
                    LIES(cpu, arch.self, CPU_SELF) && LIES(cpu, arch.stack_top, CPU_STACK_TOP) &&
                    LIES(cpu, arch.user_sp, CPU_USER_SP) && LIES(cpu, arch.loaded, CPU_LOADED) &&
-                   LIES(cpu, arch.fpu_owner, CPU_FPU_OWNER) && LIES(cpu, arch.root, CPU_ROOT) &&
+                   LIES(cpu, arch.frame_top, CPU_FRAME_TOP) && LIES(cpu, arch.root, CPU_ROOT) &&
                    LIES(cpu, arch.live, CPU_LIVE) &&
                    LIES(cpu, arch.loaded_index, CPU_LOADED_INDEX) &&
                    LIES(cpu, arch.cr0_fpu_off, CPU_CR0_FPU_OFF),
@@ -191,7 +191,7 @@ void thread_switch(struct thread *next)
     if (cpu->loaded != NULL)
         bases_save(cpu);
     if (cpu->root != next->root) {
-        write_cr3(next->root);
+        paging_use(next->root);
         cpu->root = next->root;
     }
     if ((r->entry & ENTRY_BASES) != 0 || (r->fs_base | r->gs_base) != 0)

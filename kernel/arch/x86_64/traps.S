@@ -26,6 +26,24 @@
     incl kernel_lock + LOCK_SERVING(%rip)
     .endm
 
+/* Isolation (paging.h). `isolated NAME`, code, `.subsection 1`, other code, `goes_on NAME`: where
+ * user mode has page tables of its own, a jump to the other code is written over the start of the
+ * first (isolation_sites), which then costs nothing where it has not. */
+    .macro isolated name
+site_\name:
+    .pushsection .rodata.isolation, "a"
+    .quad site_\name, other_\name
+    .popsection
+    .subsection 1
+other_\name:
+    .subsection 0
+    .endm
+    .macro goes_on name
+    jmp after_\name
+    .subsection 0
+after_\name:
+    .endm
+
 /* All registers but rcx, r11 and \base itself, to the thread at \base. */
     .macro save_registers base
 at = THREAD_REGISTERS
@@ -49,12 +67,23 @@ at = at + 8
     .endm
 
     .section .text.entry, "ax"
+    .balign 8
+    .global isolation_root
+isolation_root:                            # the kernel's root, 0 without isolation; constant after start
+    .quad 0
 
 /* ---- SYSCALL (SDM vol. 2): rcx = rip, r11 = rflags, stack is the user's ----------------------- */
     .balign 64
     .macro syscall_save
+    isolated \@
     swapgs
     movq %rsp, %gs:CPU_USER_SP
+    .subsection 1
+    swapgs
+    movq %rsp, %gs:CPU_USER_SP
+    movq isolation_root(%rip), %rsp
+    movq %rsp, %cr3
+    goes_on \@
     movq %gs:CPU_LOADED, %rsp              # the thread
     save_registers rsp
     movq %rcx, T_IP(%rsp)
@@ -103,7 +132,10 @@ switch_to:
     cmpq %gs:CPU_ROOT, %rcx
     je return_by_sysret
     movq %rcx, %gs:CPU_ROOT
-    movq %rcx, %cr3
+9:  movq %rcx, %cr3                        # not with isolation
+    .pushsection .rodata.isolation, "a"
+    .quad 9b, 0
+    .popsection
 return_by_sysret:
     give_lock
     movq T_IP(%rax), %rcx
@@ -111,8 +143,17 @@ return_by_sysret:
     load_registers
     movq T_SP(%rax), %rsp
     movq T_RAX(%rax), %rax
+    isolated sysret
     swapgs
     sysretq
+    .subsection 1
+    movq %rsp, %gs:CPU_USER_SP
+    movq %gs:CPU_ROOT, %rsp
+    movq %rsp, %cr3
+    movq %gs:CPU_USER_SP, %rsp
+    swapgs
+    sysretq
+    goes_on sysret
 
 /* The same while this CPU's trace is on (arch_trace): no short way. */
     .global syscall_entry_traced
@@ -177,7 +218,7 @@ return_full:
     jnz bad_return_address
     andl $~ENTRY_FULL, T_ENTRY(%rax)
     give_lock
-    movq %gs:CPU_STACK_TOP, %rsp
+    movq %gs:CPU_FRAME_TOP, %rsp
     pushq $SELECTOR_USER_DATA
     pushq T_SP(%rax)
     pushq T_FLAGS(%rax)
@@ -187,8 +228,17 @@ return_full:
     movq T_RCX(%rax), %rcx
     movq T_R11(%rax), %r11
     movq T_RAX(%rax), %rax
+    isolated iret
     swapgs
     iretq
+    .subsection 1
+    pushq %rax
+    movq %gs:CPU_ROOT, %rax
+    movq %rax, %cr3
+    popq %rax
+    swapgs
+    iretq
+    goes_on iret
 
 switch_slowly:
     movq %gs:CPU_STACK_TOP, %rsp
@@ -236,11 +286,21 @@ vector = vector + 1
 /* Stack: vector, error code, rip, cs, rflags, rsp, ss. */
     .balign 16
 trap_common:
+    isolated trap
     testb $3, 24(%rsp)
     jz trap_in_kernel
     swapgs
     lfence                                 # not on with the user's GS base (CVE-2019-1125)
     pushq %rax
+    .subsection 1
+    testb $3, 24(%rsp)
+    jz trap_in_kernel
+    swapgs
+    lfence
+    pushq %rax
+    movq isolation_root(%rip), %rax
+    movq %rax, %cr3
+    goes_on trap
     movq %gs:CPU_LOADED, %rax
     save_registers rax
     movq %rcx, T_RCX(%rax)
@@ -320,7 +380,12 @@ trap_in_kernel:
 
 /* struct trap_frame, for panic.c */
 trap_panic:
-    .irp r, rax, rbx, rcx, rdx, rsi, rdi, rbp, r8, r9, r10, r11, r12, r13, r14, r15
+    pushq %rax
+    movq isolation_root(%rip), %rax
+    testq %rax, %rax
+    jz 1f
+    movq %rax, %cr3
+1:  .irp r, rbx, rcx, rdx, rsi, rdi, rbp, r8, r9, r10, r11, r12, r13, r14, r15
     pushq %\r
     .endr
     movq %rsp, %rdi
@@ -328,4 +393,7 @@ trap_panic:
     andq $-16, %rsp
     call panic_trap
 
+    .subsection 2
+    .global entry_text_end
+entry_text_end:
     .section .note.GNU-stack, "", @progbits
