@@ -63,16 +63,12 @@ static void apic_write(uint32_t reg, uint32_t value)
 /* Intel 8259A data sheet, "initialization command words". */
 static void pic_mask(void)
 {
-    port_out8(PIC1, 0x11);
-    port_out8(PIC2, 0x11);
-    port_out8(PIC1 + 1, VECTOR_PIC_FIRST);
-    port_out8(PIC2 + 1, VECTOR_PIC_FIRST + 8);
-    port_out8(PIC1 + 1, 4);
-    port_out8(PIC2 + 1, 2);
-    port_out8(PIC1 + 1, 1);
-    port_out8(PIC2 + 1, 1);
-    port_out8(PIC1 + 1, 0xff);
-    port_out8(PIC2 + 1, 0xff);
+    static const uint8_t words[][2] = {
+        {0x11, 0x11}, {VECTOR_PIC_FIRST, VECTOR_PIC_FIRST + 8}, {4, 2}, {1, 1}, {0xff, 0xff}};
+    for (uint32_t i = 0; i < sizeof words / sizeof words[0]; i++) {
+        port_out8(i == 0 ? PIC1 : PIC1 + 1, words[i][0]);
+        port_out8(i == 0 ? PIC2 : PIC2 + 1, words[i][1]);
+    }
 }
 
 static void local_setup(void)

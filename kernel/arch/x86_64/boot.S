@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 /*
- * From the loader's 32-bit protected mode to long mode in the upper half.
+ * To long mode in the upper half: from the loader's 32-bit protected mode, and at the end of this file
+ * other CPUs from real mode.
  *
  * Two doors: the PVH note (Xen's "x86/HVM direct boot ABI": EBX = start_info) and the Multiboot2
  * header (Multiboot2 specification 2.0, 3.1 and 3.3: EAX = magic, EBX = information). Both come
@@ -12,6 +13,29 @@
 #define PHYSICAL(symbol) ((symbol) - KERNEL_VIRTUAL)
 #define PTE_PRESENT_WRITE 0x3
 #define PTE_LARGE_PRESENT_WRITE 0x83
+
+/* Long mode, but for the jump, with the top table at eax. Changes eax, ecx, edx. */
+    .macro paging_on
+    movl $0xa0, %ecx                       # CR4: PAE, PGE
+    movl %ecx, %cr4
+    movl %eax, %cr3
+    movl $0xc0000080, %ecx                 # EFER: system calls, long mode, execute-disable
+    rdmsr
+    orl $0x901, %eax
+    wrmsr
+    movl $0x80010033, %eax                 # CR0: paging, write protect, NE, ET, MP, PE
+    movl %eax, %cr0
+    .endm
+
+    .macro kernel_segments
+    movl $SELECTOR_KERNEL_DATA, %eax
+    movl %eax, %ds
+    movl %eax, %es
+    movl %eax, %ss
+    xorl %eax, %eax
+    movl %eax, %fs
+    movl %eax, %gs
+    .endm
 
     .section .boot.header, "a"
     .balign 8
@@ -83,16 +107,8 @@ multiboot2_start:
     cmpl $(PHYSICAL(early_directories) + 4 * 4096), %eax
     jne 1b
 
-    movl $0xa0, %eax                       # CR4: PAE, PGE
-    movl %eax, %cr4
     movl $PHYSICAL(early_pml4), %eax
-    movl %eax, %cr3
-    movl $0xc0000080, %ecx                 # EFER: system calls, long mode, execute-disable
-    rdmsr
-    orl $0x901, %eax
-    wrmsr
-    movl $0x80010033, %eax                 # CR0: paging, write protect, NE, ET, MP, PE
-    movl %eax, %cr0
+    paging_on
     lgdt early_gdt_pointer
     ljmp $SELECTOR_KERNEL_CODE, $long_mode
 
@@ -126,13 +142,7 @@ early_gdt_pointer:
 
     .code64
 long_mode:
-    movl $SELECTOR_KERNEL_DATA, %eax
-    movl %eax, %ds
-    movl %eax, %es
-    movl %eax, %ss
-    xorl %eax, %eax
-    movl %eax, %fs
-    movl %eax, %gs
+    kernel_segments
     movq $kernel_stack_top, %rsp
     xorl %ebp, %ebp
     pushq $0                               # a backtrace ends here
@@ -158,5 +168,53 @@ early_kernel_pdpt:
     .skip 4096
 early_directories:
     .skip 4 * 4096
+
+/* ---- Where another CPU starts after its start-up IPI (SDM vol. 3, 9.4) -------------------------
+ * Real mode, at a copy of this page at TRAMPOLINE_PHYSICAL. Straight to long mode, with page tables
+ * that show this page and the kernel. */
+#define AT(symbol) (TRAMPOLINE_PHYSICAL + (symbol) - trampoline)
+
+    .section .rodata, "a"
+    .code16
+    .balign 16
+    .global trampoline, trampoline_end, trampoline_root, trampoline_stack, trampoline_cpu
+    .global trampoline_entry
+trampoline:
+    cli
+    cld
+    movw %cs, %ax
+    movw %ax, %ds
+    lgdtl trampoline_gdt_pointer - trampoline
+    movl trampoline_root - trampoline, %eax
+    paging_on
+    ljmpl $SELECTOR_KERNEL_CODE, $AT(trampoline_long_mode)
+
+    .code64
+trampoline_long_mode:
+    kernel_segments
+    movq trampoline_stack(%rip), %rsp
+    movq trampoline_cpu(%rip), %rdi
+    xorl %ebp, %ebp
+    pushq $0                               # a backtrace ends here
+    jmp *trampoline_entry(%rip)
+
+    .balign 8
+trampoline_gdt:
+    .quad 0
+    .quad 0x00af9b000000ffff               # 64-bit code
+    .quad 0x00cf93000000ffff               # data
+trampoline_gdt_pointer:
+    .word trampoline_gdt_pointer - trampoline_gdt - 1
+    .long AT(trampoline_gdt)
+    .balign 8
+trampoline_root:
+    .quad 0
+trampoline_stack:
+    .quad 0
+trampoline_cpu:
+    .quad 0
+trampoline_entry:
+    .quad 0
+trampoline_end:
 
     .section .note.GNU-stack, "", @progbits

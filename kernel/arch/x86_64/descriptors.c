@@ -38,7 +38,8 @@ struct descriptor_pointer {
 extern const char trap_stubs[];
 extern char kernel_stack_top[];
 
-static struct gate idt[256] __attribute__((aligned(PAGE_BYTES)));
+extern struct gate idt[256]; /* a page of the image, which paging.c shows */
+struct gate idt[256] __attribute__((aligned(PAGE_BYTES)));
 
 struct cpu_descriptors {
     uint64_t gdt[8];
@@ -83,11 +84,6 @@ void descriptors_load(const struct arch_cpu *cpu)
     __asm__ volatile("lgdt %0\n\tltr %w1" : : "m"(pointer), "r"(SELECTOR_TSS) : "memory");
     pointer = (struct descriptor_pointer){sizeof idt - 1, (uint64_t)idt};
     __asm__ volatile("lidt %0" : : "m"(pointer) : "memory");
-}
-
-const char *descriptors_idt(void)
-{
-    return (const char *)idt;
 }
 
 void descriptors_init(void)

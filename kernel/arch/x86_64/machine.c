@@ -30,7 +30,7 @@ uint32_t arch_large_level_max(void)
 void arch_aspace_init(uint64_t root)
 {
     uint64_t *entries = arch_memory(root);
-    const uint64_t *kernel = arch_memory(paging_shared_root());
+    const uint64_t *kernel = arch_memory(paging_shared_root);
     for (uint32_t i = PML4_KERNEL_FIRST; i < PML4_ENTRIES; i++)
         entries[i] = kernel[i];
 }

@@ -7,12 +7,12 @@
 #include "lib/base/bytes.h"
 
 extern char text_start[], text_end[], rodata_start[], rodata_end[], data_start[], data_end[];
-extern char stack_guard[], entry_text_end[];
+extern char stack_guard[], entry_text_end[], idt[];
 extern uint64_t isolation_root; /* traps.S */
 extern char *isolation_sites[][2],
     *isolation_sites_end[][2]; /* [0]: where to jump to [1]; NULL: no CR3 */
 
-static uint64_t kernel_root, shared_root;
+uint64_t paging_kernel_root, paging_shared_root;
 static uint64_t global; /* PTE_GLOBAL, 0 with isolation */
 static uint64_t device_table[512] __attribute__((aligned(PAGE_BYTES)));
 static uint32_t device_pages;
@@ -28,7 +28,7 @@ static uint64_t image_physical(const char *symbol)
 /* The entry of `address` in the table of `level` (0: 4 KiB pages .. 3: top), or NULL. */
 static uint64_t *entry_at(uint64_t address, uint32_t level, page_source pages)
 {
-    uint64_t table = kernel_root;
+    uint64_t table = paging_kernel_root;
     for (uint32_t l = 3; l > level; l--) {
         uint64_t *entry = (uint64_t *)physical_pointer(table) + (address >> (12 + 9 * l) & 511);
         if (!(*entry & PTE_PRESENT)) {
@@ -77,23 +77,23 @@ static status_t map_image(const char *start, const char *end, uint64_t flags, pa
 static status_t map_under(uint64_t root, uint64_t address, uint64_t physical, uint64_t flags,
                           page_source pages)
 {
-    uint64_t own = kernel_root;
-    kernel_root = root;
+    uint64_t own = paging_kernel_root;
+    paging_kernel_root = root;
     status_t status = map(address, physical, PAGE_BYTES, flags, pages);
-    kernel_root = own;
+    paging_kernel_root = own;
     return status;
 }
 
 /* Context: early tables, which let code be written to. */
 static status_t isolate(page_source pages)
 {
-    shared_root = pages();
-    status_t status = shared_root == 0 ? STATUS_NO_MEMORY : STATUS_OK;
+    paging_shared_root = pages();
+    status_t status = paging_shared_root == 0 ? STATUS_NO_MEMORY : STATUS_OK;
     for (const char *at = text_start; at < entry_text_end && status == STATUS_OK; at += PAGE_BYTES)
-        status = map_under(shared_root, (uint64_t)at, image_physical(at), PTE_PRESENT, pages);
-    const char *idt = descriptors_idt();
+        status =
+            map_under(paging_shared_root, (uint64_t)at, image_physical(at), PTE_PRESENT, pages);
     if (status == STATUS_OK)
-        status = map_under(shared_root, (uint64_t)idt, image_physical(idt),
+        status = map_under(paging_shared_root, (uint64_t)idt, image_physical(idt),
                            PTE_PRESENT | PTE_NO_EXECUTE, pages);
     for (char *(*site)[2] = isolation_sites; site < isolation_sites_end; site++) {
         char *at = (*site)[0], *other = (*site)[1];
@@ -102,13 +102,13 @@ static status_t isolate(page_source pages)
         if (other != NULL)
             memcpy(at + 1, &distance, sizeof distance);
     }
-    isolation_root = kernel_root;
+    isolation_root = paging_kernel_root;
     return status;
 }
 
 bool paging_show(uint64_t physical, page_source pages)
 {
-    return map_under(shared_root, PHYSICAL_WINDOW + physical, physical,
+    return map_under(paging_shared_root, PHYSICAL_WINDOW + physical, physical,
                      PTE_PRESENT | PTE_WRITE | PTE_NO_EXECUTE, pages) == STATUS_OK;
 }
 
@@ -127,8 +127,8 @@ static status_t map_window(const struct memory_map *ram, page_source pages)
 
 status_t paging_init(const struct memory_map *ram, page_source pages)
 {
-    kernel_root = shared_root = pages();
-    if (kernel_root == 0)
+    paging_kernel_root = paging_shared_root = pages();
+    if (paging_kernel_root == 0)
         return STATUS_NO_MEMORY;
     global = cpu_features.isolate ? 0 : PTE_GLOBAL;
     status_t status = cpu_features.isolate ? isolate(pages) : STATUS_OK;
@@ -153,7 +153,7 @@ status_t paging_init(const struct memory_map *ram, page_source pages)
 void paging_load(void)
 {
     wrmsr(MSR_PAT, PAT_VALUE);
-    write_cr3(kernel_root);
+    write_cr3(paging_kernel_root);
 }
 
 static bool map_fresh(uint64_t address, uint64_t bytes, bool shown, page_source pages)
@@ -163,7 +163,7 @@ static bool map_fresh(uint64_t address, uint64_t bytes, bool shown, page_source 
         uint64_t flags = PTE_PRESENT | PTE_WRITE | global | PTE_NO_EXECUTE;
         if (page == 0 || map(at, page, PAGE_BYTES, flags, pages) != STATUS_OK)
             return false;
-        if (shown && map_under(shared_root, at, page, flags, pages) != STATUS_OK)
+        if (shown && map_under(paging_shared_root, at, page, flags, pages) != STATUS_OK)
             return false;
     }
     return true;
@@ -185,7 +185,7 @@ uint64_t paging_start_root(uint64_t physical, page_source pages)
     uint64_t root = pages();
     if (root == 0)
         return 0;
-    memcpy(physical_pointer(root), physical_pointer(kernel_root), PAGE_BYTES);
+    memcpy(physical_pointer(root), physical_pointer(paging_kernel_root), PAGE_BYTES);
     return map_under(root, physical, physical, PTE_PRESENT, pages) == STATUS_OK ? root : 0;
 }
 
@@ -197,14 +197,4 @@ volatile void *paging_map_device(uint64_t address)
                           PTE_NO_EXECUTE | PTE_CACHE_UNCACHEABLE;
     return (volatile void *)(DEVICE_WINDOW + (uint64_t)index * PAGE_BYTES +
                              (address & (PAGE_BYTES - 1)));
-}
-
-uint64_t paging_kernel_root(void)
-{
-    return kernel_root;
-}
-
-uint64_t paging_shared_root(void)
-{
-    return shared_root;
 }

@@ -62,8 +62,7 @@ bool paging_show(uint64_t physical, page_source pages);
 
 /* Physical address of the kernel's own top table, and of the one whose upper half every address
  * space has: the same without isolation. */
-uint64_t paging_kernel_root(void);
-uint64_t paging_shared_root(void);
+extern uint64_t paging_kernel_root, paging_shared_root; /* [const] after start */
 
 /* Loads an address space's top table, and drops translations of user addresses. With isolation that
  * happens on the way to user mode. */

@@ -9,10 +9,12 @@
 #include "kernel/arch/x86_64/serial.h"
 #include "kernel/arch/x86_64/traps.h"
 #include "lib/base/assert.h"
+#include "lib/base/bytes.h"
 #include "lib/base/format.h"
 #include "lib/bundle/bundle.h"
 
 #define BACKTRACE_FRAMES_MAX 32u
+#define EXCEPTIONS_NAMED 22u
 
 extern const char kernel_symbols[], kernel_symbols_end[];
 extern const char text_start[], text_end[];
@@ -114,33 +116,19 @@ void assertion_failed(const char *expression, const char *file, int line)
     end();
 }
 
-static const char *const exception_names[] = {"divide error",
-                                              "debug",
-                                              "NMI",
-                                              "breakpoint",
-                                              "overflow",
-                                              "bound",
-                                              "invalid opcode",
-                                              "no FPU",
-                                              "double fault",
-                                              "9",
-                                              "invalid TSS",
-                                              "segment not present",
-                                              "stack fault",
-                                              "general protection",
-                                              "page fault",
-                                              "15",
-                                              "x87 error",
-                                              "alignment check",
-                                              "machine check",
-                                              "SIMD error",
-                                              "virtualization",
-                                              "control protection"};
+/* In the order of vectors, ends of strings between them; the last stands for all that follow. */
+static const char exception_names[] =
+    "divide error\0debug\0NMI\0breakpoint\0overflow\0bound\0invalid opcode\0no FPU\0double fault\0"
+    "9\0invalid TSS\0segment not present\0stack fault\0general protection\0page fault\0"
+    "15\0x87 error\0alignment check\0machine check\0SIMD error\0virtualization\0"
+    "control protection\0unknown";
 
 static const char *exception_name(uint64_t vector)
 {
-    return vector < sizeof exception_names / sizeof exception_names[0] ? exception_names[vector]
-                                                                       : "unknown";
+    const char *name = exception_names;
+    for (uint64_t i = 0; i < vector && i < EXCEPTIONS_NAMED; i++)
+        name += strlen(name) + 1;
+    return name;
 }
 
 void panic_trap(const struct trap_frame *f)

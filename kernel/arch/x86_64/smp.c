@@ -41,7 +41,7 @@ static void undo_entry(struct cpu *c, struct thread *t)
 
 static void leave_space(struct arch_cpu *cpu)
 {
-    cpu->root = paging_kernel_root();
+    cpu->root = paging_kernel_root;
     paging_use(cpu->root);
     if (cpu->loaded != NULL)
         thread_unload(cpu->loaded); /* whoever runs next loads its own root */
@@ -139,7 +139,7 @@ void arch_cpu_kick(const struct cpu *c)
     apic_send(c->arch.apic_id, VECTOR_KICK);
 }
 
-/* ---- Start (SDM vol. 3, 9.4; the page that a CPU starts in: trampoline.S) -------------------- */
+/* ---- Start (SDM vol. 3, 9.4; the page that a CPU starts in: boot.S) -------------------- */
 
 #define INIT_WAIT_DIVISOR 100u /* of a second: 10 ms */
 #define SIPI_WAIT_DIVISOR 5000u
@@ -155,7 +155,7 @@ static void store_at(const char *symbol, const void *value, size_t bytes)
     memcpy((char *)physical_pointer(TRAMPOLINE_PHYSICAL) + (symbol - trampoline), value, bytes);
 }
 
-/* Where trampoline.S goes: long mode, first page tables, the CPU's own stack. */
+/* Where boot.S goes: long mode, first page tables, the CPU's own stack. */
 static _Noreturn void cpu_enter(struct cpu *cpu)
 {
     paging_load();

@@ -76,7 +76,7 @@ void syscall_init(struct cpu *cpu)
     wrmsr(MSR_KERNEL_GS_BASE, 0);
     wrmsr(MSR_FS_BASE, 0);
     cpu->arch.self = cpu;
-    cpu->arch.root = paging_kernel_root();
+    cpu->arch.root = paging_kernel_root;
     cpu->arch.live = 0; /* cpu_features_enable set CR0.TS */
     cpu->arch.cr0_fpu_off = read_cr0();
     cpu->arch.loaded_index = LOADED_NOBODY;

@@ -75,16 +75,15 @@ isolation_root:                            # the kernel's root, 0 without isolat
 /* ---- SYSCALL (SDM vol. 2): rcx = rip, r11 = rflags, stack is the user's ----------------------- */
     .balign 64
     .macro syscall_save
+    swapgs
+    movq %rsp, %gs:CPU_USER_SP
     isolated \@
-    swapgs
-    movq %rsp, %gs:CPU_USER_SP
+    movq %gs:CPU_LOADED, %rsp              # the thread
     .subsection 1
-    swapgs
-    movq %rsp, %gs:CPU_USER_SP
     movq isolation_root(%rip), %rsp
     movq %rsp, %cr3
+    movq %gs:CPU_LOADED, %rsp
     goes_on \@
-    movq %gs:CPU_LOADED, %rsp              # the thread
     save_registers rsp
     movq %rcx, T_IP(%rsp)
     movq %r11, T_FLAGS(%rsp)
@@ -166,13 +165,17 @@ traced_locked:
     call kernel_syscall_traced
     jmp user_return
 
-call_fast:
+    .macro fast_way function
     movq %rsp, %rdx
     movq $kernel_state, %rcx
     movq %gs:CPU_STACK_TOP, %rsp
-    call kernel_call_fast
+    call \function
     testq %rax, %rax
     jnz switch_to
+    .endm
+
+call_fast:
+    fast_way kernel_call_fast
 syscall_slowly:
     movq %gs:CPU_LOADED, %rsi
     movq $kernel_state, %rdi
@@ -203,12 +206,7 @@ switch_live:
     jmp 1b
 
 reply_recv_fast:
-    movq %rsp, %rdx
-    movq $kernel_state, %rcx
-    movq %gs:CPU_STACK_TOP, %rsp
-    call kernel_reply_recv_fast
-    testq %rax, %rax
-    jnz switch_to
+    fast_way kernel_reply_recv_fast
     jmp syscall_slowly
 
 return_full:
@@ -286,22 +284,18 @@ vector = vector + 1
 /* Stack: vector, error code, rip, cs, rflags, rsp, ss. */
     .balign 16
 trap_common:
-    isolated trap
     testb $3, 24(%rsp)
     jz trap_in_kernel
     swapgs
     lfence                                 # not on with the user's GS base (CVE-2019-1125)
     pushq %rax
+    isolated trap
+    movq %gs:CPU_LOADED, %rax
     .subsection 1
-    testb $3, 24(%rsp)
-    jz trap_in_kernel
-    swapgs
-    lfence
-    pushq %rax
     movq isolation_root(%rip), %rax
     movq %rax, %cr3
-    goes_on trap
     movq %gs:CPU_LOADED, %rax
+    goes_on trap
     save_registers rax
     movq %rcx, T_RCX(%rax)
     movq %r11, T_R11(%rax)

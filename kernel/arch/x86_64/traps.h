@@ -22,8 +22,6 @@ void descriptors_init(void);
 /* Makes and loads this CPU's own GDT and TSS, and the IDT. Its stacks are as paging_map_stack lays
  * them out. Context: start of that CPU. */
 void descriptors_load(const struct arch_cpu *cpu);
-/* The IDT, a page of the image. */
-const char *descriptors_idt(void);
 /* Sets the SYSCALL registers and the kernel's GS of this CPU, which is `cpu` from now on. Context:
  * start only. */
 void syscall_init(struct cpu *cpu);
