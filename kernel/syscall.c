@@ -15,16 +15,10 @@ typedef status_t (*call_handler)(struct kernel *k, struct registers *r);
 #define FORWARD_TO(name, function, ...)                                                            \
     HANDLER(name)                                                                                  \
     {                                                                                              \
-        return function(k, __VA_ARGS__);                                                           \
-    }
-#define FORWARD(name, ...) FORWARD_TO(name, name, __VA_ARGS__)
-
-#define FORWARD_PLAIN(name)                                                                        \
-    HANDLER(name)                                                                                  \
-    {                                                                                              \
         (void)r;                                                                                   \
-        return name(k);                                                                            \
+        return function(k, ##__VA_ARGS__);                                                         \
     }
+#define FORWARD(name, ...) FORWARD_TO(name, name, ##__VA_ARGS__)
 
 /* The slot that a receiving call takes its reply object from. */
 static inline uint32_t aux_slot(const struct registers *r)
@@ -71,10 +65,10 @@ FORWARD(upcall_quantum, r->arg0)
 /* ---- IPC
  * ------------------------------------------------------------------------------------------ */
 
-FORWARD_PLAIN(ipc_call)
-FORWARD_PLAIN(ipc_send)
+FORWARD(ipc_call)
+FORWARD(ipc_send)
 FORWARD(ipc_recv, aux_slot(r))
-FORWARD_PLAIN(ipc_reply)
+FORWARD(ipc_reply)
 FORWARD(ipc_reply_recv, aux_slot(r))
 FORWARD(notification_signal, r->arg0)
 FORWARD(notification_wait, r->arg0, r->arg1)
