@@ -400,7 +400,7 @@ struct cpu {
     struct thread_queue ready[DOMAIN_COUNT][PRIORITY_COUNT];
     struct trace trace;
     /* `arch` may lie on a page of its own, which user mode's page tables show: see smp_cpus. */
-    uint8_t apart[7104];
+    uint8_t apart[5800];
 };
 _Static_assert(sizeof(struct cpu) % PAGE_BYTES == 0, "whole pages: give `apart` another size");
 _Static_assert(sizeof((struct cpu *)0)->apart >= PAGE_BYTES, "no less, or the page shows more");

@@ -13,8 +13,6 @@ enum {
     APIC_COMMAND = 0x30, /* x2APIC: all of it; else the low half */
     APIC_COMMAND_HIGH = 0x31,
     APIC_LVT_TIMER = 0x32,
-    APIC_LVT_THERMAL = 0x33,
-    APIC_LVT_PERFORMANCE = 0x34,
     APIC_LVT_LINT0 = 0x35,
     APIC_LVT_LINT1 = 0x36,
     APIC_LVT_ERROR = 0x37,

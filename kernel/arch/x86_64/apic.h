@@ -13,7 +13,6 @@
 #include <stdint.h>
 
 #define VECTOR_PIC_FIRST 0x20u
-#define VECTOR_PIC_LAST 0x2fu
 #define VECTOR_DEVICE_FIRST 0x30u
 #define VECTOR_DEVICE_LAST 0xeeu
 #define VECTOR_IOMMU 0xefu /* its fault event */

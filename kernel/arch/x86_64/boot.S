@@ -113,23 +113,8 @@ multiboot2_start:
     ljmp $SELECTOR_KERNEL_CODE, $long_mode
 
 no_long_mode:
-    movl $refusal, %esi
-1:  movw $0x3fd, %dx                       # COM1 line status
-2:  inb %dx, %al
-    testb $0x20, %al
-    jz 2b
-    movb (%esi), %al
-    testb %al, %al
-    jz 3f
-    movw $0x3f8, %dx
-    outb %al, %dx
-    incl %esi
-    jmp 1b
-3:  hlt
-    jmp 3b
-
-refusal:
-    .asciz "hallows: this CPU has no 64-bit mode with execute-disable; stopped\r\n"
+    hlt
+    jmp no_long_mode
 
     .balign 8
 early_gdt:

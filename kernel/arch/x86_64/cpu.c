@@ -49,7 +49,7 @@ void cpu_features_detect(void)
     /* Meltdown: not AMD's ("Auth", "Hygo"), nor those that say so (RDCL_NO: SDM vol. 4, 2.1). */
     f->isolate = r.ebx != 0x68747541 && r.ebx != 0x6f677948;
     if (basic_max >= 7 && (cpuid(7, 0).edx >> 29 & 1) != 0)
-        f->isolate = f->isolate && (rdmsr(MSR_ARCH_CAPABILITIES) & ARCH_RDCL_NO) == 0;
+        f->isolate = f->isolate && (rdmsr(MSR_ARCH_CAPABILITIES) & 1) == 0;
     r = cpuid(1, 0);
     f->sse42 = r.ecx >> 20 & 1;
     f->x2apic = r.ecx >> 21 & 1;

@@ -12,14 +12,12 @@
 /* ---- Model-specific registers (SDM vol. 4) --------------------------------------------------- */
 #define MSR_APIC_BASE 0x1bu
 #define MSR_ARCH_CAPABILITIES 0x10au
-#define ARCH_RDCL_NO 1u
 #define MSR_PAT 0x277u
 #define MSR_TSC_DEADLINE 0x6e0u
 #define MSR_X2APIC 0x800u
 #define MSR_EFER 0xc0000080u
 #define MSR_STAR 0xc0000081u
 #define MSR_LSTAR 0xc0000082u
-#define MSR_CSTAR 0xc0000083u
 #define MSR_FMASK 0xc0000084u
 #define MSR_FS_BASE 0xc0000100u
 #define MSR_GS_BASE 0xc0000101u
@@ -98,11 +96,6 @@ static inline void write_xcr0(uint32_t components)
     __asm__ volatile("xsetbv" : : "c"(0), "a"(components), "d"(0) : "memory");
 }
 
-static inline void invlpg(uint64_t address)
-{
-    __asm__ volatile("invlpg (%0)" : : "r"(address) : "memory");
-}
-
 static inline void cpu_pause(void)
 {
     __asm__ volatile("pause" : : : "memory");
@@ -134,8 +127,8 @@ static inline _Noreturn void cpu_stop(void)
 struct cpu_features {
     bool sse42; /* needed: lib/base and every cell use it */
     bool smep, smap, umip, fsgsbase, x2apic, tsc_deadline, page_1g, xsave, xsaveopt, avx;
-    bool hypervisor, invariant_tsc;
-    bool isolate;  /* user mode needs page tables that show next to nothing of the kernel */
+    /* isolate: user mode needs page tables that show next to nothing of the kernel */
+    bool hypervisor, invariant_tsc, isolate;
     uint32_t xcr0; /* state components that threads have, if there is XSAVE */
     uint32_t physical_bits;
     uint32_t crystal_hz;                     /* CPUID.15H, 0 if not told */

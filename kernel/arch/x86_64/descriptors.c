@@ -38,7 +38,7 @@ struct descriptor_pointer {
 extern const char trap_stubs[];
 extern char kernel_stack_top[];
 
-extern struct gate idt[256]; /* a page of the image, which paging.c shows */
+/* A page of the image, which paging.c shows. */
 struct gate idt[256] __attribute__((aligned(PAGE_BYTES)));
 
 struct cpu_descriptors {

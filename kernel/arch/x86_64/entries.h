@@ -22,8 +22,6 @@
 #define PTE_USER (1ull << 2)
 #define PTE_WRITE_THROUGH (1ull << 3)
 #define PTE_CACHE_DISABLE (1ull << 4)
-#define PTE_ACCESSED (1ull << 5)
-#define PTE_DIRTY (1ull << 6)
 #define PTE_LARGE (1ull << 7)
 #define PTE_GLOBAL (1ull << 8)
 /* Bits 9 and 10 are software's. Bit 11 is not ours to use: the IOMMU walks leaf tables too

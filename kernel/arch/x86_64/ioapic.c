@@ -58,11 +58,6 @@ static const struct ioapic *find(uint32_t gsi)
     return NULL;
 }
 
-bool ioapic_has(uint32_t gsi)
-{
-    return find(gsi) != NULL;
-}
-
 status_t ioapic_route(uint32_t gsi, uint32_t vector, bool level, bool active_low)
 {
     const struct ioapic *io = find(gsi);

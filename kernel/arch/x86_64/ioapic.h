@@ -13,7 +13,6 @@
 /* Maps and masks every pin of the I/O APICs in `facts`. Context: start only. */
 void ioapic_init(const struct acpi_facts *facts);
 /* Whether some I/O APIC has that global system interrupt. */
-bool ioapic_has(uint32_t gsi);
 /* Routes `gsi` to `vector` on this CPU, masked. Returns NOT_FOUND when no I/O APIC has it. */
 HALLOWS_MUST_CHECK status_t ioapic_route(uint32_t gsi, uint32_t vector, bool level,
                                          bool active_low);

@@ -16,9 +16,8 @@
 #define STACK_WINDOW 0xffffffffa0000000
 #define KERNEL_VIRTUAL 0xffffffff80000000
 #define KERNEL_PHYSICAL 0x200000
-#define TRAMPOLINE_PHYSICAL                                                                        \
-    0x8000 /* where other CPUs start; below 1 MiB, which nobody else has                           \
-            */
+/* Where other CPUs start; below 1 MiB, which nobody else has. */
+#define TRAMPOLINE_PHYSICAL 0x8000
 
 /* Selectors of the kernel's descriptor table, in the order that SYSCALL and SYSRET want
  * (Intel SDM vol. 2, SYSRET): user data before user code. */

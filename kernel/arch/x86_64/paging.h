@@ -24,8 +24,6 @@
 
 #define PML4_ENTRIES 512u
 #define PML4_KERNEL_FIRST 256u
-/* RAM above this cannot be shown in the window (PML4 entries 256 .. 383). */
-#define PHYSICAL_WINDOW_BYTES (128ull << 39)
 
 static inline void *physical_pointer(uint64_t address)
 {

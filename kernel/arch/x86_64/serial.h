@@ -10,7 +10,6 @@
 #include <stddef.h>
 
 #define SERIAL_PORT 0x3f8u
-#define SERIAL_PORTS 8u
 
 void serial_init(void);
 /* Writes bytes as they are, but a carriage return before each line feed. */

@@ -214,10 +214,9 @@ bool smp_prepare(struct cpu *cpu, uint32_t index, uint32_t apic_id, page_source 
         cpu->arch.frame_top = cpu->arch.stack_top;
         if (cpu_features.isolate) {
             /* What precedes `arch` in its page is a stack of nearly 4 KiB, for a frame or two. */
-            uint64_t shown = (uint64_t)cpu - PHYSICAL_WINDOW;
             cpu->arch.frame_top = (uint64_t)cpu & ~15ull;
-            return page != 0 && cpu->arch.stack_top != 0 && paging_show(shown, pages) &&
-                   paging_show(page, pages);
+            return page != 0 && cpu->arch.stack_top != 0 &&
+                   paging_show((uint64_t)cpu - PHYSICAL_WINDOW, pages) && paging_show(page, pages);
         }
     }
     return cpu->arch.descriptors != NULL && cpu->arch.stack_top != 0;

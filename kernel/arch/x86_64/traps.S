@@ -387,7 +387,4 @@ trap_panic:
     andq $-16, %rsp
     call panic_trap
 
-    .subsection 2
-    .global entry_text_end
-entry_text_end:
     .section .note.GNU-stack, "", @progbits

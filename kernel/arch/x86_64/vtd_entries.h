@@ -12,7 +12,6 @@
 /* ---- Registers: byte offsets (10.4) ---------------------------------------------------------- */
 
 enum vtd_register {
-    VTD_VERSION = 0x00,
     VTD_CAPABILITY = 0x08,
     VTD_EXTENDED_CAPABILITY = 0x10,
     VTD_COMMAND = 0x18,
@@ -58,9 +57,8 @@ enum vtd_register {
 #define VTD_ROOT_SCALABLE (1ull << 10)    /* TTM 01 (10.4.6) */
 #define VTD_INTERRUPT_X2APIC (1ull << 11) /* EIME (10.4.24) */
 #define VTD_INTERRUPT_256 7ull            /* 2^(7 + 1) entries */
-#define VTD_FAULT_MASKED (1u << 31)
-#define VTD_FAULT_STATUS_CLEAR 0x71u /* overflow and the queue's errors, by writing 1 */
-#define VTD_FAULT_QUEUE_ERRORS 0x70u /* IQE, ICE, ITE */
+#define VTD_FAULT_STATUS_CLEAR 0x71u      /* overflow and the queue's errors, by writing 1 */
+#define VTD_FAULT_QUEUE_ERRORS 0x70u      /* IQE, ICE, ITE */
 
 /* Fault record, upper half (10.4.14). */
 #define VTD_RECORD_VALID (1ull << 63)
