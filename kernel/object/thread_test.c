@@ -106,7 +106,7 @@ TEST(a_deadline_moves_with_its_thread)
     const uint64_t until = host_machine.now_ns + 5000;
     CHECK_EQ(CALL(notification_wait, NOTIFICATION, until), BLOCKED);
     struct kernel *k = kernel_under_test;
-    CHECK_EQ(k->cpus[0].wheel.next, until);
+    CHECK_EQ(k->cpus[0].wheel->next, until);
     CHECK_EQ(CALL(thread_set_cpu, T0, BOOT_SLOT_SCHED_CONTROL, 1), STATUS_OK);
     CHECK_EQ(k->cpus[1].timer_due, until);
     CHECK(k->cpus[1].kicked);
