@@ -90,6 +90,8 @@ bool arch_user_address_ok(uint64_t address);
 
 #ifdef HALLOWS_HOST
 #include "kernel/arch/host/memory.h"
+#elif defined(HALLOWS_PROOF)
+#include "proofs/kernel/memory.h"
 #else
 #include "kernel/arch/x86_64/memory.h"
 #endif

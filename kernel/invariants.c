@@ -42,7 +42,7 @@ uint32_t inv_object_granules(enum object_type type)
 static bool granules_ok(const struct kernel *k, enum object_type type, uint32_t n)
 {
     return object_index_ok(k, n, type, inv_object_granules(type)) &&
-           (type != OBJECT_TABLE || k->pages[n / GRANULES_PER_PAGE].owner == n);
+           (type != OBJECT_TABLE || page_get(k, granule_page(n)).owner == n);
 }
 
 /* There is an object of that type there, and it is not dead. */
@@ -54,7 +54,7 @@ bool inv_alive(struct kernel *k, enum object_type type, uint32_t n)
     if (!granules_ok(k, type, n)) {
         return false;
     }
-    return object_original(k, type, n)->n != NIL || n == k->boot_table.n;
+    return object_original_get(k, type, n).n != NIL || n == k->boot_table.n;
 }
 
 /* The identity I/O space of a machine without an IOMMU has none. */
@@ -77,7 +77,7 @@ static bool slot_zero(const struct slot *s)
 
 bool inv_slot_used(struct kernel *k, slot_ix i)
 {
-    return slot_index_ok(k, i.n) && slot_at(k, i)->type != OBJECT_NONE;
+    return slot_there(k, i) && slot_get(k, i).type != OBJECT_NONE;
 }
 
 static uint32_t slot_tree(struct kernel *k, slot_ix i, const struct slot *s)
@@ -86,9 +86,9 @@ static uint32_t slot_tree(struct kernel *k, slot_ix i, const struct slot *s)
         FAIL_UNLESS(2, s->depth == 0 && s->original == 1)
         FAIL_UNLESS(3, s->next.n == NIL && s->previous.n == NIL)
     } else {
-        FAIL_UNLESS(2, inv_slot_used(k, s->parent))
-        const struct slot *p = slot_at(k, s->parent);
-        FAIL_UNLESS(2, s->depth == p->depth + 1u)
+        FAIL_UNLESS(2, slot_there(k, s->parent))
+        VIEW(slot, p, k, s->parent);
+        FAIL_UNLESS(2, p->type != OBJECT_NONE && s->depth == p->depth + 1u)
         if (s->original == 0) {
             FAIL_UNLESS(2, s->type == p->type && s->object == p->object)
             FAIL_UNLESS(2, (s->rights & ~p->rights) == 0)
@@ -100,23 +100,32 @@ static uint32_t slot_tree(struct kernel *k, slot_ix i, const struct slot *s)
         FAIL_UNLESS(3, s->previous.n != NIL || p->child.n == i.n)
     }
     if (s->previous.n != NIL) {
-        FAIL_UNLESS(3, inv_slot_used(k, s->previous) && slot_at(k, s->previous)->next.n == i.n &&
-                           slot_at(k, s->previous)->parent.n == s->parent.n)
+        FAIL_UNLESS(3, slot_there(k, s->previous))
+        VIEW(slot, p, k, s->previous);
+        FAIL_UNLESS(3, p->type != OBJECT_NONE && p->next.n == i.n && p->parent.n == s->parent.n)
     }
     if (s->next.n != NIL) {
-        FAIL_UNLESS(3, inv_slot_used(k, s->next) && slot_at(k, s->next)->previous.n == i.n &&
-                           slot_at(k, s->next)->parent.n == s->parent.n)
+        FAIL_UNLESS(3, slot_there(k, s->next))
+        VIEW(slot, n, k, s->next);
+        FAIL_UNLESS(3, n->type != OBJECT_NONE && n->previous.n == i.n && n->parent.n == s->parent.n)
     }
     if (s->child.n != NIL) {
-        FAIL_UNLESS(4, inv_slot_used(k, s->child) && slot_at(k, s->child)->parent.n == i.n &&
-                           slot_at(k, s->child)->previous.n == NIL)
+        FAIL_UNLESS(4, slot_there(k, s->child))
+        VIEW(slot, c, k, s->child);
+        FAIL_UNLESS(4, c->type != OBJECT_NONE && c->parent.n == i.n && c->previous.n == NIL)
     }
     return 0;
 }
 
+static uint32_t level_get(struct kernel *k, enum object_type type, uint32_t n)
+{
+    return type == OBJECT_TABLE ? table_get(k, (table_ix){n}).level
+                                : untyped_get(k, (untyped_ix){n}).level;
+}
+
 uint32_t inv_slot_check(struct kernel *k, slot_ix i)
 {
-    const struct slot *s = slot_at(k, i);
+    VIEW(slot, s, k, i);
     enum object_type type = (enum object_type)s->type;
 
     if (type == OBJECT_NONE) {
@@ -129,22 +138,33 @@ uint32_t inv_slot_check(struct kernel *k, slot_ix i)
     }
     if (has_object(s)) {
         FAIL_UNLESS(5, inv_alive(k, type, s->object))
-        bool names = object_original(k, type, s->object)->n == i.n;
+        bool names = object_original_get(k, type, s->object).n == i.n;
         FAIL_UNLESS(5, names == (s->original == 1))
     }
     if (s->original == 1 && (type == OBJECT_TABLE || type == OBJECT_UNTYPED)) {
-        uint32_t level = object_level(k, type, s->object);
+        uint32_t level = level_get(k, type, s->object);
         FAIL_UNLESS(6, level <= LEVEL_MAX)
-        FAIL_UNLESS(6, table_at(k, cap_table_of(k, i))->level < level)
+        FAIL_UNLESS(6, table_get(k, cap_table_of(k, i)).level < level)
         if (s->parent.n != NIL) {
-            FAIL_UNLESS(6, object_level(k, OBJECT_UNTYPED, slot_at(k, s->parent)->object) < level)
+            FAIL_UNLESS(6, level_get(k, OBJECT_UNTYPED, slot_get(k, s->parent).object) < level)
         }
     }
     if (s->original == 1 && s->parent.n != NIL && type != OBJECT_IRQ) {
-        const struct untyped *u = untyped_at(k, (untyped_ix){slot_at(k, s->parent)->object});
+        VIEW(untyped, u, k, (untyped_ix){slot_get(k, s->parent).object});
         uint64_t at = granule_address(s->object);
         FAIL_UNLESS(11, at >= u->base && at < u->watermark)
     }
+    return 0;
+}
+
+/* A living object's original capability is the one that it names. */
+uint32_t inv_original_check(struct kernel *k, enum object_type type, uint32_t n)
+{
+    slot_ix original = object_original_get(k, type, n);
+
+    FAIL_UNLESS(5, inv_slot_used(k, original))
+    VIEW(slot, s, k, original);
+    FAIL_UNLESS(5, s->original == 1 && s->type == type && s->object == n)
     return 0;
 }
 
@@ -154,17 +174,49 @@ uint32_t inv_slot_check(struct kernel *k, slot_ix i)
 uint32_t inv_table_slot_check(struct kernel *k, table_ix t, uint32_t n)
 {
     if (n == 0) {
-        const struct table *table = table_at(k, t);
+        VIEW(table, table, k, t);
         return table->slots >= 1 && table->slots <= table->slots_made &&
                        table->slots_made <= CAP_TABLE_SLOTS_MAX
                    ? 0
                    : 8;
     }
     slot_ix i = {t.n + n};
-    if (n >= table_at(k, t)->slots) {
-        return slot_at(k, i)->type == OBJECT_NONE && slot_zero(slot_at(k, i)) ? 0 : 8;
+    if (n >= table_get(k, t).slots) {
+        VIEW(slot, s, k, i);
+        return s->type == OBJECT_NONE && slot_zero(s) ? 0 : 8;
     }
     return inv_slot_check(k, i);
+}
+
+/* Granule `n`, if the table reaches that far, is on a page of the table. */
+uint32_t inv_table_page_check(struct kernel *k, table_ix t, uint32_t n)
+{
+    if (n < t.n || n - t.n >= table_get(k, t).slots_made) {
+        return 0;
+    }
+    FAIL_UNLESS(8, granule_page(n) < k->page_count)
+    const struct page page = page_get(k, granule_page(n));
+    FAIL_UNLESS(8, page.kind == PAGE_OBJECT + OBJECT_TABLE && page.owner == t.n)
+    return 0;
+}
+
+uint32_t inv_slot_any_check(struct kernel *k, slot_ix i)
+{
+    const struct page page = page_get(k, granule_page(i.n));
+
+    if (page.kind == PAGE_OBJECT + OBJECT_THREAD) {
+        if (inv_alive(k, OBJECT_THREAD, i.n - (i.n & (THREAD_GRANULES - 1u)))) {
+            return inv_slot_check(k, i);
+        }
+    } else if (inv_alive(k, OBJECT_TABLE, page.owner)) {
+        FAIL_UNLESS(8, i.n > page.owner)
+        uint32_t n = i.n - page.owner;
+        if (n < table_get(k, (table_ix){page.owner}).slots_made) {
+            return inv_table_slot_check(k, (table_ix){page.owner}, n);
+        }
+    }
+    FAIL_UNLESS(8, slot_get(k, i).type == OBJECT_NONE)
+    return 0;
 }
 
 static bool page_zero(uint64_t physical)
@@ -180,7 +232,7 @@ static bool page_zero(uint64_t physical)
 
 uint32_t inv_untyped_check(struct kernel *k, untyped_ix i)
 {
-    const struct untyped *u = untyped_at(k, i);
+    VIEW(untyped, u, k, i);
 
     FAIL_UNLESS(9, u->base <= u->watermark && u->watermark <= u->prepared && u->prepared <= u->end)
     FAIL_UNLESS(9, ((u->base | u->watermark | u->prepared | u->end) & (PAGE_BYTES - 1u)) == 0)
@@ -215,7 +267,7 @@ static uint32_t thread_links(struct kernel *k, thread_ix i, const struct thread 
             continue;
         }
         FAIL_UNLESS(number, inv_alive(k, OBJECT_THREAD, ends[n].n))
-        const struct thread *other = thread_at(k, ends[n]);
+        VIEW(thread, other, k, ends[n]);
         FAIL_UNLESS(number, (n == 0 ? other->next.n : other->previous.n) == i.n)
         FAIL_UNLESS(number, other->blocked_on == t->blocked_on)
         if (t->state == THREAD_READY) {
@@ -237,7 +289,7 @@ static uint32_t thread_state_check(struct kernel *k, thread_ix i, const struct t
     FAIL_UNLESS(16, claims == (t->reply.n != NIL))
     if (claims) {
         FAIL_UNLESS(16, inv_alive(k, OBJECT_REPLY, t->reply.n))
-        FAIL_UNLESS(16, reply_at(k, t->reply)->thread.n == i.n)
+        FAIL_UNLESS(16, reply_get(k, t->reply).thread.n == i.n)
     }
     switch ((enum thread_state)t->state) {
     case THREAD_READY:
@@ -251,13 +303,13 @@ static uint32_t thread_state_check(struct kernel *k, thread_ix i, const struct t
     case THREAD_CALLING:
     case THREAD_RECEIVING: {
         FAIL_UNLESS(15, inv_alive(k, OBJECT_ENDPOINT, t->blocked_on))
-        const struct endpoint *e = endpoint_at(k, (endpoint_ix){t->blocked_on});
+        VIEW(endpoint, e, k, (endpoint_ix){t->blocked_on});
         const struct thread_queue q = {e->head, e->tail};
         return thread_links(k, i, t, &q);
     }
     case THREAD_WAITING:
         FAIL_UNLESS(17, inv_alive(k, OBJECT_NOTIFICATION, t->blocked_on))
-        FAIL_UNLESS(17, notification_at(k, (notification_ix){t->blocked_on})->waiter.n == i.n)
+        FAIL_UNLESS(17, notification_get(k, (notification_ix){t->blocked_on}).waiter.n == i.n)
         return 0;
     default:
         FAIL_UNLESS(14, t->next.n == NIL && t->previous.n == NIL)
@@ -283,11 +335,11 @@ static uint32_t thread_timer(struct kernel *k, thread_ix i, const struct thread 
     if (t->timer_previous.n == NIL) {
         FAIL_UNLESS(18, w->bucket[bucket].n == i.n)
     } else {
-        FAIL_UNLESS(18, thread_at(k, t->timer_previous)->timer_next.n == i.n)
+        FAIL_UNLESS(18, thread_get(k, t->timer_previous).timer_next.n == i.n)
     }
     if (t->timer_next.n != NIL) {
-        FAIL_UNLESS(18, thread_at(k, t->timer_next)->timer_previous.n == i.n)
-        FAIL_UNLESS(18, thread_at(k, t->timer_next)->timer_bucket == bucket)
+        FAIL_UNLESS(18, thread_get(k, t->timer_next).timer_previous.n == i.n)
+        FAIL_UNLESS(18, thread_get(k, t->timer_next).timer_bucket == bucket)
     }
     return 0;
 }
@@ -301,30 +353,32 @@ static uint32_t thread_upcall(struct kernel *k, thread_ix i, const struct thread
         return t->upcall_next.n == NIL && t->upcall_quantum_ns == 0 ? 0 : 64;
     }
     FAIL_UNLESS(64, inv_alive(k, OBJECT_SEGMENT, t->upcall_segment.n))
-    const struct segment *s = segment_at(k, t->upcall_segment);
+    VIEW(segment, s, k, t->upcall_segment);
     FAIL_UNLESS(64, s->child.n == NIL && s->shown == s->physical)
     FAIL_UNLESS(64, page_at(k, t->upcall_area)->kind == PAGE_FRAME &&
                         page_at(k, t->upcall_area)->owner == t->upcall_segment.n)
     FAIL_UNLESS(64, t->upcall_previous.n == NIL
                         ? s->upcalls.n == i.n
-                        : thread_at(k, t->upcall_previous)->upcall_next.n == i.n)
+                        : thread_get(k, t->upcall_previous).upcall_next.n == i.n)
     FAIL_UNLESS(64,
-                t->upcall_next.n == NIL || thread_at(k, t->upcall_next)->upcall_previous.n == i.n)
+                t->upcall_next.n == NIL || thread_get(k, t->upcall_next).upcall_previous.n == i.n)
     return 0;
 }
 
 uint32_t inv_thread_check(struct kernel *k, thread_ix i)
 {
-    const struct thread *t = thread_at(k, i);
+    VIEW(thread, t, k, i);
 
     FAIL_UNLESS(12,
                 t->state < THREAD_STATE_COUNT && t->cpu < k->cpu_count && t->domain < DOMAIN_COUNT)
     FAIL_UNLESS(12, t->state == THREAD_INACTIVE || (t->table.n != NIL && t->aspace.n != NIL))
-    FAIL_UNLESS(13, t->table.n == (t->table_slot.type == OBJECT_TABLE ? t->table_slot.object : NIL))
-    FAIL_UNLESS(13,
-                t->aspace.n == (t->aspace_slot.type == OBJECT_ASPACE ? t->aspace_slot.object : NIL))
-    FAIL_UNLESS(13, t->root == (t->aspace.n == NIL ? 0 : aspace_at(k, t->aspace)->paging.physical))
-    FAIL_UNLESS(13, t->fault_slot.type == OBJECT_NONE || t->fault_slot.type == OBJECT_ENDPOINT)
+    VIEW(slot, table, k, thread_slot(i, THREAD_SLOT_TABLE));
+    VIEW(slot, aspace, k, thread_slot(i, THREAD_SLOT_ASPACE));
+    uint32_t fault = slot_get(k, thread_slot(i, THREAD_SLOT_FAULT)).type;
+    FAIL_UNLESS(13, t->table.n == (table->type == OBJECT_TABLE ? table->object : NIL))
+    FAIL_UNLESS(13, t->aspace.n == (aspace->type == OBJECT_ASPACE ? aspace->object : NIL))
+    FAIL_UNLESS(13, t->root == (t->aspace.n == NIL ? 0 : aspace_get(k, t->aspace).paging.physical))
+    FAIL_UNLESS(13, fault == OBJECT_NONE || fault == OBJECT_ENDPOINT)
     uint32_t failed = thread_state_check(k, i, t);
     if (failed == 0) {
         failed = thread_timer(k, i, t);
@@ -340,66 +394,70 @@ uint32_t inv_thread_check(struct kernel *k, thread_ix i)
     }
     if (t->bound.n != NIL) {
         FAIL_UNLESS(21, inv_alive(k, OBJECT_NOTIFICATION, t->bound.n))
-        FAIL_UNLESS(21, notification_at(k, t->bound)->bound.n == i.n)
+        FAIL_UNLESS(21, notification_get(k, t->bound).bound.n == i.n)
     }
-    for (uint32_t n = 0; n < 3; n++) {
-        uint32_t first = offsetof(struct thread, table_slot) / GRANULE_BYTES;
-        failed = inv_slot_check(k, (slot_ix){i.n + first + n});
-        if (failed != 0) {
-            return failed;
-        }
+    return 0;
+}
+
+/* What a CPU runs. */
+uint32_t inv_current_check(struct kernel *k, const struct cpu *c)
+{
+    if (c->current.n != NIL) {
+        FAIL_UNLESS(27, inv_alive(k, OBJECT_THREAD, c->current.n))
+        VIEW(thread, t, k, c->current);
+        FAIL_UNLESS(27, t->state == THREAD_READY && t->cpu == c->index && t->domain == c->domain)
     }
     return 0;
 }
 
 static bool waits_on(struct kernel *k, thread_ix i, uint32_t object)
 {
-    return inv_alive(k, OBJECT_THREAD, i.n) && thread_at(k, i)->blocked_on == object;
+    return inv_alive(k, OBJECT_THREAD, i.n) && thread_get(k, i).blocked_on == object;
 }
 
 uint32_t inv_endpoint_check(struct kernel *k, endpoint_ix i)
 {
-    const struct endpoint *e = endpoint_at(k, i);
+    VIEW(endpoint, e, k, i);
 
     FAIL_UNLESS(19, (e->head.n == NIL) == (e->tail.n == NIL))
     if (e->head.n != NIL) {
-        FAIL_UNLESS(19, waits_on(k, e->head, i.n) && thread_at(k, e->head)->previous.n == NIL)
-        FAIL_UNLESS(19, waits_on(k, e->tail, i.n) && thread_at(k, e->tail)->next.n == NIL)
+        FAIL_UNLESS(19, waits_on(k, e->head, i.n) && thread_get(k, e->head).previous.n == NIL)
+        FAIL_UNLESS(19, waits_on(k, e->tail, i.n) && thread_get(k, e->tail).next.n == NIL)
     }
     return 0;
 }
 
 uint32_t inv_reply_check(struct kernel *k, reply_ix i)
 {
-    thread_ix t = reply_at(k, i)->thread;
+    thread_ix t = reply_get(k, i).thread;
 
     FAIL_UNLESS(20,
-                t.n == NIL || (inv_alive(k, OBJECT_THREAD, t.n) && thread_at(k, t)->reply.n == i.n))
+                t.n == NIL || (inv_alive(k, OBJECT_THREAD, t.n) && thread_get(k, t).reply.n == i.n))
     return 0;
 }
 
 uint32_t inv_notification_check(struct kernel *k, notification_ix i)
 {
-    const struct notification *n = notification_at(k, i);
+    VIEW(notification, n, k, i);
 
     if (n->waiter.n != NIL) {
         FAIL_UNLESS(17, n->word == 0 && waits_on(k, n->waiter, i.n))
-        FAIL_UNLESS(17, thread_at(k, n->waiter)->state == THREAD_WAITING)
+        FAIL_UNLESS(17, thread_get(k, n->waiter).state == THREAD_WAITING)
     }
     if (n->bound.n != NIL) {
         FAIL_UNLESS(21, inv_alive(k, OBJECT_THREAD, n->bound.n))
-        FAIL_UNLESS(21, thread_at(k, n->bound)->bound.n == i.n)
-        FAIL_UNLESS(21, n->word == 0 || thread_at(k, n->bound)->state != THREAD_RECEIVING)
+        FAIL_UNLESS(21, thread_get(k, n->bound).bound.n == i.n)
+        FAIL_UNLESS(21, n->word == 0 || thread_get(k, n->bound).state != THREAD_RECEIVING)
     }
     if (n->irqs.n != NIL) {
         FAIL_UNLESS(21, inv_alive(k, OBJECT_IRQ, n->irqs.n))
-        FAIL_UNLESS(21, irq_at(k, n->irqs)->notification.n == i.n)
-        FAIL_UNLESS(21, irq_at(k, n->irqs)->previous.n == NIL)
+        FAIL_UNLESS(21, irq_get(k, n->irqs).notification.n == i.n)
+        FAIL_UNLESS(21, irq_get(k, n->irqs).previous.n == NIL)
     }
     if (n->iospaces.n != NIL) {
         FAIL_UNLESS(31, inv_alive(k, OBJECT_IOSPACE, n->iospaces.n))
-        FAIL_UNLESS(31, iospace_at(k, n->iospaces)->notification.n == i.n)
-        FAIL_UNLESS(31, iospace_at(k, n->iospaces)->previous.n == NIL)
+        FAIL_UNLESS(31, iospace_get(k, n->iospaces).notification.n == i.n)
+        FAIL_UNLESS(31, iospace_get(k, n->iospaces).previous.n == NIL)
     }
     return 0;
 }

@@ -9,7 +9,7 @@
 
 uint32_t inv_page_table_check(struct kernel *k, page_table_ix i)
 {
-    const struct page_table *t = page_table_at(k, i);
+    VIEW(page_table, t, k, i);
 
     if (t->level == 0) {
         return bit_first(t->paging.used, 8) == PAGING_ENTRIES ? 0 : 23;
@@ -21,10 +21,10 @@ uint32_t inv_page_table_check(struct kernel *k, page_table_ix i)
     const struct paging *in;
     if (t->level == 2) {
         FAIL_UNLESS(23, t->parent == (io ? t->iospace.n : t->aspace.n))
-        in = io ? &iospace_at(k, t->iospace)->paging : &aspace_at(k, t->aspace)->paging;
+        in = io ? &iospace_get(k, t->iospace).paging : &aspace_get(k, t->aspace).paging;
     } else {
         FAIL_UNLESS(23, inv_alive(k, OBJECT_PAGE_TABLE, t->parent))
-        const struct page_table *parent = page_table_at(k, (page_table_ix){t->parent});
+        VIEW(page_table, parent, k, (page_table_ix){t->parent});
         FAIL_UNLESS(23, parent->level == 2 && parent->aspace.n == t->aspace.n &&
                             parent->iospace.n == t->iospace.n)
         in = &parent->paging;
@@ -38,7 +38,7 @@ uint32_t inv_page_table_check(struct kernel *k, page_table_ix i)
 /* Entry `n` of a page table. */
 uint32_t inv_entry_check(struct kernel *k, page_table_ix i, uint32_t n)
 {
-    const struct page_table *t = page_table_at(k, i);
+    VIEW(page_table, t, k, i);
     uint64_t entry = ((const uint64_t *)arch_memory(t->paging.physical))[n];
     const struct attachment_record *r = segment_record(k, (struct attachment){i, n});
     bool used = bit_get(t->paging.used, n);
@@ -51,12 +51,12 @@ uint32_t inv_entry_check(struct kernel *k, page_table_ix i, uint32_t n)
             const struct page *page = page_at(k, arch_leaf_physical(entry));
             FAIL_UNLESS(23,
                         page->kind == PAGE_PAGING && inv_alive(k, OBJECT_PAGE_TABLE, page->owner))
-            FAIL_UNLESS(23, page_table_at(k, (page_table_ix){page->owner})->parent == i.n)
+            FAIL_UNLESS(23, page_table_get(k, (page_table_ix){page->owner}).parent == i.n)
         }
         return 0;
     }
     FAIL_UNLESS(24, inv_alive(k, OBJECT_SEGMENT, r->segment.n))
-    const struct segment *s = segment_at(k, r->segment);
+    VIEW(segment, s, k, r->segment);
     FAIL_UNLESS(24, arch_entry_large(entry) ? s->large_level == t->level
                                             : s->large_level == 0 && t->level == 1)
     if (arch_entry_large(entry)) {
@@ -69,7 +69,7 @@ uint32_t inv_entry_check(struct kernel *k, page_table_ix i, uint32_t n)
         page_at(k, arch_entry_large(entry) ? s->physical : arch_leaf_physical(entry));
     FAIL_UNLESS(24,
                 shown->kind == PAGE_PAGING && object_index_ok(k, shown->owner, OBJECT_SEGMENT, 2))
-    FAIL_UNLESS(60, segment_at(k, (segment_ix){shown->owner})->source.n == s->source.n)
+    FAIL_UNLESS(60, segment_get(k, (segment_ix){shown->owner}).source.n == s->source.n)
     if (t->iospace.n == NIL && arch_entry_writable(entry)) {
         FAIL_UNLESS(61, s->child.n == NIL && s->shown == s->physical)
         FAIL_UNLESS(61, arch_entry_large(entry) || arch_leaf_physical(entry) == s->physical)
@@ -82,7 +82,7 @@ uint32_t inv_entry_check(struct kernel *k, page_table_ix i, uint32_t n)
         FAIL_UNLESS(24, (s->open.table.n == i.n && s->open.entry == n) ||
                             (s->held.table.n == i.n && s->held.entry == n))
     } else {
-        FAIL_UNLESS(24, (page_table_at(k, r->previous_table)->iospace.n != NIL) == io)
+        FAIL_UNLESS(24, (page_table_get(k, r->previous_table).iospace.n != NIL) == io)
         const struct attachment_record *before =
             segment_record(k, (struct attachment){r->previous_table, r->previous_entry});
         FAIL_UNLESS(24, before->next_table.n == i.n && before->next_entry == n)
@@ -109,7 +109,7 @@ static uint32_t list_check(struct kernel *k, segment_ix i, struct attachment fir
 /* An I/O space: its number, its functions and where its faults go. */
 uint32_t inv_iospace_check(struct kernel *k, iospace_ix i)
 {
-    const struct iospace *s = iospace_at(k, i);
+    VIEW(iospace, s, k, i);
 
     FAIL_UNLESS(29, s->domain != 0 && s->domain < IO_DOMAINS_MAX)
     FAIL_UNLESS(29, k->io_domains[s->domain].n == i.n && bit_get(k->io_domain_used, s->domain))
@@ -122,17 +122,17 @@ uint32_t inv_iospace_check(struct kernel *k, iospace_ix i)
     }
     FAIL_UNLESS(31, inv_alive(k, OBJECT_NOTIFICATION, s->notification.n) && s->badge != 0)
     if (s->previous.n == NIL) {
-        FAIL_UNLESS(31, notification_at(k, s->notification)->iospaces.n == i.n)
+        FAIL_UNLESS(31, notification_get(k, s->notification).iospaces.n == i.n)
     } else {
-        FAIL_UNLESS(31, iospace_at(k, s->previous)->next.n == i.n)
+        FAIL_UNLESS(31, iospace_get(k, s->previous).next.n == i.n)
     }
-    FAIL_UNLESS(31, s->next.n == NIL || iospace_at(k, s->next)->previous.n == i.n)
+    FAIL_UNLESS(31, s->next.n == NIL || iospace_get(k, s->next).previous.n == i.n)
     return 0;
 }
 
 uint32_t inv_segment_check(struct kernel *k, segment_ix i)
 {
-    const struct segment *s = segment_at(k, i);
+    VIEW(segment, s, k, i);
 
     FAIL_UNLESS(25, page_at(k, s->physical)->kind == PAGE_PAGING &&
                         page_at(k, s->physical)->owner == i.n)
@@ -141,19 +141,19 @@ uint32_t inv_segment_check(struct kernel *k, segment_ix i)
     FAIL_UNLESS(61, s->copied < SEGMENT_PAGES && (s->copied == 0 || s->shown != s->physical))
     if (s->parent.n != NIL) {
         FAIL_UNLESS(60, inv_alive(k, OBJECT_SEGMENT, s->parent.n))
-        const struct segment *parent = segment_at(k, s->parent);
+        VIEW(segment, parent, k, s->parent);
         FAIL_UNLESS(60, parent->source.n == s->source.n)
         FAIL_UNLESS(60, s->previous.n == NIL ? parent->child.n == i.n
-                                             : segment_at(k, s->previous)->next.n == i.n)
-        FAIL_UNLESS(60, s->next.n == NIL || (segment_at(k, s->next)->previous.n == i.n &&
-                                             segment_at(k, s->next)->parent.n == s->parent.n))
+                                             : segment_get(k, s->previous).next.n == i.n)
+        FAIL_UNLESS(60, s->next.n == NIL || (segment_get(k, s->next).previous.n == i.n &&
+                                             segment_get(k, s->next).parent.n == s->parent.n))
     } else {
         FAIL_UNLESS(60, s->next.n == NIL && s->previous.n == NIL)
     }
     if (s->child.n != NIL) {
         FAIL_UNLESS(60, inv_alive(k, OBJECT_SEGMENT, s->child.n) &&
-                            segment_at(k, s->child)->parent.n == i.n &&
-                            segment_at(k, s->child)->previous.n == NIL)
+                            segment_get(k, s->child).parent.n == i.n &&
+                            segment_get(k, s->child).previous.n == NIL)
     }
     if (s->large_level != 0) {
         uint64_t frame = arch_leaf_physical(s->large);
@@ -194,7 +194,7 @@ uint32_t inv_spare_check(struct kernel *k, uint32_t n)
  * segment shows an ancestor's table, its own counts only where it holds frames of before. */
 uint32_t inv_leaf_check(struct kernel *k, segment_ix i, uint32_t n)
 {
-    const struct segment *s = segment_at(k, i);
+    VIEW(segment, s, k, i);
     uint64_t leaf = ((const uint64_t *)arch_memory(s->physical))[n];
     uint32_t rights = arch_leaf_rights(leaf);
 
@@ -212,7 +212,7 @@ uint32_t inv_leaf_check(struct kernel *k, segment_ix i, uint32_t n)
         FAIL_UNLESS(62, arch_leaf_own(leaf) == (page->owner == i.n))
         if (page->owner != i.n) {
             FAIL_UNLESS(25, object_index_ok(k, page->owner, OBJECT_SEGMENT, 2))
-            const struct segment *owner = segment_at(k, (segment_ix){page->owner});
+            VIEW(segment, owner, k, (segment_ix){page->owner});
             FAIL_UNLESS(25, owner->source.n == s->source.n)
             FAIL_UNLESS(62, !arch_entry_writable(leaf))
             FAIL_UNLESS(62, owner->original.n == NIL || owner->child.n != NIL)

@@ -4,7 +4,7 @@
 
 uint32_t inv_thread_budget_check(struct kernel *k, thread_ix i)
 {
-    const struct thread *t = thread_at(k, i);
+    VIEW(thread, t, k, i);
     bool budgeted = (t->flags & THREAD_BUDGETED) != 0;
     bool demoted = (t->flags & THREAD_DEMOTED) != 0;
 
@@ -12,8 +12,8 @@ uint32_t inv_thread_budget_check(struct kernel *k, thread_ix i)
     if (budgeted) {
         FAIL_UNLESS(71, (t->flags & THREAD_PASSIVE) == 0)
         FAIL_UNLESS(71, inv_alive(k, OBJECT_SCHED_CONTEXT, t->context.n))
-        FAIL_UNLESS(71, sched_context_at(k, t->context)->thread.n == i.n)
-        FAIL_UNLESS(72, t->lease == sched_context_at(k, t->context)->lease)
+        FAIL_UNLESS(71, sched_context_get(k, t->context).thread.n == i.n)
+        FAIL_UNLESS(72, t->lease == sched_context_get(k, t->context).lease)
     } else if ((t->flags & THREAD_PASSIVE) == 0) {
         FAIL_UNLESS(72, t->lease == LEASE_UNBUDGETED)
     }
@@ -60,7 +60,7 @@ uint32_t inv_window_check(struct kernel *k, const struct cpu *c)
 
 uint32_t inv_sched_context_check(struct kernel *k, sched_context_ix i)
 {
-    const struct sched_context *c = sched_context_at(k, i);
+    VIEW(sched_context, c, k, i);
     uint64_t sum = 0;
 
     FAIL_UNLESS(70, c->refill_count <= REFILLS_MAX)
@@ -73,6 +73,6 @@ uint32_t inv_sched_context_check(struct kernel *k, sched_context_ix i)
     }
     FAIL_UNLESS(70, sum == c->budget_ns)
     FAIL_UNLESS(71, c->thread.n == NIL || (inv_alive(k, OBJECT_THREAD, c->thread.n) &&
-                                           thread_at(k, c->thread)->context.n == i.n))
+                                           thread_get(k, c->thread).context.n == i.n))
     return 0;
 }

@@ -10,7 +10,7 @@
 
 static uint32_t entries_check(struct kernel *k, page_table_ix i)
 {
-    const struct page_table *t = page_table_at(k, i);
+    VIEW(page_table, t, k, i);
     const uint64_t *entries = arch_memory(t->paging.physical);
     const struct attachment_record *records = arch_memory(t->records);
     uint32_t failed = 0;
@@ -25,7 +25,7 @@ static uint32_t entries_check(struct kernel *k, page_table_ix i)
 
 static uint32_t leaves_check(struct kernel *k, segment_ix i)
 {
-    const uint64_t *leaves = arch_memory(segment_at(k, i)->physical);
+    const uint64_t *leaves = arch_memory(segment_get(k, i).physical);
     uint32_t failed = 0;
 
     for (uint32_t n = 0; n < SEGMENT_PAGES && failed == 0; n++) {
@@ -38,14 +38,11 @@ static uint32_t leaves_check(struct kernel *k, segment_ix i)
 
 static uint32_t object_check(struct kernel *k, enum object_type type, uint32_t n)
 {
-    slot_ix original = *object_original(k, type, n);
-    uint32_t failed = 0;
+    uint32_t failed = inv_original_check(k, type, n);
 
-    if (!inv_slot_used(k, original) || slot_at(k, original)->original == 0 ||
-        slot_at(k, original)->type != type || slot_at(k, original)->object != n) {
-        return 5;
+    if (failed != 0) {
+        return failed;
     }
-
     switch (type) {
     case OBJECT_UNTYPED:
         return inv_untyped_check(k, (untyped_ix){n});
@@ -74,25 +71,47 @@ static uint32_t object_check(struct kernel *k, enum object_type type, uint32_t n
     }
 }
 
+/* Every page that a living table reaches over. */
+static struct invariant_failure table_check(struct kernel *k, table_ix t)
+{
+    uint32_t failed = t.n == k->boot_table.n ? 0 : inv_original_check(k, OBJECT_TABLE, t.n);
+
+    failed = failed == 0 ? inv_table_slot_check(k, t, 0) : failed;
+    for (uint32_t n = 0; n < table_get(k, t).slots_made && failed == 0; n += GRANULES_PER_PAGE) {
+        failed = inv_table_page_check(k, t, t.n + n);
+    }
+    return (struct invariant_failure){failed, t.n};
+}
+
 static struct invariant_failure table_page_check(struct kernel *k, uint32_t page)
 {
-    table_ix t = {k->pages[page].owner};
+    table_ix t = {page_get(k, page).owner};
     uint32_t first = page * GRANULES_PER_PAGE;
 
-    if (!inv_alive(k, OBJECT_TABLE, t.n)) {
-        return (struct invariant_failure){0, 0};
+    if (t.n == first && inv_alive(k, OBJECT_TABLE, t.n)) {
+        struct invariant_failure failure = table_check(k, t);
+        if (failure.number != 0) {
+            return failure;
+        }
     }
     for (uint32_t n = first; n < first + GRANULES_PER_PAGE; n++) {
-        uint32_t index = n - t.n;
-        if (index >= table_at(k, t)->slots_made) {
-            break;
-        }
-        uint32_t failed = inv_table_slot_check(k, t, index);
+        uint32_t failed = n == t.n ? 0 : inv_slot_any_check(k, (slot_ix){n});
         if (failed != 0) {
             return (struct invariant_failure){failed, n};
         }
     }
     return (struct invariant_failure){0, 0};
+}
+
+/* The slots embedded in a thread, living or dead. */
+static uint32_t embedded_check(struct kernel *k, thread_ix i)
+{
+    uint32_t failed = 0;
+
+    for (uint32_t n = THREAD_SLOT_TABLE; n <= THREAD_SLOT_FAULT && failed == 0; n++) {
+        failed = inv_slot_any_check(k, thread_slot(i, n));
+    }
+    return failed;
 }
 
 struct invariant_failure invariants_check_page(struct kernel *k, uint32_t page)
@@ -113,6 +132,9 @@ struct invariant_failure invariants_check_page(struct kernel *k, uint32_t page)
     uint32_t step = inv_object_granules(type);
     for (uint32_t n = first; n < first + GRANULES_PER_PAGE; n += step) {
         uint32_t failed = inv_alive(k, type, n) ? object_check(k, type, n) : 0;
+        if (type == OBJECT_THREAD && failed == 0) {
+            failed = embedded_check(k, (thread_ix){n});
+        }
         if (failed != 0) {
             return (struct invariant_failure){failed, n};
         }
@@ -122,23 +144,23 @@ struct invariant_failure invariants_check_page(struct kernel *k, uint32_t page)
 
 static uint32_t irq_check(struct kernel *k, irq_ix i)
 {
-    const struct irq *irq = irq_at(k, i);
+    VIEW(irq, irq, k, i);
 
     FAIL_UNLESS(22, (irq->kind != IRQ_NONE) == bit_get(k->irq_used, i.n))
     if (irq->kind == IRQ_NONE) {
         return irq->notification.n == NIL ? 0 : 22;
     }
-    FAIL_UNLESS(22, inv_slot_used(k, irq->original) && slot_at(k, irq->original)->object == i.n)
+    FAIL_UNLESS(22, inv_slot_used(k, irq->original) && slot_get(k, irq->original).object == i.n)
     if (irq->notification.n == NIL) {
         return irq->next.n == NIL && irq->previous.n == NIL ? 0 : 22;
     }
     FAIL_UNLESS(22, inv_alive(k, OBJECT_NOTIFICATION, irq->notification.n) && irq->badge != 0)
     if (irq->previous.n == NIL) {
-        FAIL_UNLESS(22, notification_at(k, irq->notification)->irqs.n == i.n)
+        FAIL_UNLESS(22, notification_get(k, irq->notification).irqs.n == i.n)
     } else {
-        FAIL_UNLESS(22, irq_at(k, irq->previous)->next.n == i.n)
+        FAIL_UNLESS(22, irq_get(k, irq->previous).next.n == i.n)
     }
-    FAIL_UNLESS(22, irq->next.n == NIL || irq_at(k, irq->next)->previous.n == i.n)
+    FAIL_UNLESS(22, irq->next.n == NIL || irq_get(k, irq->next).previous.n == i.n)
     return 0;
 }
 
@@ -206,12 +228,8 @@ struct invariant_failure invariants_check_cpu(struct kernel *k, const struct cpu
     uint32_t failed = inv_window_check(k, c);
 
     FAIL_UNLESS_AT(failed, c->index, failed == 0)
-    if (c->current.n != NIL) {
-        FAIL_UNLESS_AT(27, c->current.n, inv_alive(k, OBJECT_THREAD, c->current.n))
-        const struct thread *t = thread_at(k, c->current);
-        FAIL_UNLESS_AT(27, c->current.n,
-                       t->state == THREAD_READY && t->cpu == c->index && t->domain == c->domain)
-    }
+    failed = inv_current_check(k, c);
+    FAIL_UNLESS_AT(failed, c->current.n, failed == 0)
     FAIL_UNLESS_AT(14, NIL,
                    c->ready_top == bits_last(c->ready_used[c->domain], PRIORITY_COUNT / 64u))
     FAIL_UNLESS_AT(28, c->index,

@@ -191,6 +191,10 @@ struct thread {
     struct arch_thread arch;
 };
 #define THREAD_BYTES 4096u
+#define THREAD_GRANULES (THREAD_BYTES / GRANULE_BYTES)
+#define THREAD_SLOT_TABLE (offsetof(struct thread, table_slot) / GRANULE_BYTES)
+#define THREAD_SLOT_ASPACE (offsetof(struct thread, aspace_slot) / GRANULE_BYTES)
+#define THREAD_SLOT_FAULT (offsetof(struct thread, fault_slot) / GRANULE_BYTES)
 
 /* Threads that wait, all senders or all receivers, oldest first. */
 struct endpoint {
@@ -438,16 +442,42 @@ static inline uint32_t address_granule(uint64_t physical)
     return (uint32_t)(physical >> GRANULE_SHIFT);
 }
 
+/* Shifts and masks, here and below: a proof would divide bit by bit. */
+static inline uint32_t granule_page(uint32_t n)
+{
+    return n >> (PAGE_SHIFT - GRANULE_SHIFT);
+}
+
+#ifdef HALLOWS_PROOF
+#include "proofs/kernel/cells.h"
+#else
+/* The object of that type with index n. */
+#define object_at(k, name, n) ((struct name *)arch_memory(granule_address(n)))
+/* Entry n of a static table. */
+#define table_entry_at(k, name, table, n) (&(table)[n])
+
 static inline struct page *page_at(struct kernel *k, uint64_t physical)
 {
     ASSERT((physical >> PAGE_SHIFT) < k->page_count);
     return &k->pages[physical >> PAGE_SHIFT];
 }
 
+static inline struct page page_get(const struct kernel *k, uint32_t page)
+{
+    return k->pages[page];
+}
+
+static inline struct cpu *cpu_at(struct kernel *k, uint32_t cpu)
+{
+    ASSERT(cpu < k->cpu_count);
+    return &k->cpus[cpu];
+}
+#endif
+
 /* The CPU that executes the core. */
 static inline struct cpu *cpu_self(struct kernel *k)
 {
-    ASSERT(arch_cpu_self() == &k->cpus[arch_cpu_self()->index]);
+    ASSERT(arch_cpu_self() == cpu_at(k, arch_cpu_self()->index));
     (void)k;
     return arch_cpu_self();
 }
@@ -456,12 +486,6 @@ static inline struct cpu *cpu_self(struct kernel *k)
 static inline thread_ix current_thread(struct kernel *k)
 {
     return cpu_self(k)->current;
-}
-
-static inline struct cpu *cpu_at(struct kernel *k, uint32_t cpu)
-{
-    ASSERT(cpu < k->cpu_count);
-    return &k->cpus[cpu];
 }
 
 /* The CPU that a thread belongs to. */
@@ -473,31 +497,37 @@ static inline struct cpu *cpu_of(struct kernel *k, const struct thread *t)
 static inline bool object_index_ok(const struct kernel *k, uint32_t n, uint32_t type,
                                    uint32_t granules)
 {
-    uint32_t page = n / GRANULES_PER_PAGE;
+    uint32_t page = granule_page(n);
 
-    return n != NIL && page < k->page_count && k->pages[page].kind == PAGE_OBJECT + type &&
-           n % granules == 0;
+    return n != NIL && page < k->page_count && page_get(k, page).kind == PAGE_OBJECT + type &&
+           (n & (granules - 1u)) == 0;
 }
 
 static inline bool slot_index_ok(const struct kernel *k, uint32_t n)
 {
-    uint32_t page = n / GRANULES_PER_PAGE;
-    uint32_t in_thread = n % (THREAD_BYTES / GRANULE_BYTES);
-    uint32_t first = offsetof(struct thread, table_slot) / GRANULE_BYTES;
+    uint32_t page = granule_page(n);
+    uint32_t in_thread = (n & (THREAD_GRANULES - 1u));
 
     if (n == NIL || page >= k->page_count) {
         return false;
     }
-    if (k->pages[page].kind == PAGE_OBJECT + OBJECT_THREAD) {
-        return in_thread >= first && in_thread < first + 3;
+    const struct page p = page_get(k, page);
+    if (p.kind == PAGE_OBJECT + OBJECT_THREAD) {
+        return in_thread >= THREAD_SLOT_TABLE && in_thread <= THREAD_SLOT_FAULT;
     }
-    return k->pages[page].kind == PAGE_OBJECT + OBJECT_TABLE && k->pages[page].owner != n;
+    return p.kind == PAGE_OBJECT + OBJECT_TABLE && p.owner != n;
 }
 
 static inline struct slot *slot_at(struct kernel *k, slot_ix i)
 {
     ASSERT(slot_index_ok(k, i.n));
-    return arch_memory(granule_address(i.n));
+    return object_at(k, slot, i.n);
+}
+
+/* The embedded slot THREAD_SLOT_... of a thread. */
+static inline slot_ix thread_slot(thread_ix i, uint32_t which)
+{
+    return (slot_ix){i.n + which};
 }
 
 /* Slot n of a table for reading, or its header for n = 0, which reads as an empty slot's type. */
@@ -505,14 +535,14 @@ static inline const struct slot *slot_or_header_at(struct kernel *k, table_ix t,
 {
     ASSERT(n == 0 || slot_index_ok(k, t.n + n));
     (void)k;
-    return arch_memory(((uint64_t)t.n + n) << GRANULE_SHIFT);
+    return object_at(k, slot, t.n + n);
 }
 
 #define DEFINE_ACCESSOR(name, TYPE)                                                                \
     static inline struct name *name##_at(struct kernel *k, name##_ix i)                            \
     {                                                                                              \
         ASSERT(object_index_ok(k, i.n, TYPE, sizeof(struct name) / GRANULE_BYTES));                \
-        return arch_memory(granule_address(i.n));                                                  \
+        return object_at(k, name, i.n);                                                            \
     }
 DEFINE_ACCESSOR(table, OBJECT_TABLE)
 DEFINE_ACCESSOR(untyped, OBJECT_UNTYPED)
@@ -531,7 +561,7 @@ DEFINE_ACCESSOR(schedule, OBJECT_PARTITION_SCHEDULE)
 static inline struct irq *irq_at(struct kernel *k, irq_ix i)
 {
     ASSERT(i.n >= IRQ_VECTOR_FIRST && i.n <= IRQ_VECTOR_LAST);
-    return &k->irqs[i.n];
+    return table_entry_at(k, irq, k->irqs, i.n);
 }
 
 #endif

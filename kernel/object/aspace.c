@@ -258,7 +258,7 @@ status_t page_table_destroy(struct kernel *k, page_table_ix i)
     if (!done) {
         return STATUS_AGAIN;
     }
-    t->original = (slot_ix){NIL};
+    *object_original(k, OBJECT_PAGE_TABLE, i.n) = (slot_ix){NIL};
     return STATUS_OK;
 }
 
@@ -273,6 +273,6 @@ status_t aspace_destroy(struct kernel *k, aspace_ix i)
         return STATUS_AGAIN;
     }
     arch_aspace_forget(space->paging.physical);
-    space->original = (slot_ix){NIL};
+    *object_original(k, OBJECT_ASPACE, i.n) = (slot_ix){NIL};
     return STATUS_OK;
 }

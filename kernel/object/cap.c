@@ -7,7 +7,7 @@
 
 table_ix cap_table_of(struct kernel *k, slot_ix i)
 {
-    return (table_ix){page_at(k, granule_address(i.n))->owner};
+    return (table_ix){page_get(k, granule_page(i.n)).owner};
 }
 
 /* ---- The tree ---------------------------------------------------------------------------------
@@ -91,7 +91,7 @@ void cap_create(struct kernel *k, slot_ix parent, slot_ix to, enum object_type t
 void cap_remove_copy(struct kernel *k, slot_ix i)
 {
     cap_unlink(k, i);
-    if (page_at(k, granule_address(i.n))->kind == PAGE_OBJECT + OBJECT_THREAD) {
+    if (page_get(k, granule_page(i.n)).kind == PAGE_OBJECT + OBJECT_THREAD) {
         thread_slot_lost(k, i);
     }
 }
@@ -175,7 +175,7 @@ uint32_t cap_reduce(struct kernel *k, slot_ix i)
         leaf = cap_leaf(k, last);
     }
     bool copy = slot_at(k, leaf)->original == 0 &&
-                page_at(k, granule_address(leaf.n))->kind == PAGE_OBJECT + OBJECT_TABLE;
+                page_get(k, granule_page(leaf.n)).kind == PAGE_OBJECT + OBJECT_TABLE;
     (void)cap_delete_leaf(k, leaf); /* AGAIN is a step too */
     return copy ? 1u : REVOKE_STEPS;
 }

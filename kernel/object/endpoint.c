@@ -542,7 +542,7 @@ status_t endpoint_destroy(struct kernel *k, endpoint_ix i)
     if (endpoint->head.n != NIL) {
         return STATUS_AGAIN;
     }
-    endpoint->original = (slot_ix){NIL};
+    *object_original(k, OBJECT_ENDPOINT, i.n) = (slot_ix){NIL};
     return STATUS_OK;
 }
 
@@ -553,6 +553,6 @@ status_t reply_destroy(struct kernel *k, reply_ix i)
     if (reply->thread.n != NIL) {
         thread_wake(k, reply->thread, STATUS_CANCELLED);
     }
-    reply->original = (slot_ix){NIL};
+    *object_original(k, OBJECT_REPLY, i.n) = (slot_ix){NIL};
     return STATUS_OK;
 }

@@ -126,6 +126,6 @@ status_t notification_destroy(struct kernel *k, notification_ix i)
     if (n->irqs.n != NIL || n->iospaces.n != NIL) {
         return STATUS_AGAIN;
     }
-    n->original = (slot_ix){NIL};
+    *object_original(k, OBJECT_NOTIFICATION, i.n) = (slot_ix){NIL};
     return STATUS_OK;
 }

@@ -134,6 +134,6 @@ status_t schedule_destroy(struct kernel *k, schedule_ix i)
             }
         }
     }
-    schedule_at(k, i)->original = (slot_ix){NIL};
+    *object_original(k, OBJECT_PARTITION_SCHEDULE, i.n) = (slot_ix){NIL};
     return STATUS_OK;
 }

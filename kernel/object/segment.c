@@ -220,6 +220,6 @@ status_t segment_destroy(struct kernel *k, segment_ix i)
         segment_leave_tree(k, i) != STATUS_OK) {
         return STATUS_AGAIN;
     }
-    segment->original = (slot_ix){NIL};
+    *object_original(k, OBJECT_SEGMENT, i.n) = (slot_ix){NIL};
     return STATUS_OK;
 }

@@ -23,24 +23,8 @@ status_t table_destroy(struct kernel *k, table_ix i)
     if (table->slots > 1u) {
         return STATUS_AGAIN;
     }
-    table->original = (slot_ix){NIL};
+    *object_original(k, OBJECT_TABLE, i.n) = (slot_ix){NIL};
     return STATUS_OK;
-}
-
-#define ORIGINAL_OF(TYPE, name)                                                                    \
-    case OBJECT_##TYPE:                                                                            \
-        return &name##_at(k, (name##_ix){object})->original;
-
-slot_ix *object_original(struct kernel *k, enum object_type type, uint32_t object)
-{
-    if (type == OBJECT_IOSPACE && object == NIL) {
-        return NULL; /* the identity space of a machine without an IOMMU */
-    }
-    switch (type) {
-        OBJECT_KINDS(ORIGINAL_OF)
-    default:
-        return NULL;
-    }
 }
 
 uint32_t object_level(struct kernel *k, enum object_type type, uint32_t object)

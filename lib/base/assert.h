@@ -12,7 +12,9 @@ _Noreturn void assertion_failed(const char *expression, const char *file, int li
 
 #define VERIFY(condition) ((condition) ? (void)0 : assertion_failed(#condition, __FILE__, __LINE__))
 
-#ifdef HALLOWS_DEBUG
+#ifdef PROOF_SAFETY
+#define ASSERT(condition) __CPROVER_assert(condition, #condition)
+#elif defined(HALLOWS_DEBUG)
 #define ASSERT(condition) VERIFY(condition)
 #else
 /* Still type-checked, never evaluated. */
