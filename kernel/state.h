@@ -191,10 +191,6 @@ struct thread {
     struct arch_thread arch;
 };
 #define THREAD_BYTES 4096u
-#define THREAD_GRANULES (THREAD_BYTES / GRANULE_BYTES)
-#define THREAD_SLOT_TABLE (offsetof(struct thread, table_slot) / GRANULE_BYTES)
-#define THREAD_SLOT_ASPACE (offsetof(struct thread, aspace_slot) / GRANULE_BYTES)
-#define THREAD_SLOT_FAULT (offsetof(struct thread, fault_slot) / GRANULE_BYTES)
 
 /* Threads that wait, all senders or all receivers, oldest first. */
 struct endpoint {
@@ -494,40 +490,12 @@ static inline struct cpu *cpu_of(struct kernel *k, const struct thread *t)
     return cpu_at(k, t->cpu);
 }
 
-static inline bool object_index_ok(const struct kernel *k, uint32_t n, uint32_t type,
-                                   uint32_t granules)
-{
-    uint32_t page = granule_page(n);
-
-    return n != NIL && page < k->page_count && page_get(k, page).kind == PAGE_OBJECT + type &&
-           (n & (granules - 1u)) == 0;
-}
-
-static inline bool slot_index_ok(const struct kernel *k, uint32_t n)
-{
-    uint32_t page = granule_page(n);
-    uint32_t in_thread = (n & (THREAD_GRANULES - 1u));
-
-    if (n == NIL || page >= k->page_count) {
-        return false;
-    }
-    const struct page p = page_get(k, page);
-    if (p.kind == PAGE_OBJECT + OBJECT_THREAD) {
-        return in_thread >= THREAD_SLOT_TABLE && in_thread <= THREAD_SLOT_FAULT;
-    }
-    return p.kind == PAGE_OBJECT + OBJECT_TABLE && p.owner != n;
-}
+#include "kernel/invariants_index.h"
 
 static inline struct slot *slot_at(struct kernel *k, slot_ix i)
 {
     ASSERT(slot_index_ok(k, i.n));
     return object_at(k, slot, i.n);
-}
-
-/* The embedded slot THREAD_SLOT_... of a thread. */
-static inline slot_ix thread_slot(thread_ix i, uint32_t which)
-{
-    return (slot_ix){i.n + which};
 }
 
 /* Slot n of a table for reading, or its header for n = 0, which reads as an empty slot's type. */
