@@ -21,12 +21,15 @@ BUNDLE_SYMBOLS = 4
 BUNDLE_FILE = 5
 
 SYSTEM_MAGIC = 0x4D54535953484C48
-SYSTEM_VERSION = 1
+SYSTEM_VERSION = 2
 SYSTEM_NAME_BYTES = 24
 SYSTEM_CELLS_MAX = 32
 SYSTEM_DEVICES_MAX = 16
 SYSTEM_RINGS_MAX = 32
 SYSTEM_VIRTUAL_FUNCTIONS_MAX = 64
+SYSTEM_CPUS_MAX = 64
+SYSTEM_BUDGET_MIN_US = 10
+SYSTEM_PERIOD_MAX_US = 60000000
 CELL_DEVICES_MAX = 4
 CELL_RINGS_MAX = 8
 SYSTEM_NONE = 0xFFFFFFFF
@@ -110,6 +113,9 @@ STRUCTS = {
         ("dma_bytes", "Q", 1),
         ("stack_bytes", "Q", 1),
         ("priority", "I", 1),
+        ("cpu", "I", 1),
+        ("budget_us", "I", 1),
+        ("period_us", "I", 1),
         ("flags", "I", 1),
         ("restart", "I", 1),
         ("restarts_max", "I", 1),
@@ -118,6 +124,7 @@ STRUCTS = {
         ("devices", "I", CELL_DEVICES_MAX),
         ("config_offset", "I", 1),
         ("config_bytes", "I", 1),
+        ("reserved", "I", 1),
     ],
 }
 

@@ -47,6 +47,10 @@ CELL_FIELDS = {
     "dma": Field("size", 0, low=0, high=1 << 29, multiple=layout.SEGMENT_BYTES),
     "stack": Field("size", 64 << 10, low=16 << 10, high=1 << 20, multiple=layout.PAGE_BYTES),
     "priority": Field("int", 100, low=1, high=254),
+    "cpu": Field("int", 0, low=0, high=layout.SYSTEM_CPUS_MAX - 1),
+    "budget_us": Field("int", 0, low=0, high=layout.SYSTEM_PERIOD_MAX_US),
+    "period_us": Field("int", 10000, low=layout.SYSTEM_BUDGET_MIN_US,
+                       high=layout.SYSTEM_PERIOD_MAX_US),
     "devices": Field("names", [], high=layout.CELL_DEVICES_MAX),
     "pci": Field("bool", False),
     "start_ready": Field("bool", True),
@@ -72,6 +76,9 @@ class Cell:
     dma: int
     stack: int
     priority: int
+    cpu: int
+    budget_us: int
+    period_us: int
     devices: list
     pci: bool
     start_ready: bool
@@ -115,6 +122,16 @@ def _config(reader):
     return out
 
 
+def _check_budget(reader, values):
+    budget, period = values["budget_us"], values["period_us"]
+    if 0 < budget < layout.SYSTEM_BUDGET_MIN_US:
+        reader.add(("cell", "budget_us"), f"'budget_us' is {budget}: less time than it takes to hand"
+                   " it out", f"write at least {layout.SYSTEM_BUDGET_MIN_US}, or 0 for no budget")
+    elif budget > period:
+        reader.add(("cell", "budget_us"), f"'budget_us' is {budget}, more than the period of {period}",
+                   "lower budget_us or raise period_us")
+
+
 def _load_cell(name, system, reader, root):
     """Reads the manifest of one cell: cells/NAME.toml beside system.toml, else ../cells."""
     folder = system.source.path.parent
@@ -135,6 +152,7 @@ def _load_cell(name, system, reader, root):
     cell_reader.unknown((), source.data, ("cell", "restart", "contract", "config"))
     cell_table = cell_reader.subtable(source.data, (), "cell")
     values = cell_reader.fields(cell_table, ("cell",), CELL_FIELDS)
+    _check_budget(cell_reader, values)
     restart_table = cell_reader.subtable(source.data, (), "restart")
     restart = cell_reader.fields(restart_table, ("restart",), RESTART_FIELDS)
     promised = _load_named(cell_reader, "contract", contracts.CONTRACT_FIELDS,
@@ -405,6 +423,9 @@ def _pack_cell(cell, device_names, config_offset, config):
         dma_bytes=cell.dma,
         stack_bytes=cell.stack,
         priority=cell.priority,
+        cpu=cell.cpu,
+        budget_us=cell.budget_us,
+        period_us=cell.period_us if cell.budget_us else 0,
         flags=flags,
         restart=layout.SYSTEM_RESTART_ON_FAULT if on_fault else layout.SYSTEM_RESTART_NEVER,
         restarts_max=cell.restart["max"],
@@ -413,6 +434,7 @@ def _pack_cell(cell, device_names, config_offset, config):
         devices=devices + [layout.SYSTEM_NONE] * (layout.CELL_DEVICES_MAX - len(devices)),
         config_offset=config_offset,
         config_bytes=len(config),
+        reserved=0,
     )
 
 

@@ -10,12 +10,15 @@
 #include <hallows/types.h>
 
 #define SYSTEM_MAGIC 0x4d54535953484c48ull /* "HLHSYSTM" */
-#define SYSTEM_VERSION 1u
+#define SYSTEM_VERSION 2u
 #define SYSTEM_NAME_BYTES 24u
 #define SYSTEM_CELLS_MAX 32u
 #define SYSTEM_DEVICES_MAX 16u
 #define SYSTEM_RINGS_MAX 32u
 #define SYSTEM_VIRTUAL_FUNCTIONS_MAX 64u
+#define SYSTEM_CPUS_MAX 64u
+#define SYSTEM_BUDGET_MIN_US 10u
+#define SYSTEM_PERIOD_MAX_US 60000000u
 #define CELL_DEVICES_MAX 4u
 #define CELL_RINGS_MAX 8u
 #define SYSTEM_NONE 0xffffffffu
@@ -60,6 +63,9 @@ struct system_cell {
     uint64_t dma_bytes;   /* multiple of SEGMENT_BYTES; memory with known device addresses */
     uint64_t stack_bytes; /* multiple of PAGE_BYTES */
     uint32_t priority;
+    uint32_t cpu; /* below SYSTEM_CPUS_MAX; what the machine does not run is refused at start */
+    uint32_t budget_us; /* of CPU time in each period; 0: as much as its priority gets */
+    uint32_t period_us; /* budget_us to SYSTEM_PERIOD_MAX_US; 0 without a budget */
     uint32_t flags;
     uint32_t restart;      /* enum system_restart */
     uint32_t restarts_max; /* within restart_window_s, then the cell stays down */
@@ -68,6 +74,7 @@ struct system_cell {
     uint32_t devices[CELL_DEVICES_MAX]; /* indices into the devices */
     uint32_t config_offset; /* from the start of the description: "key=value\0" strings */
     uint32_t config_bytes;
+    uint32_t reserved; /* 0 */
 };
 
 struct system_header {
@@ -85,7 +92,7 @@ struct system_header {
 
 _Static_assert(sizeof(struct system_device) == 48, "tools/image writes this layout");
 _Static_assert(sizeof(struct system_ring) == 48, "tools/image writes this layout");
-_Static_assert(sizeof(struct system_cell) == 136, "tools/image writes this layout");
+_Static_assert(sizeof(struct system_cell) == 152, "tools/image writes this layout");
 _Static_assert(sizeof(struct system_header) == 64, "tools/image writes this layout");
 
 #endif

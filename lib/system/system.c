@@ -184,6 +184,14 @@ static const char *cell_ranges_problem(const struct system_view *view, const str
     if (c->priority > 254u) {
         return "priority is above 254";
     }
+    if (c->cpu >= SYSTEM_CPUS_MAX) {
+        return "cpu is above 63";
+    }
+    if (c->budget_us != 0 ? c->budget_us < SYSTEM_BUDGET_MIN_US || c->budget_us > c->period_us ||
+                                c->period_us > SYSTEM_PERIOD_MAX_US
+                          : c->period_us != 0) {
+        return "budget_us or period_us is out of range";
+    }
     if ((c->flags & ~(uint32_t)(CELL_FLAG_PCI | CELL_FLAG_START_READY | CELL_FLAG_MANAGE)) != 0) {
         return "there are unknown flags";
     }

@@ -160,6 +160,13 @@ TEST(cell_rules)
     BREAK(SYSTEM_PART_CELL, 1, d.cells[1].stack_bytes = 0);
     BREAK(SYSTEM_PART_CELL, 1, d.cells[1].stack_bytes = 0x200000);
     BREAK(SYSTEM_PART_CELL, 1, d.cells[1].priority = 255);
+    BREAK(SYSTEM_PART_CELL, 1, d.cells[1].cpu = SYSTEM_CPUS_MAX);
+    BREAK(SYSTEM_PART_CELL, 1, d.cells[1].period_us = 1000);
+    BREAK(SYSTEM_PART_CELL, 1, d.cells[1].budget_us = 1000);
+    BREAK(SYSTEM_PART_CELL, 1,
+          (d.cells[1].budget_us = SYSTEM_BUDGET_MIN_US - 1u, d.cells[1].period_us = 1000));
+    BREAK(SYSTEM_PART_CELL, 1,
+          (d.cells[1].budget_us = 1000, d.cells[1].period_us = SYSTEM_PERIOD_MAX_US + 1u));
     BREAK(SYSTEM_PART_CELL, 1, d.cells[1].flags = 8);
     BREAK(SYSTEM_PART_CELL, 1, d.cells[1].flags = CELL_FLAG_PCI);
     BREAK(SYSTEM_PART_CELL, 1, d.cells[1].restart = 2);

@@ -4,10 +4,12 @@
 
 #include "lib/base/bytes.h"
 #include "lib/elf/elf.h"
+#include "runtime/syscall_time.h"
 
 #define RFLAGS_INTERRUPTS 0x202u /* IF and the bit that is always 1 */
 #define ECAM_WINDOWS 128u        /* 256 buses of 1 MiB */
 
+#define NS_PER_US 1000ull
 #define VIEW_WINDOWS (PLAN_PROGRAM_WINDOWS_MAX + 2u)
 
 enum cell_state cell_public_state(const struct cell *cell)
@@ -131,7 +133,7 @@ static status_t memory_take(struct supervisor *s, struct cell *cell, const struc
         return fits ? STATUS_OK : STATUS_NO_MEMORY;
     }
     cap_slot_t first;
-    status = slots_take(s, 5u + plan->table_count + plan->window_count, &first);
+    status = slots_take(s, 6u + plan->table_count + plan->window_count, &first);
     if (status != STATUS_OK) {
         log_line("%s: too few capability slots", cell->description->name);
         return status;
@@ -148,7 +150,8 @@ static status_t memory_take(struct supervisor *s, struct cell *cell, const struc
     slots->aspace = first + 2u;
     slots->thread = first + 3u;
     slots->iospace = first + 4u;
-    slots->tables = first + 5u;
+    slots->context = first + 5u;
+    slots->tables = first + 6u;
     slots->windows = slots->tables + plan->table_count;
     cell->untyped_bytes = plan->untyped_bytes;
     cell->plan = *plan;
@@ -280,7 +283,35 @@ static status_t capabilities_give(struct supervisor *s, struct cell *cell)
     return status;
 }
 
-static status_t thread_start(struct cell *cell, uint64_t entry)
+/* Its priority, CPU and budget. */
+static status_t thread_place(const struct supervisor *s, const struct cell *cell)
+{
+    const struct system_cell *wanted = cell->description;
+    const struct cell_slots *slots = &cell->slots;
+
+    if (wanted->cpu >= s->boot->cpus_used) {
+        log_line("%s wants CPU %u, and the machine runs %u; give it more, or change the manifest",
+                 wanted->name, wanted->cpu, s->boot->cpus_used);
+        return STATUS_INVALID_ARGUMENT;
+    }
+    status_t status = thread_set_priority(slots->thread, BOOT_SLOT_SCHED_CONTROL, wanted->priority);
+    if (status == STATUS_OK && wanted->cpu != 0) {
+        status = thread_set_cpu(slots->thread, BOOT_SLOT_SCHED_CONTROL, wanted->cpu);
+    }
+    if (status != STATUS_OK || wanted->budget_us == 0) {
+        return status;
+    }
+    status =
+        retype(slots->untyped, (struct retype_request){OBJECT_SCHED_CONTEXT, 0, slots->context, 1});
+    if (status == STATUS_OK) {
+        status = sched_context_configure(slots->context, BOOT_SLOT_SCHED_CONTROL,
+                                         wanted->budget_us * NS_PER_US,
+                                         wanted->period_us * NS_PER_US, 0);
+    }
+    return status == STATUS_OK ? sched_context_bind(slots->context, slots->thread) : status;
+}
+
+static status_t thread_start(const struct supervisor *s, struct cell *cell, uint64_t entry)
 {
     const struct cell_slots *slots = &cell->slots;
     uint64_t control[MESSAGE_WORDS_MAX] = {entry, CELL_STACK_TOP, RFLAGS_INTERRUPTS};
@@ -295,8 +326,7 @@ static status_t thread_start(struct cell *cell, uint64_t entry)
         status = thread_write_registers(slots->thread, REGISTERS_LOW, low);
     }
     if (status == STATUS_OK) {
-        status = thread_set_priority(slots->thread, BOOT_SLOT_SCHED_CONTROL,
-                                     cell->description->priority);
+        status = thread_place(s, cell);
     }
     return status == STATUS_OK ? thread_resume(slots->thread) : status;
 }
@@ -332,7 +362,7 @@ static status_t cell_build(struct supervisor *s, struct cell *cell,
         return status;
     }
     *step = "starting its thread";
-    return thread_start(cell, program->entry);
+    return thread_start(s, cell, program->entry);
 }
 
 status_t cell_launch(struct supervisor *s, struct cell *cell)

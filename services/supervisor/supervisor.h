@@ -111,6 +111,7 @@ struct cell_slots {
     cap_slot_t aspace;
     cap_slot_t thread;
     cap_slot_t iospace; /* empty without an IOMMU or devices */
+    cap_slot_t context; /* empty without a budget */
     cap_slot_t tables;  /* tables_made of plan.table_count */
     cap_slot_t windows; /* plan.window_count */
 };

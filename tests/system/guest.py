@@ -102,6 +102,21 @@ calls = 200000
     ),
 }
 
+# A cell that takes all CPU time it is given, and what limits it.
+EXTENDED |= {
+    f"spinner-{name}": (
+        "reference",
+        f"""# SPDX-License-Identifier: MIT OR Apache-2.0
+[cell]
+program = "spinner"
+priority = 200
+{limit}
+""",
+    )
+    for name, limit in {"free": "", "budget": "budget_us = 3000\nperiod_us = 10000",
+                        "cpu1": "cpu = 1", "cpu5": "cpu = 5"}.items()
+}
+
 # Systems whose key-value server has contracts: what the drive declares, and what is promised.
 CONTRACTS = {
     "contracts": (
