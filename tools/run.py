@@ -45,7 +45,7 @@ def add_options(parser):
     parser.add_argument("--nic", choices=sorted(vm.NICS), default="virtio",
                         help="the emulated network card (%(default)s)")
     parser.add_argument("--cpus", type=int, default=1, metavar="N",
-                        help="virtual CPUs (%(default)s; the kernel uses one)")
+                        help="virtual CPUs (%(default)s); cells run where their manifests say")
     parser.add_argument("--memory", metavar="M",
                         help="memory in MiB, or with M or G (default: what the system asks for)")
     parser.add_argument("--disk", type=Path, metavar="FILE",
