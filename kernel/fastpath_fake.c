@@ -354,8 +354,8 @@ static bool scene_sound(void)
             return false;
         }
     }
-    return invariants_check_cpu(k, &k->cpus[0]).number == 0 &&
-           invariants_check_cpu(k, &k->cpus[1]).number == 0;
+    return invariants_check_cpu(k, &k->cpus[0], 0, DOMAIN_COUNT).number == 0 &&
+           invariants_check_cpu(k, &k->cpus[1], 0, DOMAIN_COUNT).number == 0;
 }
 
 /* The call by its short way. True: it was taken. */

@@ -70,8 +70,9 @@ struct invariant_failure {
 struct invariant_failure invariants_check_page(struct kernel *k, uint32_t page);
 /* Those of the rest: irqs, queues, timer. */
 struct invariant_failure invariants_check_global(struct kernel *k);
-/* Those of a CPU: current thread, ready queues, timer. */
-struct invariant_failure invariants_check_cpu(struct kernel *k, const struct cpu *c);
+/* Those of a CPU: current thread, timer, and the ready queues and wheels of so many domains. */
+struct invariant_failure invariants_check_cpu(struct kernel *k, const struct cpu *c,
+                                              uint32_t first_domain, uint32_t domains);
 /* All. */
 struct invariant_failure invariants_check(struct kernel *k);
 /* The sentence for a number. */

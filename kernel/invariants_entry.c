@@ -67,5 +67,6 @@ void invariants_after_entry(struct kernel *k, const struct invariants_touched *t
         }
     }
     check_page_of(k, current_thread(k).n);
-    trap(invariants_check_cpu(k, cpu_self(k)));
+    /* The domain that runs; the others' queues are seen in the walk of everything. */
+    trap(invariants_check_cpu(k, cpu_self(k), cpu_self(k)->domain, 1));
 }
