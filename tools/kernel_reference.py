@@ -68,6 +68,10 @@ def functions():
             continue
         for comment, name, _, body in FUNCTION.findall(path.read_text(encoding="utf-8")):
             found[name] = (comment, body)
+    # Calls that one function does for several.
+    dispatch = (ROOT / "kernel/syscall.c").read_text(encoding="utf-8")
+    for name, target in re.findall(r"^FORWARD_TO\((\w+), (\w+)", dispatch, re.MULTILINE):
+        found[name] = found[target]
     return found
 
 
