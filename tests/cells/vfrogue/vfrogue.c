@@ -7,6 +7,7 @@
  * nothing may come of it.
  */
 #include "drivers/net/driver.h"
+#include "lib/base/assert.h"
 #include "lib/base/bytes.h"
 #include "runtime/cell.h"
 #include "runtime/dma.h"
@@ -20,7 +21,7 @@
 #define STAY_NS 300000000ull
 
 static uint8_t state[NETDEV_STATE_BYTES] __attribute__((aligned(64)));
-static uint64_t bookkeeping[BUFFERS];
+static uint64_t bookkeeping[2u * BUFFERS];
 static uint64_t pool_addresses[POOL_PAGES];
 static uint64_t queue_addresses[QUEUE_PAGES];
 
@@ -82,6 +83,7 @@ static status_t try_target(const struct cell_info *info, uint64_t target, bool q
     if (queues) {
         own.page_device_address = queue_addresses;
     }
+    VERIFY(netbuf_pool_bookkeeping_bytes(BUFFERS) <= sizeof(bookkeeping));
     status = netbuf_pool_init(&pool, buffers.base, BUFFERS, 2048, pool_addresses, bookkeeping);
     if (status == STATUS_OK) {
         status = netdev_attach(
