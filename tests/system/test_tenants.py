@@ -63,10 +63,14 @@ def test_noisy_neighbour(tmp_path):
 
 
 def test_equals_get_equal_shares_of_14_zones(tmp_path):
-    """64 equal tenants append to 14 active zones as much as they can."""
+    """64 equal tenants append to 14 active zones as much as they can.
+
+    They want different amounts, but each has more waiting than the drive takes of it between two
+    looks of its loop: who wants less than its share gets less.
+    """
     tenants = {
         f"t{index}": (["mb_s = 1", "whole = true"],
-                      ["write = true", "bytes = 4096", f"depth = {(16, 8, 4, 2)[index % 4]}"])
+                      ["write = true", "bytes = 4096", f"depth = {(32, 24, 20, 16)[index % 4]}"])
         for index in range(64)}
     manifest = config(table(**tenants), run_ms=3000, zones=14)
     text = run(tmp_path, manifest, DECLARED.format(14), ZONED)
