@@ -186,7 +186,8 @@ void sched_remove(struct kernel *k, thread_ix i)
 
     if (c->current.n == i.n) {
         if (c != cpu_self(k)) {
-            arch_thread_forget(t); /* stops it; that CPU picks another after this entry */
+            arch_thread_forget(t); /* stops it; that CPU picks another after this entry, */
+            sched_poke(c);         /* and is known to be coming */
         }
         c->current = (thread_ix){NIL};
     } else {
