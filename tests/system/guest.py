@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
 """A running Hallows system for the tests: built, booted, reachable on free ports of 127.0.0.1."""
 
+import hashlib
 import re
 import shutil
 import time
@@ -167,7 +168,9 @@ def bundle_of(system, settings=()):
     """The bundle of a system, built once for each set of settings; (system, path)."""
     key = (system, tuple(settings))
     if key not in _bundles:
-        output = build.BUILD / f"tests/system/{system}-{len(_bundles)}.bundle"
+        # Named by what is in it: other processes make bundles there, too (tap_guest.py).
+        digest = hashlib.sha256(repr(key).encode()).hexdigest()[:12]
+        output = build.BUILD / f"tests/system/{system}-{digest}.bundle"
         if system in CONTRACTS:
             description = contract_system(system)
         else:
