@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-/* Which indices name an object: what assertions and invariants ask. Part of kernel/state.h. */
+/* Which indices name a slot: what assertions and invariants ask. Part of kernel/state.h. */
 #ifndef KERNEL_STATE_H
 #include "kernel/state.h"
 #endif
@@ -15,15 +15,6 @@
 static inline slot_ix thread_slot(thread_ix i, uint32_t which)
 {
     return (slot_ix){i.n + which};
-}
-
-static inline bool object_index_ok(const struct kernel *k, uint32_t n, uint32_t type,
-                                   uint32_t granules)
-{
-    uint32_t page = granule_page(n);
-
-    return n != NIL && page < k->page_count && page_get(k, page).kind == PAGE_OBJECT + type &&
-           (n & (granules - 1u)) == 0;
 }
 
 static inline bool slot_index_ok(const struct kernel *k, uint32_t n)

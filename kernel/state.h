@@ -490,6 +490,16 @@ static inline struct cpu *cpu_of(struct kernel *k, const struct thread *t)
     return cpu_at(k, t->cpu);
 }
 
+/* Whether n is the index of an object of that type. */
+static inline bool object_index_ok(const struct kernel *k, uint32_t n, uint32_t type,
+                                   uint32_t granules)
+{
+    uint32_t page = granule_page(n);
+
+    return n != NIL && page < k->page_count && page_get(k, page).kind == PAGE_OBJECT + type &&
+           (n & (granules - 1u)) == 0;
+}
+
 #include "kernel/invariants_index.h"
 
 static inline struct slot *slot_at(struct kernel *k, slot_ix i)

@@ -94,9 +94,8 @@ status_t thread_read_registers(struct kernel *k, uint64_t thread, uint64_t group
                                uint64_t words[8]);
 status_t thread_set_priority(struct kernel *k, uint64_t thread, uint64_t control,
                              uint64_t priority);
-#define THREAD_STAYS UINT64_MAX
-status_t thread_set_place(struct kernel *k, uint64_t thread, uint64_t control, uint64_t cpu,
-                          uint64_t domain);
+status_t thread_set_place(struct kernel *k, uint64_t thread, uint64_t control, uint64_t to,
+                          bool is_cpu);
 status_t thread_resume(struct kernel *k, uint64_t thread);
 status_t thread_suspend(struct kernel *k, uint64_t thread);
 status_t thread_bind_notification(struct kernel *k, uint64_t thread, uint64_t notification);

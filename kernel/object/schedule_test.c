@@ -56,6 +56,7 @@ TEST(what_a_schedule_refuses)
     CHECK_EQ(CALL(schedule_start, S0, CONTROL, 0, 1ull << 63), STATUS_INVALID_ARGUMENT);
     CHECK_EQ(CALL(thread_set_domain, T1, S0, 1), STATUS_WRONG_TYPE);
     CHECK_EQ(CALL(thread_set_domain, T1, CONTROL, DOMAIN_COUNT), STATUS_INVALID_ARGUMENT);
+    CHECK_EQ(CALL(thread_set_domain, T1, CONTROL, UINT64_MAX), STATUS_INVALID_ARGUMENT);
     CHECK_EQ(CALL(untyped_retype, SLOT_UNTYPED, OBJECT_PARTITION_SCHEDULE, 0, 63, 1), STATUS_OK);
     CHECK_EQ(CALL(schedule_start, 63, CONTROL, 0, 0), STATUS_INVALID_ARGUMENT); /* empty */
     for (uint32_t n = 0; n < SCHEDULE_WINDOWS_MAX; n++) {

@@ -39,7 +39,7 @@ static uint64_t spare_take(struct kernel *k, struct segment *segment)
     return physical;
 }
 
-static inline uint64_t take_frame(struct kernel *k, segment_ix i)
+inline uint64_t segment_take_frame(struct kernel *k, segment_ix i)
 {
     struct segment *segment = segment_at(k, i);
 
@@ -57,11 +57,6 @@ static inline uint64_t take_frame(struct kernel *k, segment_ix i)
     }
     page_take(k, physical, PAGE_FRAME, i.n);
     return physical;
-}
-
-uint64_t segment_take_frame(struct kernel *k, segment_ix i)
-{
-    return take_frame(k, i);
 }
 
 /*
@@ -104,20 +99,15 @@ static status_t frames_prepare(struct kernel *k, struct segment *segment, uint32
 /* ---- Pages
  * ------------------------------------------------------------------------------------------ */
 
-static inline uint64_t add_frame(struct kernel *k, segment_ix i, uint32_t page, uint32_t rights)
+inline uint64_t segment_add_frame(struct kernel *k, segment_ix i, uint32_t page, uint32_t rights)
 {
-    uint64_t frame = take_frame(k, i);
+    uint64_t frame = segment_take_frame(k, i);
 
     VERIFY(frame != 0);
     segment_at(k, i)->used = 1;
     arch_entry_store(segment_leaf(segment_at(k, i), page),
                      arch_leaf_encode(frame, rights | LEAF_OWN));
     return frame;
-}
-
-uint64_t segment_add_frame(struct kernel *k, segment_ix i, uint32_t page, uint32_t rights)
-{
-    return add_frame(k, i, page, rights);
 }
 
 /* What a request names: two registers. */
@@ -215,7 +205,7 @@ status_t segment_populate(struct kernel *k, const struct populate_request *reque
         return status;
     }
     for (uint32_t n = 0; n < (uint32_t)request->count; n++) {
-        (void)add_frame(k, i, (uint32_t)request->first + n, rights);
+        (void)segment_add_frame(k, i, (uint32_t)request->first + n, rights);
     }
     leaves_added(segment_at(k, i), request);
     return STATUS_OK;

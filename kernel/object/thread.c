@@ -270,13 +270,13 @@ status_t thread_set_priority(struct kernel *k, uint64_t thread, uint64_t control
 }
 
 /*
- * Requires: thread held with MANAGE; a sched_control; a CPU that is used, a domain, of which
- *           THREAD_STAYS keeps what it has (INVALID_ARGUMENT).
- * Changes:  the thread runs on that CPU from now on, in windows of that domain, and no longer where
- *           it ran.
+ * Requires: thread held with MANAGE; a sched_control; a CPU that is used, or a domain
+ *           (INVALID_ARGUMENT).
+ * Changes:  the thread runs on that CPU, or in windows of that domain, from now on, and no longer
+ *           where it ran.
  */
-status_t thread_set_place(struct kernel *k, uint64_t thread, uint64_t control, uint64_t cpu,
-                          uint64_t domain)
+status_t thread_set_place(struct kernel *k, uint64_t thread, uint64_t control, uint64_t to,
+                          bool is_cpu)
 {
     struct slot *slot, *with;
     status_t status = cap_find_sched(k, thread, OBJECT_THREAD, control, &slot, &with);
@@ -285,8 +285,8 @@ status_t thread_set_place(struct kernel *k, uint64_t thread, uint64_t control, u
         return status;
     }
     thread_ix i = {slot->object};
-    cpu = cpu == THREAD_STAYS ? thread_at(k, i)->cpu : cpu;
-    domain = domain == THREAD_STAYS ? thread_at(k, i)->domain : domain;
+    uint64_t cpu = is_cpu ? to : thread_at(k, i)->cpu;
+    uint64_t domain = is_cpu ? thread_at(k, i)->domain : to;
     if (cpu >= k->cpu_count || domain >= DOMAIN_COUNT) {
         return STATUS_INVALID_ARGUMENT;
     }

@@ -77,6 +77,8 @@ TEST(a_ready_thread_moves_to_another_cpu)
     CHECK_EQ(CALL(thread_set_cpu, T0, T0, 1), STATUS_WRONG_TYPE);
     CHECK_EQ(CALL(thread_set_cpu, T0, BOOT_SLOT_SCHED_CONTROL, HARNESS_CPUS),
              STATUS_INVALID_ARGUMENT);
+    CHECK_EQ(CALL(thread_set_cpu, T0, BOOT_SLOT_SCHED_CONTROL, UINT64_MAX),
+             STATUS_INVALID_ARGUMENT);
     CHECK_EQ(CALL(cap_copy, T1, T0, RIGHT_READ), STATUS_OK);
     CHECK_EQ(CALL(thread_set_cpu, T1, BOOT_SLOT_SCHED_CONTROL, 1), STATUS_NO_RIGHTS);
     CHECK_EQ(host_machine.kicked, 0);

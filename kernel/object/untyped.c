@@ -45,7 +45,7 @@ static struct object_size object_size_of(enum object_type type, uint64_t size)
         return (struct object_size){
             0, (uint32_t)((size + GRANULES_PER_PAGE - 1u) / GRANULES_PER_PAGE)};
     }
-    return sizes[type];
+    return sizes[arch_index(type, OBJECT_TYPE_COUNT)];
 }
 
 static status_t object_size_check(uint64_t type, uint64_t size)
