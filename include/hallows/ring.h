@@ -22,8 +22,24 @@
  * rings; the client answers with step 1. What was outstanding when a session ended is the client's
  * again after step 2, done or not, and not before.
  *
- * Outstanding operations, submitted and not reaped, are at most `entries`: hence a completion
- * always has room. More of them are a violation by the client.
+ * Outstanding operations, submitted and not reaped, are at most `entries`: hence an operation's
+ * last completion always has room. More of them are a violation by the client.
+ *
+ * Linked operations. RING_LINK ties the next submission to this one: it starts only when this one
+ * has succeeded (result >= 0). If this one fails, or is cancelled, what follows in the chain
+ * completes with CANCELLED and does not start. Operations of different chains, and those of none,
+ * do not wait for each other. A chain may be submitted in several batches.
+ *
+ * Multi-shot operations. RING_MULTI asks for a completion each time; all but the last carry
+ * RING_MORE. They use the room that outstanding operations leave: what finds none waits, so a
+ * client keeps fewer than `entries` operations outstanding, and rings the server when it has made
+ * room and room_wanted is set (ring_release_wake). RING_CANCEL ends one.
+ *
+ * Pools. The buffers behind the rings are named by their place, buffer n at n * buffer_bytes. A
+ * session begins with one pool, 0, of all of them. RING_POOL_REMOVE takes a pool away from the
+ * server, RING_POOL_ADD gives it a range as a new one, both while the ring runs: only buffers of a
+ * registered pool may be named, and a pool is removed (the operation completes) when the last
+ * operation on its buffers has ended; from its submission on none may start.
  *
  * Doorbells. A consumer that is about to sleep sets its *_wanted word, fences, looks once more and
  * sleeps on its notification; a producer that has published reads the word after a fence and rings
@@ -35,11 +51,13 @@
 #include <hallows/types.h>
 
 #define RING_MAGIC 0x474e4952u /* "RING" */
-#define RING_VERSION 1u
+#define RING_VERSION 2u
 #define RING_ENTRIES_MIN 8u
 #define RING_ENTRIES_MAX 4096u
 #define RING_ENTRIES_OFFSET 512u
 #define RING_CACHE_LINE_BYTES 64u
+#define RING_POOLS_MAX 16u
+#define RING_BUFFER_NONE 0xffffffffu
 
 enum ring_state { RING_STATE_OPEN = 1, RING_STATE_CLOSED = 2 };
 
@@ -62,6 +80,7 @@ struct ring_shared {
     uint32_t client_generation_seen;
     _Alignas(64) uint32_t submit_head;
     uint32_t submit_wanted; /* the server sleeps */
+    uint32_t room_wanted;   /* it waits for room for completions */
 };
 
 _Static_assert(sizeof(struct ring_shared) <= RING_ENTRIES_OFFSET, "header before the entries");
@@ -74,12 +93,37 @@ enum ring_operation {
     /* Completes when the link state differs from `argument` (0 down, 1 up, 2 always): result = link
      * up 0/1, value = MAC address in bits 0..47 (first byte lowest), MTU in bits 48..63. One at a
      * time; another one completes with BUSY. */
-    RING_NET_STATUS = 3
+    RING_NET_STATUS = 3,
+    /* Ends an operation whose user_data is `argument`: it completes with CANCELLED. OK: it will;
+     * NOT_FOUND: there is none; BUSY: the device has it, and it ends by itself. */
+    RING_CANCEL = 4,
+    /* Registers buffers [buffer, buffer + length) as pool `argument`, 0 to RING_POOLS_MAX - 1.
+     * IN_USE: that pool exists, or one of the buffers is in another; INVALID_ARGUMENT: the number,
+     * or a buffer that lies behind the window, or none at all. */
+    RING_POOL_ADD = 5,
+    /* Removes pool `argument`. Buffers lent for receiving that the device does not have come back
+     * with CANCELLED. NOT_FOUND: no such pool, or it is being removed. */
+    RING_POOL_REMOVE = 6,
+    /* Lends to the multi-shot receive operation each buffer + n for which bit n of `argument` is
+     * set. NOT_FOUND: there is no such operation, or it is being cancelled. */
+    RING_NET_LEND = 7
 };
+
+/* Multi-shot forms. RING_NET_RECEIVE lends `length` buffers from `buffer` on (0: none yet), and
+ * each frame completes as a single one does; one such operation at a time, another completes with
+ * BUSY. Its last completion (buffer RING_BUFFER_NONE) follows when all lent buffers have come back,
+ * those without a frame with CANCELLED. RING_NET_STATUS completes at each change. */
+
+enum ring_submission_flag {
+    RING_LINK = 1u << 0,  /* the next submission starts when this one has succeeded */
+    RING_MULTI = 1u << 1, /* not together with RING_LINK */
+};
+
+enum ring_completion_flag { RING_MORE = 1u << 0 /* the operation goes on */ };
 
 struct ring_submission {
     uint16_t operation;
-    uint16_t flags; /* 0 */
+    uint16_t flags; /* enum ring_submission_flag; others: INVALID_ARGUMENT */
     uint32_t buffer;
     uint32_t offset;
     uint32_t length;
@@ -92,7 +136,8 @@ struct ring_completion {
     int32_t result; /* >= 0, or a status */
     uint32_t buffer;
     uint64_t value;
-    uint64_t reserved;
+    uint32_t flags; /* enum ring_completion_flag */
+    uint32_t reserved;
 };
 
 _Static_assert(sizeof(struct ring_submission) == 32, "ABI");

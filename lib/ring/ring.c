@@ -75,6 +75,7 @@ void ring_client_attach(struct ring_client *client)
         .shared_tail = &shared->complete_tail,
         .shared_head = &shared->complete_head,
         .wanted = &shared->complete_wanted,
+        .room_wanted = &shared->room_wanted,
     };
 }
 
@@ -159,6 +160,7 @@ void ring_server_attach(struct ring_server *server)
         .shared_tail = &shared->complete_tail,
         .shared_head = &shared->complete_head,
         .wanted = &shared->complete_wanted,
+        .room_wanted = &shared->room_wanted,
     };
 }
 
@@ -172,6 +174,7 @@ void ring_server_answer(struct ring_server *server)
     ring_store(&shared->submit_head, 0);
     ring_store(&shared->complete_tail, 0);
     ring_store(&shared->submit_wanted, 0);
+    ring_store(&shared->room_wanted, 0);
     ring_store(&shared->server_generation, server->generation); /* should it have been spoilt */
     ring_store(&shared->server_state, RING_STATE_OPEN);
     ring_store(&shared->client_generation_seen, server->peer_generation);

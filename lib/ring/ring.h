@@ -75,6 +75,7 @@ struct ring_producer {
     uint32_t *shared_tail;      /* [const] */
     const uint32_t *shared_head;
     const uint32_t *wanted; /* [const] the peer's */
+    uint32_t *room_wanted;  /* [const] ours; NULL at a client */
 };
 
 struct ring_consumer {
@@ -85,6 +86,7 @@ struct ring_consumer {
     const uint32_t *shared_tail;      /* [const] */
     uint32_t *shared_head;            /* [const] */
     uint32_t *wanted;                 /* [const] ours */
+    const uint32_t *room_wanted;      /* [const] the peer's; NULL at a server */
 };
 
 /* Bytes of the header and both rings; the buffer pool lies behind them. */
@@ -171,6 +173,24 @@ static inline bool ring_publish(struct ring_producer *producer)
     return ring_load(producer->wanted) != 0;
 }
 
+/* Before sleeping until the peer makes room: asks it to ring. False, and nothing asked, if there is
+ * more room than was known (or a violation, which ring_room will tell). */
+static inline bool ring_arm_room(struct ring_producer *producer)
+{
+    ring_store(producer->room_wanted, 1);
+    ring_fence(); /* pairs with ring_release_wake */
+    if (ring_load(producer->shared_head) == producer->head) {
+        return true;
+    }
+    ring_store(producer->room_wanted, 0);
+    return false;
+}
+
+static inline void ring_disarm_room(struct ring_producer *producer)
+{
+    ring_store(producer->room_wanted, 0);
+}
+
 /* ---- One direction: consumer ------------------------------------------------------------------
  */
 
@@ -219,6 +239,15 @@ static inline void ring_take(struct ring_consumer *consumer, struct ring_entry *
 static inline void ring_release(struct ring_consumer *consumer)
 {
     ring_store(consumer->shared_head, consumer->head);
+}
+
+/* The same where the peer may wait for room (a client with a multi-shot operation). True: it does,
+ * ring its doorbell. */
+static inline bool ring_release_wake(struct ring_consumer *consumer)
+{
+    ring_store(consumer->shared_head, consumer->head);
+    ring_fence(); /* pairs with ring_arm_room: either we see `room_wanted` or it sees the head */
+    return ring_load(consumer->room_wanted) != 0;
 }
 
 /* Before sleeping: asks for a doorbell. False, and nothing asked, if there is an entry already (or
@@ -347,7 +376,8 @@ status_t ring_client_restore(struct ring_client *client, void *shared, uint32_t 
                              const struct ring_capture *capture) HALLOWS_MUST_CHECK;
 status_t ring_server_restore(struct ring_server *server, void *shared, uint32_t entries,
                              const struct ring_capture *capture) HALLOWS_MUST_CHECK;
-/* Operations that a client had submitted and not reaped, pushed ones included. */
+/* Operations that a client had submitted and not reaped, pushed ones included; none of them
+ * multi-shot. */
 static inline uint32_t ring_capture_outstanding(const struct ring_capture *capture)
 {
     return capture->submit.own - capture->complete.own;

@@ -71,7 +71,8 @@ status_t ring_client_restore(struct ring_client *client, void *memory, uint32_t 
     }
     if (capture->session > RING_SESSION_OPEN || !producer_can_be(&capture->submit, entries) ||
         !consumer_can_be(&capture->complete, entries) ||
-        ring_capture_outstanding(capture) > entries) {
+        /* below 0 where multi-shot operations have completed often */
+        (int32_t)ring_capture_outstanding(capture) > (int32_t)entries) {
         return STATUS_INVALID_ARGUMENT;
     }
     *client = restored;

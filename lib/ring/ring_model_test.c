@@ -23,11 +23,13 @@ static struct operations {
     bool (*publish)(struct ring_producer *producer);
     void (*take)(struct ring_consumer *consumer, struct ring_entry *entry);
     bool (*arm)(struct ring_consumer *consumer);
+    bool (*arm_room)(struct ring_producer *producer);
+    bool (*release_wake)(struct ring_consumer *consumer);
     bool greedy; /* submits more than may be outstanding */
 } operations;
 
-static const struct operations of_the_header = {ring_push, ring_publish, ring_take, ring_arm,
-                                                false};
+static const struct operations of_the_header = {
+    ring_push, ring_publish, ring_take, ring_arm, ring_arm_room, ring_release_wake, false};
 
 static struct ring_shared *shared(void)
 {
@@ -45,7 +47,8 @@ static struct ring_producer submit_producer(uint32_t entries)
                                   .mask = entries - 1u,
                                   .shared_tail = &shared()->submit_tail,
                                   .shared_head = &shared()->submit_head,
-                                  .wanted = &shared()->submit_wanted};
+                                  .wanted = &shared()->submit_wanted,
+                                  .room_wanted = &shared()->room_wanted};
 }
 
 static struct ring_consumer submit_consumer(uint32_t entries)
@@ -54,7 +57,8 @@ static struct ring_consumer submit_consumer(uint32_t entries)
                                   .mask = entries - 1u,
                                   .shared_tail = &shared()->submit_tail,
                                   .shared_head = &shared()->submit_head,
-                                  .wanted = &shared()->submit_wanted};
+                                  .wanted = &shared()->submit_wanted,
+                                  .room_wanted = &shared()->room_wanted};
 }
 
 static struct ring_entry entry_of(uint64_t item, uint64_t salt)
@@ -78,8 +82,8 @@ static void no_setup(void)
 
 #define ONE_WAY_ITEMS 4u
 
-/* The header has no doorbell for room, since users bound what is outstanding; here the consumer
- * always rings. */
+/* Users bound what is outstanding, so that this is never waited for; here the consumer always
+ * rings. */
 static void wait_for_room(struct ring_producer *producer)
 {
     while (ring_room(producer, 1) == 0) {
@@ -120,6 +124,57 @@ static void consume(void)
         if (pending != 0) {
             ring_release(&consumer);
             model_ring(CLIENT);
+        } else if (operations.arm(&consumer)) {
+            model_sleep();
+            ring_disarm(&consumer);
+        }
+    }
+}
+
+/* ---- One direction, more than there is room for: multi-shot completions -----------------------
+ */
+
+#define ROOM_ITEMS 3u
+
+static void produce_as_room_allows(void)
+{
+    struct ring_producer producer = submit_producer(ENTRIES);
+
+    for (uint64_t item = 0; item < ROOM_ITEMS;) {
+        uint32_t room = ring_room(&producer, 1);
+        if (room == 0) {
+            if (operations.arm_room(&producer)) {
+                model_sleep();
+                ring_disarm_room(&producer);
+            }
+            continue;
+        }
+        model_expect(room <= ENTRIES);
+        const struct ring_entry entry = entry_of(item++, 7);
+        operations.push(&producer, &entry);
+        if (operations.publish(&producer)) {
+            model_ring(SERVER);
+        }
+    }
+}
+
+static void consume_and_wake(void)
+{
+    struct ring_consumer consumer = submit_consumer(ENTRIES);
+    uint64_t received = 0;
+
+    while (received < ROOM_ITEMS) {
+        uint32_t pending = ring_pending(&consumer);
+        model_expect(pending <= ROOM_ITEMS - received);
+        for (uint32_t i = 0; i < pending && i < ENTRIES; i++) {
+            struct ring_entry entry;
+            operations.take(&consumer, &entry);
+            expect_entry(&entry, received++, 7);
+        }
+        if (pending != 0) {
+            if (operations.release_wake(&consumer)) {
+                model_ring(CLIENT);
+            }
         } else if (operations.arm(&consumer)) {
             model_sleep();
             ring_disarm(&consumer);
@@ -216,6 +271,8 @@ static void server(void)
 
 static const struct model_program one_way = {
     .setup = no_setup, .side = {produce, consume}, .order = MODEL_TSO};
+static const struct model_program room_short = {
+    .setup = no_setup, .side = {produce_as_room_allows, consume_and_wake}, .order = MODEL_TSO};
 static const struct model_program both_ways = {
     .setup = no_setup, .side = {client, server}, .order = MODEL_TSO};
 
@@ -241,6 +298,16 @@ TEST(one_way_in_order)
 TEST(one_way_with_store_buffers)
 {
     check_good(one_way, MODEL_TSO);
+}
+
+TEST(waiting_for_room_in_order)
+{
+    check_good(room_short, MODEL_SC);
+}
+
+TEST(waiting_for_room_with_store_buffers)
+{
+    check_good(room_short, MODEL_TSO);
 }
 
 TEST(both_ways_in_order)
@@ -271,6 +338,9 @@ TEST(a_missing_fence_loses_a_wakeup_with_store_buffers_only)
         program.without_fence = 1u << side;
         CHECK(with_fault(program, MODEL_TSO, &of_the_header).stuck > 0);
         program = one_way;
+        program.without_fence = 1u << side;
+        CHECK(with_fault(program, MODEL_TSO, &of_the_header).stuck > 0);
+        program = room_short;
         program.without_fence = 1u << side;
         CHECK(with_fault(program, MODEL_TSO, &of_the_header).stuck > 0);
         struct model_result in_order = with_fault(program, MODEL_SC, &of_the_header);
@@ -310,6 +380,33 @@ TEST(asking_for_a_doorbell_after_the_look_loses_a_wakeup)
     broken.arm = arm_after_the_look;
     CHECK(with_fault(one_way, MODEL_SC, &broken).stuck > 0);
     CHECK(with_fault(both_ways, MODEL_TSO, &broken).stuck > 0);
+}
+
+static bool arm_room_without_second_look(struct ring_producer *producer)
+{
+    ring_store(producer->room_wanted, 1);
+    ring_fence();
+    return true;
+}
+
+static bool release_after_the_question(struct ring_consumer *consumer)
+{
+    bool wanted = ring_load(consumer->room_wanted) != 0;
+
+    ring_fence();
+    ring_store(consumer->shared_head, consumer->head);
+    return wanted;
+}
+
+TEST(room_is_waited_for_with_a_second_look_and_released_before_the_question)
+{
+    struct operations broken = of_the_header;
+
+    broken.arm_room = arm_room_without_second_look;
+    CHECK(with_fault(room_short, MODEL_SC, &broken).stuck > 0);
+    broken = of_the_header;
+    broken.release_wake = release_after_the_question;
+    CHECK(with_fault(room_short, MODEL_SC, &broken).stuck > 0);
 }
 
 static bool publish_after_the_question(struct ring_producer *producer)

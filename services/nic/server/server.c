@@ -1,14 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-#include "services/nic/server/server.h"
+#include "services/nic/server/server_internal.h"
 
 #include "lib/base/bytes.h"
 
-#define FRAME_BYTES_MIN 14u
-#define VLAN_TAG_BYTES 4u
 #define STOP_POLL_NS 10000000ull
 #define RESTART_PAUSE_NS 1000000000ull
-
-enum owner { OWNER_CLIENT = 0, OWNER_SERVER = 1 }; /* SERVER: lent for receiving */
+#define ROOM_RETRY_NS 1000000ull
 
 static void ring_doorbell(struct nic_server *server)
 {
@@ -56,228 +53,9 @@ static bool let_go(struct nic_server *server)
         }
         server->dev = NULL;
     }
-    memset(server->owner, OWNER_CLIENT, server->config.ring->buffer_count);
-    memset(server->sending, 0, server->config.ring->buffer_count * sizeof server->sending[0]);
-    server->queue_head = server->queue_given = server->queue_tail = 0;
-    server->outstanding = 0;
-    server->status_asked = false;
     server->link = false;
+    nic_operations_reset(server);
     return true;
-}
-
-/* ---- Completions ------------------------------------------------------------------------------
- */
-
-static void complete(struct nic_server *server, const struct ring_completion *completion)
-{
-    server->outstanding--;
-    ring_finish(&server->ring, completion);
-}
-
-static void complete_status(struct nic_server *server, uint64_t user_data, int32_t result)
-{
-    const struct netdev *dev = server->dev;
-    uint64_t value = (uint64_t)dev->mtu_bytes << 48;
-
-    for (uint32_t i = 0; i < 6; i++) {
-        value |= (uint64_t)dev->mac[i] << (8u * i);
-    }
-    complete(server, &(struct ring_completion){
-                         .user_data = user_data,
-                         .result = result,
-                         .buffer = NETBUF_NONE,
-                         .value = value,
-                     });
-}
-
-/* Answers the question for the link state when there is something to tell. */
-static bool serve_status(struct nic_server *server)
-{
-    if (!server->status_asked || server->status_known == (uint64_t)server->link) {
-        return false;
-    }
-    server->status_asked = false;
-    complete_status(server, server->status_user_data, server->link ? 1 : 0);
-    return true;
-}
-
-static void refuse(struct nic_server *server, const struct ring_submission *submission,
-                   status_t status)
-{
-    server->counters.refused++;
-    complete(server, &(struct ring_completion){
-                         .user_data = submission->user_data,
-                         .result = status,
-                         .buffer = submission->buffer,
-                     });
-}
-
-/* ---- Submissions ------------------------------------------------------------------------------
- */
-
-static bool accept_receive(struct nic_server *server, const struct ring_submission *submission)
-{
-    uint32_t buffer = submission->buffer;
-
-    if (buffer >= server->pool.buffer_count || server->owner[buffer] != OWNER_CLIENT ||
-        server->sending[buffer] != 0) {
-        return false;
-    }
-    server->owner[buffer] = OWNER_SERVER;
-    server->user_data[buffer] = submission->user_data;
-    server->pool.references[buffer] = 0;
-    server->pool.free_stack[server->pool.free_count++] = buffer;
-    return true;
-}
-
-static bool accept_transmit(struct nic_server *server, const struct ring_submission *submission)
-{
-    uint32_t buffer = submission->buffer;
-    uint32_t buffer_bytes = server->pool.buffer_bytes;
-
-    if (buffer >= server->pool.buffer_count || server->owner[buffer] != OWNER_CLIENT ||
-        submission->length > buffer_bytes ||
-        submission->offset > buffer_bytes - submission->length) {
-        return false;
-    }
-    if (submission->length < FRAME_BYTES_MIN ||
-        submission->length > server->dev->mtu_bytes + FRAME_BYTES_MIN + VLAN_TAG_BYTES) {
-        refuse(server, submission, STATUS_INVALID_ARGUMENT);
-        return true;
-    }
-    server->queue[server->queue_tail++ & (server->ring.entries - 1u)] = (struct nic_transmission){
-        .frame = {buffer, (uint16_t)submission->offset, (uint16_t)submission->length},
-        .user_data = submission->user_data,
-    };
-    /* One reference for the NIC, one until the completion (N2). */
-    server->pool.references[buffer] = (uint16_t)(server->pool.references[buffer] + 2u);
-    server->sending[buffer]++;
-    return true;
-}
-
-static void accept_status(struct nic_server *server, const struct ring_submission *submission)
-{
-    if (server->status_asked) {
-        refuse(server, submission, STATUS_BUSY);
-        return;
-    }
-    server->status_asked = true;
-    server->status_user_data = submission->user_data;
-    server->status_known = submission->argument;
-}
-
-/* False: a violation. */
-static bool accept_one(struct nic_server *server)
-{
-    struct ring_submission submission;
-
-    ring_accept(&server->ring, &submission);
-    server->outstanding++;
-    switch (submission.operation) {
-    case RING_NET_RECEIVE:
-        return accept_receive(server, &submission);
-    case RING_NET_TRANSMIT:
-        return accept_transmit(server, &submission);
-    case RING_NET_STATUS:
-        accept_status(server, &submission);
-        return true;
-    case RING_NOP:
-        complete(server, &(struct ring_completion){.user_data = submission.user_data});
-        return true;
-    default:
-        refuse(server, &submission, STATUS_INVALID_CALL);
-        return true;
-    }
-}
-
-/* Takes a burst of submissions. False: a violation; *worked is set if there were any. */
-static bool accept_burst(struct nic_server *server, bool *worked)
-{
-    uint32_t pending = ring_pending(&server->ring.submit);
-
-    if (pending == 0) {
-        return true;
-    }
-    if (pending == RING_VIOLATION) {
-        return false;
-    }
-    uint32_t count = pending < NETDEV_BURST_MAX ? pending : NETDEV_BURST_MAX;
-    uint32_t room = ring_room(&server->ring.complete, server->outstanding + count);
-    if (room == RING_VIOLATION || room < server->outstanding + count) {
-        return false; /* N1: more outstanding than the ring has entries */
-    }
-    for (uint32_t i = 0; i < count; i++) {
-        if (!accept_one(server)) {
-            return false;
-        }
-    }
-    ring_release(&server->ring.submit);
-    *worked = true;
-    return true;
-}
-
-/* ---- Frames -----------------------------------------------------------------------------------
- */
-
-/* Gives queued frames to the NIC. */
-static bool give(struct nic_server *server)
-{
-    struct netframe frames[NETDEV_BURST_MAX];
-    uint32_t count = server->queue_tail - server->queue_given;
-
-    if (count == 0) {
-        return false;
-    }
-    count = count < NETDEV_BURST_MAX ? count : NETDEV_BURST_MAX;
-    for (uint32_t i = 0; i < count; i++) {
-        frames[i] = server->queue[(server->queue_given + i) & (server->ring.entries - 1u)].frame;
-    }
-    uint32_t taken = server->dev->ops->transmit(server->dev, frames, count);
-    server->queue_given += taken;
-    return taken > 0;
-}
-
-static bool complete_received(struct nic_server *server)
-{
-    struct netframe frames[NETDEV_BURST_MAX];
-    uint32_t count = server->dev->ops->receive(server->dev, frames, NETDEV_BURST_MAX);
-
-    for (uint32_t i = 0; i < count; i++) {
-        uint32_t buffer = frames[i].buffer;
-        server->pool.references[buffer] = 0; /* back to the client, not to the free stack */
-        server->owner[buffer] = OWNER_CLIENT;
-        complete(server, &(struct ring_completion){
-                             .user_data = server->user_data[buffer],
-                             .result = frames[i].length,
-                             .buffer = buffer,
-                             .value = frames[i].offset,
-                         });
-    }
-    return count > 0;
-}
-
-/* Completes transmissions in the order they were asked for. */
-static bool complete_sent(struct nic_server *server)
-{
-    uint32_t before = server->queue_head;
-
-    while (server->queue_head != server->queue_given) {
-        const struct nic_transmission *sent =
-            &server->queue[server->queue_head & (server->ring.entries - 1u)];
-        uint32_t buffer = sent->frame.buffer;
-        if (server->pool.references[buffer] >= 2u * server->sending[buffer]) {
-            break; /* N2: the NIC has finished none of them */
-        }
-        server->pool.references[buffer]--;
-        server->sending[buffer]--;
-        complete(server, &(struct ring_completion){
-                             .user_data = sent->user_data,
-                             .result = sent->frame.length,
-                             .buffer = buffer,
-                         });
-        server->queue_head++;
-    }
-    return server->queue_head != before;
 }
 
 /* ---- The loop ---------------------------------------------------------------------------------
@@ -336,17 +114,22 @@ bool nic_server_poll(struct nic_server *server, time_ns_t now_ns)
             return false;
         }
     }
-    if (!accept_burst(server, &worked)) {
+    if (!nic_accept(server, &worked)) {
         end_session(server);
         return true;
     }
     if (!ring_server_alive(&server->ring)) {
         return true; /* what was taken may be another session's; all is dropped with this one */
     }
-    worked = give(server) || worked;
-    worked = complete_received(server) || worked;
-    worked = complete_sent(server) || worked;
-    worked = serve_status(server) || worked;
+    if (!nic_move_frames(server, &worked)) {
+        end_session(server);
+        return true;
+    }
+    worked = nic_serve_status(server) || worked;
+    worked = nic_serve_endings(server) || worked;
+    if (server->room_short) {
+        server->retry_at_ns = now_ns + ROOM_RETRY_NS;
+    }
     if (worked && ring_publish(&server->ring.complete)) {
         ring_doorbell(server);
     }
@@ -363,7 +146,11 @@ bool nic_server_arm(struct nic_server *server)
     if (!ring_arm(&server->ring.submit)) {
         return false;
     }
-    if (!ring_server_alive(&server->ring) || !server->dev->ops->arm(server->dev)) {
+    /* While frames wait for room the NIC has nothing to tell about them; what it has sent meanwhile
+     * is looked for at retry_at_ns. */
+    if (!ring_server_alive(&server->ring) ||
+        !(server->room_short ? ring_arm_room(&server->ring.complete)
+                             : server->dev->ops->arm(server->dev))) {
         ring_disarm(&server->ring.submit);
         return false;
     }
@@ -374,7 +161,11 @@ void nic_server_disarm(struct nic_server *server)
 {
     if (server->ring.session == RING_SESSION_OPEN) {
         ring_disarm(&server->ring.submit);
-        server->dev->ops->disarm(server->dev);
+        if (server->room_short) {
+            ring_disarm_room(&server->ring.complete);
+        } else {
+            server->dev->ops->disarm(server->dev);
+        }
     }
 }
 
@@ -383,7 +174,11 @@ time_ns_t nic_server_deadline(const struct nic_server *server)
     if (ring_server_called(&server->ring)) {
         return server->restart_at_ns;
     }
-    return server->dev != NULL ? server->tick_at_ns : DEADLINE_NEVER;
+    if (server->dev == NULL) {
+        return DEADLINE_NEVER;
+    }
+    return server->room_short && server->retry_at_ns < server->tick_at_ns ? server->retry_at_ns
+                                                                          : server->tick_at_ns;
 }
 
 status_t nic_server_stop(struct nic_server *server)
@@ -407,8 +202,8 @@ size_t nic_server_memory_bytes(uint32_t buffer_count, uint32_t entries)
 {
     return NETDEV_STATE_BYTES + round_up(netbuf_pool_bookkeeping_bytes(buffer_count)) +
            round_up(entries * sizeof(struct nic_transmission)) +
-           round_up(buffer_count * sizeof(uint64_t)) + round_up(buffer_count * sizeof(uint16_t)) +
-           round_up(buffer_count);
+           round_up(ring_chains_bytes(entries)) + round_up(buffer_count * sizeof(uint64_t)) +
+           2u * round_up(buffer_count * sizeof(uint16_t)) + round_up(buffer_count);
 }
 
 static status_t check_config(const struct nic_server_config *config)
@@ -448,9 +243,13 @@ status_t nic_server_init(struct nic_server *server, const struct nic_server_conf
     memory += round_up(netbuf_pool_bookkeeping_bytes(ring->buffer_count));
     server->queue = (struct nic_transmission *)(void *)memory;
     memory += round_up(ring->entries * sizeof(struct nic_transmission));
+    server->chain_memory = memory;
+    memory += round_up(ring_chains_bytes(ring->entries));
     server->user_data = (uint64_t *)(void *)memory;
     memory += round_up(ring->buffer_count * sizeof(uint64_t));
     server->sending = (uint16_t *)(void *)memory;
+    memory += round_up(ring->buffer_count * sizeof(uint16_t));
+    server->chain_of = (uint16_t *)(void *)memory;
     memory += round_up(ring->buffer_count * sizeof(uint16_t));
     server->owner = memory;
     /* The device is reset before the ring opens: it may still be running for a former life. */

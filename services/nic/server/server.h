@@ -5,18 +5,21 @@
  * client holds, with an offset and length inside it; what breaks the rules ends the session, and
  * the client may start a new one.
  *
- * Buffers. The driver's netbuf pool lies over the ring's pool, and its free stack holds what the
+ * Buffers. The driver's netbuf pool lies over the ring's buffers, and its free stack holds what the
  * client has lent for receiving. owner[b] says who has buffer b; `sending[b]` counts transmissions
- * of b that are not completed.
+ * of b that are not completed. Operations (server_operations.c) of pools, chains and cancelling are
+ * in server_control.c.
  *
  * Sessions. Before one is answered the NIC is stopped, so that no buffer of the session before is
  * still written, and started again.
  *
  * Invariants, outside the functions:
- *   N1 outstanding = lent buffers + transmissions queued + a pending status question, and with the
- *      completions that the client has not reaped <= entries.
- *   N2 references[b] = 2 * sending[b] - transmissions of b that the NIC has finished, where
- *      sending[b] != 0; the queue holds sending[b] entries of b.
+ *   N1 outstanding = buffers lent one by one + transmissions queued + a pending status question +
+ *      the multi-shot receive + pools being removed + what waits in chains, and with the
+ * completions that the client has not reaped <= entries. N2 references[b] = 2 * sending[b] -
+ * transmissions of b that the NIC has finished, where sending[b] != 0; the queue holds sending[b]
+ * entries of b. N3 owner[b] is NIC_BUFFER_NONE where b is in no pool, and where its pool is being
+ * removed unless the server still has it.
  *
  * Pure: time and doorbell are arguments. Thread rule: one owner.
  */
@@ -25,6 +28,7 @@
 
 #include "drivers/net/driver.h"
 #include "lib/ring/ring.h"
+#include "lib/ring/ring_chain.h"
 
 struct nic_server_config {
     const struct cell_device *device;
@@ -42,29 +46,53 @@ struct nic_server_counters {
 struct nic_transmission {
     struct netframe frame;
     uint64_t user_data;
+    uint32_t chain; /* RING_CHAIN_NONE: not linked */
+};
+
+/* A registered range of buffers. */
+struct nic_pool {
+    uint32_t first, count; /* count 0: no such pool */
+    bool removing;
+    uint32_t chain; /* of the removal */
+    uint64_t user_data;
+};
+
+/* An operation that waits for something that is not a buffer. */
+struct nic_watch {
+    bool active, multi, ending;
+    uint32_t chain;
+    uint64_t user_data;
 };
 
 struct nic_server {
     struct ring_server ring;
     struct netdev *dev; /* NULL: not running */
     struct netbuf_pool pool;
-    uint8_t *owner;                 /* [buffer_count] enum in server.c */
+    uint8_t *owner;                 /* [buffer_count] enum nic_owner */
     uint16_t *sending;              /* [buffer_count] */
+    uint16_t *chain_of;             /* [buffer_count] of those lent with a chain */
     uint64_t *user_data;            /* [buffer_count] of lent ones */
     struct nic_transmission *queue; /* [entries] cursors modulo 2^32: */
     uint32_t queue_tail;            /* accepted */
     uint32_t queue_given;           /* given to the NIC */
     uint32_t queue_head;            /* completed */
     uint32_t outstanding;
-    bool status_asked;
+    struct ring_chains chains;
+    struct nic_pool pools[RING_POOLS_MAX];
+    uint32_t pools_removing;
+    struct nic_watch receive; /* the multi-shot one */
+    uint32_t receive_lent;    /* buffers that are out for it */
+    bool room_short;          /* frames may wait for room in the completion ring */
+    struct nic_watch status;
     bool link;
-    uint64_t status_user_data;
     uint64_t status_known;
+    time_ns_t retry_at_ns;   /* room_short: when to look again all the same */
     time_ns_t restart_at_ns; /* the NIC did not stop or start: when to try again */
     time_ns_t tick_at_ns;
     struct nic_server_config config;
     void *driver_state;
     void *bookkeeping;
+    void *chain_memory;
     struct nic_server_counters counters;
 };
 
