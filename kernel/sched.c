@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 #include "kernel/sched.h"
 
+#include "kernel/object/lists.h"
 #include "kernel/object/object.h"
 #include "kernel/timer.h"
 
@@ -29,15 +30,10 @@ static inline void queue_push_back(struct kernel *k, struct cpu *c, thread_ix i,
 {
     struct thread_queue *q = &c->ready[t->domain][t->priority];
 
-    t->next = (thread_ix){NIL};
-    t->previous = q->tail;
-    if (q->tail.n != NIL) {
-        thread_at(k, q->tail)->next = i;
-    } else {
-        q->head = i;
+    queue_append(k, &q->head, &q->tail, i);
+    if (t->previous.n == NIL) {
         ready_mark(c, t);
     }
-    q->tail = i;
 }
 
 static inline void queue_push_front(struct kernel *k, struct cpu *c, thread_ix i, struct thread *t)
@@ -59,21 +55,10 @@ static inline void queue_remove(struct kernel *k, struct cpu *c, struct thread *
 {
     struct thread_queue *q = &c->ready[t->domain][t->priority];
 
-    if (t->previous.n != NIL) {
-        thread_at(k, t->previous)->next = t->next;
-    } else {
-        q->head = t->next;
-    }
-    if (t->next.n != NIL) {
-        thread_at(k, t->next)->previous = t->previous;
-    } else {
-        q->tail = t->previous;
-    }
+    queue_take(k, &q->head, &q->tail, t);
     if (q->head.n == NIL) {
         ready_unmark(c, t);
     }
-    t->next = (thread_ix){NIL};
-    t->previous = (thread_ix){NIL};
 }
 
 void sched_poke(struct cpu *c)

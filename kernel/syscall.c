@@ -76,7 +76,7 @@ FORWARD(notification_wait, r->arg0, r->arg1)
 /* ---- Memory
  * ---------------------------------------------------------------------------------------- */
 
-FORWARD(aspace_map_table, r->arg0, r->arg1, r->word[0])
+FORWARD_TO(aspace_map_table, paging_map_table, OBJECT_ASPACE, r->arg0, r->arg1, r->word[0])
 FORWARD(aspace_unmap_table, r->arg0)
 FORWARD(segment_populate,
         &(struct populate_request){r->arg0, r->arg1, r->word[0], r->word[1], 0, r->word[2]})
@@ -104,7 +104,7 @@ FORWARD(port_in, r->arg0, r->arg1, r->word[0], &r->word[0])
 FORWARD(port_out, r->arg0, r->arg1, r->word[0], r->word[1])
 FORWARD(console_write, r->arg0, r->arg1, r->word)
 FORWARD(irq_source, r->arg0, r->arg1, r->word[0])
-FORWARD(iospace_map_table, r->arg0, r->arg1, r->word[0])
+FORWARD_TO(iospace_map_table, paging_map_table, OBJECT_IOSPACE, r->arg0, r->arg1, r->word[0])
 FORWARD(iospace_attach, r->arg0, r->arg1, r->word[0], r->word[1])
 FORWARD(iospace_detach, r->arg0, r->arg1, r->word[0])
 FORWARD(iospace_assign, r->arg0, r->arg1, r->word[0])

@@ -103,7 +103,8 @@ status_t aspace_enter_table(struct kernel *k, aspace_ix i, page_table_ix table, 
     return table_enter(k, t, &aspace_at(k, i)->paging, address);
 }
 
-status_t iospace_enter_table(struct kernel *k, iospace_ix i, page_table_ix table, uint64_t address)
+static status_t iospace_enter_table(struct kernel *k, iospace_ix i, page_table_ix table,
+                                    uint64_t address)
 {
     struct page_table *t = page_table_at(k, table);
 
@@ -112,14 +113,17 @@ status_t iospace_enter_table(struct kernel *k, iospace_ix i, page_table_ix table
 }
 
 /*
- * Requires: aspace and page table held with MANAGE; the table not mapped (BUSY); address in the
- * user half; a level that misses a table there (ALREADY_MAPPED). Changes:  the table is entered,
- * empty, at the highest such level.
+ * Requires: a space of that type and a page table held with MANAGE; the table not mapped (BUSY); an
+ *           address that the space's user or devices can use; a level that misses a table there
+ *           (ALREADY_MAPPED).
+ * Changes:  the table is entered, empty, at the highest such level.
  */
-status_t aspace_map_table(struct kernel *k, uint64_t aspace, uint64_t page_table, uint64_t address)
+status_t paging_map_table(struct kernel *k, enum object_type type, uint64_t space_slot,
+                          uint64_t page_table, uint64_t address)
 {
     struct slot *space, *slot;
-    status_t status = cap_find(k, aspace, OBJECT_ASPACE, RIGHT_MANAGE, &space);
+    status_t status = cap_find_object(k, space_slot, type, RIGHT_MANAGE, &space);
+    bool io = type == OBJECT_IOSPACE;
 
     if (status == STATUS_OK) {
         status = cap_find(k, page_table, OBJECT_PAGE_TABLE, RIGHT_MANAGE, &slot);
@@ -127,14 +131,15 @@ status_t aspace_map_table(struct kernel *k, uint64_t aspace, uint64_t page_table
     if (status != STATUS_OK) {
         return status;
     }
-    if (address >= USER_ADDRESS_END) {
+    if (address >= (io ? arch_io_limits().address_end : USER_ADDRESS_END)) {
         return STATUS_INVALID_ARGUMENT;
     }
     page_table_ix table = {slot->object};
     if (page_table_at(k, table)->level != 0) {
         return STATUS_BUSY;
     }
-    return aspace_enter_table(k, (aspace_ix){space->object}, table, address);
+    return io ? iospace_enter_table(k, (iospace_ix){space->object}, table, address)
+              : aspace_enter_table(k, (aspace_ix){space->object}, table, address);
 }
 
 static bool paging_empty(const struct paging *p)

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 #include "kernel/object/cap.h"
 
+#include "kernel/object/lists.h"
 #include "kernel/object/object.h"
 
 /* ---- Finding --------------------------------------------------------------------------------- */
@@ -13,34 +14,13 @@ table_ix cap_table_of(struct kernel *k, slot_ix i)
 /* ---- The tree ---------------------------------------------------------------------------------
  */
 
-static void cap_link(struct kernel *k, slot_ix parent, slot_ix i)
-{
-    struct slot *above = slot_at(k, parent);
-    struct slot *slot = slot_at(k, i);
-
-    slot->parent = parent;
-    slot->previous = (slot_ix){NIL};
-    slot->next = above->child;
-    if (slot->next.n != NIL) {
-        slot_at(k, slot->next)->previous = i;
-    }
-    above->child = i;
-}
+DEFINE_MEMBERS(cap, slot, slot, parent, child, next, previous)
 
 /* Precondition: no children. Leaves the slot all zero. */
-static void cap_unlink(struct kernel *k, slot_ix i)
+static void cap_empty(struct kernel *k, slot_ix i)
 {
-    struct slot *slot = slot_at(k, i);
-
-    if (slot->previous.n != NIL) {
-        slot_at(k, slot->previous)->next = slot->next;
-    } else if (slot->parent.n != NIL) {
-        slot_at(k, slot->parent)->child = slot->next;
-    }
-    if (slot->next.n != NIL) {
-        slot_at(k, slot->next)->previous = slot->previous;
-    }
-    *slot = (struct slot){0};
+    cap_unlink(k, i);
+    *slot_at(k, i) = (struct slot){0};
 }
 
 status_t cap_derivable(const struct slot *source)
@@ -90,7 +70,7 @@ void cap_create(struct kernel *k, slot_ix parent, slot_ix to, enum object_type t
 
 void cap_remove_copy(struct kernel *k, slot_ix i)
 {
-    cap_unlink(k, i);
+    cap_empty(k, i);
     if (page_get(k, granule_page(i.n)).kind == PAGE_OBJECT + OBJECT_THREAD) {
         thread_slot_lost(k, i);
     }
@@ -148,7 +128,7 @@ static status_t cap_delete_leaf(struct kernel *k, slot_ix i)
     }
     status_t status = object_destroy(k, slot);
     if (status == STATUS_OK) {
-        cap_unlink(k, i);
+        cap_empty(k, i);
     }
     return status;
 }

@@ -27,17 +27,9 @@
 static void endpoint_push(struct kernel *k, endpoint_ix e, thread_ix i)
 {
     struct endpoint *endpoint = endpoint_at(k, e);
-    struct thread *t = thread_at(k, i);
 
-    t->blocked_on = e.n;
-    t->next = (thread_ix){NIL};
-    t->previous = endpoint->tail;
-    if (endpoint->tail.n != NIL) {
-        thread_at(k, endpoint->tail)->next = i;
-    } else {
-        endpoint->head = i;
-    }
-    endpoint->tail = i;
+    thread_at(k, i)->blocked_on = e.n;
+    queue_append(k, &endpoint->head, &endpoint->tail, i);
 }
 
 /* ---- Messages
@@ -261,6 +253,29 @@ status_t ipc_send(struct kernel *k)
     return send_wait(k, slot, THREAD_SENDING, deadline);
 }
 
+/* The current thread's message goes to a receiver, or waits for one; then it waits for an answer.
+ */
+static inline status_t call_commit(struct kernel *k, thread_ix self, const struct slot *slot,
+                                   uint64_t deadline)
+{
+    struct thread *t = thread_at(k, self);
+    struct endpoint *endpoint = endpoint_at(k, (endpoint_ix){slot->object});
+
+    if (!receiver_waits(k, endpoint)) {
+        return send_wait(k, slot, THREAD_CALLING, deadline);
+    }
+    thread_ix receiver = endpoint->head;
+    reply_ix reply = deliver(k, receiver, t, slot->badge, (slot->rights & RIGHT_GRANT) != 0);
+    lend(t, thread_at(k, receiver));
+    sched_block(k, THREAD_REPLY_WAITING);
+    hold_caller(k, reply, self);
+    if (deadline != DEADLINE_NEVER) {
+        timer_insert(k, self, deadline);
+    }
+    sched_wake(k, receiver);
+    return CALL_BLOCKED;
+}
+
 /*
  * Requires: as ipc_send; the slot to accept a capability in is empty.
  * Changes:  as ipc_send, and then the caller waits until it is answered, the deadline passes
@@ -284,41 +299,17 @@ status_t ipc_call(struct kernel *k)
     if (deadline_past(deadline)) {
         return STATUS_TIMED_OUT;
     }
-    struct endpoint *endpoint = endpoint_at(k, (endpoint_ix){slot->object});
-    if (!receiver_waits(k, endpoint)) {
-        return send_wait(k, slot, THREAD_CALLING, deadline);
-    }
-    thread_ix receiver = endpoint->head;
-    reply_ix reply = deliver(k, receiver, t, slot->badge, (slot->rights & RIGHT_GRANT) != 0);
-    lend(t, thread_at(k, receiver));
-    sched_block(k, THREAD_REPLY_WAITING);
-    hold_caller(k, reply, self);
-    if (deadline != DEADLINE_NEVER) {
-        timer_insert(k, self, deadline);
-    }
-    sched_wake(k, receiver);
-    return CALL_BLOCKED;
+    return call_commit(k, self, slot, deadline);
 }
 
 bool ipc_send_fault(struct kernel *k, thread_ix i)
 {
-    struct thread *t = thread_at(k, i);
-    const struct slot *slot = &t->fault_slot;
+    const struct slot *slot = &thread_at(k, i)->fault_slot;
 
     if (slot->type != OBJECT_ENDPOINT) {
         return false;
     }
-    struct endpoint *endpoint = endpoint_at(k, (endpoint_ix){slot->object});
-    if (!receiver_waits(k, endpoint)) {
-        (void)send_wait(k, slot, THREAD_CALLING, DEADLINE_NEVER);
-        return true;
-    }
-    thread_ix receiver = endpoint->head;
-    reply_ix reply = deliver(k, receiver, t, slot->badge, false);
-    lend(t, thread_at(k, receiver));
-    sched_block(k, THREAD_REPLY_WAITING);
-    hold_caller(k, reply, i);
-    sched_wake(k, receiver);
+    (void)call_commit(k, i, slot, DEADLINE_NEVER);
     return true;
 }
 
@@ -371,14 +362,6 @@ static void receive_take(struct kernel *k, struct thread *t, reply_ix reply, thr
     } else {
         thread_wake(k, sender, STATUS_OK);
     }
-}
-
-static void notification_message(struct thread *t, struct notification *n)
-{
-    t->registers.arg0 = 0;
-    t->registers.arg1 = message_info(LABEL_NOTIFICATION, 1);
-    t->registers.word[0] = n->word;
-    n->word = 0;
 }
 
 /* The receiving half, all checked: take what is there, or wait. */

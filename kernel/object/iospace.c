@@ -10,6 +10,7 @@
  */
 #include "kernel/entry.h"
 #include "kernel/object/cap.h"
+#include "kernel/object/lists.h"
 #include "kernel/object/object.h"
 #include "kernel/sched.h"
 
@@ -29,32 +30,6 @@ uint32_t iospace_domain_free(const struct kernel *k)
 }
 
 /* ---- Memory ---------------------------------------------------------------------------------- */
-
-/*
- * Requires: as aspace_map_table, with an I/O space held with MANAGE and an address that devices can
- *           use. Changes: the table is entered, empty, at the highest level that misses one.
- */
-status_t iospace_map_table(struct kernel *k, uint64_t iospace, uint64_t page_table,
-                           uint64_t address)
-{
-    struct slot *space, *slot;
-    status_t status = cap_find_object(k, iospace, OBJECT_IOSPACE, RIGHT_MANAGE, &space);
-
-    if (status == STATUS_OK) {
-        status = cap_find(k, page_table, OBJECT_PAGE_TABLE, RIGHT_MANAGE, &slot);
-    }
-    if (status != STATUS_OK) {
-        return status;
-    }
-    if (address >= arch_io_limits().address_end) {
-        return STATUS_INVALID_ARGUMENT;
-    }
-    page_table_ix table = {slot->object};
-    if (page_table_at(k, table)->level != 0) {
-        return STATUS_BUSY;
-    }
-    return iospace_enter_table(k, (iospace_ix){space->object}, table, address);
-}
 
 /* Finds the space and the place of an address in it. */
 static status_t place_decode(struct kernel *k, uint64_t iospace, uint64_t address,
@@ -217,25 +192,12 @@ status_t iospace_unassign(struct kernel *k, uint64_t iospace, uint64_t function)
 
 /* ---- Faults ---------------------------------------------------------------------------------- */
 
+DEFINE_MEMBERS(iospace, iospace, notification, notification, iospaces, next, previous)
+
 void iospace_unbind(struct kernel *k, iospace_ix i)
 {
-    struct iospace *space = iospace_at(k, i);
-
-    if (space->notification.n == NIL) {
-        return;
-    }
-    if (space->previous.n != NIL) {
-        iospace_at(k, space->previous)->next = space->next;
-    } else {
-        notification_at(k, space->notification)->iospaces = space->next;
-    }
-    if (space->next.n != NIL) {
-        iospace_at(k, space->next)->previous = space->previous;
-    }
-    space->next = (iospace_ix){NIL};
-    space->previous = (iospace_ix){NIL};
-    space->notification = (notification_ix){NIL};
-    space->badge = 0;
+    iospace_unlink(k, i);
+    iospace_at(k, i)->badge = 0;
 }
 
 /*
@@ -245,33 +207,21 @@ void iospace_unbind(struct kernel *k, iospace_ix i)
  */
 status_t iospace_bind(struct kernel *k, uint64_t iospace, uint64_t notification)
 {
-    struct slot *slot;
-    struct slot *with = NULL;
+    struct slot *slot, *with;
     status_t status = cap_find_object(k, iospace, OBJECT_IOSPACE, RIGHT_MANAGE, &slot);
 
-    if (status == STATUS_OK && notification != 0) {
-        status = cap_find(k, notification, OBJECT_NOTIFICATION, RIGHT_SEND, &with);
+    if (status == STATUS_OK) {
+        status = source_decode(k, notification, &with);
     }
     if (status != STATUS_OK) {
         return status;
     }
-    if (with != NULL && with->badge == 0) {
-        return STATUS_INVALID_ARGUMENT;
-    }
     iospace_ix i = {slot->object};
     iospace_unbind(k, i);
-    if (with == NULL) {
-        return STATUS_OK;
+    if (with != NULL) {
+        iospace_at(k, i)->badge = with->badge;
+        iospace_link(k, (notification_ix){with->object}, i);
     }
-    struct iospace *space = iospace_at(k, i);
-    struct notification *n = notification_at(k, (notification_ix){with->object});
-    space->notification = (notification_ix){with->object};
-    space->badge = with->badge;
-    space->next = n->iospaces;
-    if (space->next.n != NIL) {
-        iospace_at(k, space->next)->previous = i;
-    }
-    n->iospaces = i;
     return STATUS_OK;
 }
 

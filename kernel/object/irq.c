@@ -6,6 +6,7 @@
  */
 #include "kernel/entry.h"
 #include "kernel/object/cap.h"
+#include "kernel/object/lists.h"
 #include "kernel/object/object.h"
 #include "kernel/sched.h"
 #include "kernel/trace.h"
@@ -111,27 +112,16 @@ status_t irq_create_ioapic(struct kernel *k, uint64_t control, cap_ref_t to, uin
     return STATUS_OK;
 }
 
+DEFINE_MEMBERS(irq, irq, notification, notification, irqs, next, previous)
+
 void irq_unbind(struct kernel *k, irq_ix i)
 {
     struct irq *irq = irq_at(k, i);
 
-    if (irq->notification.n == NIL) {
-        return;
-    }
-    if (irq->kind == IRQ_PIN) {
+    if (irq->notification.n != NIL && irq->kind == IRQ_PIN) {
         arch_irq_pin_mask(irq->gsi, true);
     }
-    if (irq->previous.n != NIL) {
-        irq_at(k, irq->previous)->next = irq->next;
-    } else {
-        notification_at(k, irq->notification)->irqs = irq->next;
-    }
-    if (irq->next.n != NIL) {
-        irq_at(k, irq->next)->previous = irq->previous;
-    }
-    irq->next = (irq_ix){NIL};
-    irq->previous = (irq_ix){NIL};
-    irq->notification = (notification_ix){NIL};
+    irq_unlink(k, i);
     irq->badge = 0;
 }
 
@@ -143,35 +133,24 @@ void irq_unbind(struct kernel *k, irq_ix i)
  */
 status_t irq_bind(struct kernel *k, uint64_t irq_slot, uint64_t notification)
 {
-    struct slot *slot;
-    struct slot *with = NULL;
+    struct slot *slot, *with;
     status_t status = cap_find(k, irq_slot, OBJECT_IRQ, RIGHT_MANAGE, &slot);
 
-    if (status == STATUS_OK && notification != 0) {
-        status = cap_find(k, notification, OBJECT_NOTIFICATION, RIGHT_SEND, &with);
+    if (status == STATUS_OK) {
+        status = source_decode(k, notification, &with);
     }
     if (status != STATUS_OK) {
         return status;
     }
-    if (with != NULL && with->badge == 0) {
-        return STATUS_INVALID_ARGUMENT;
-    }
     irq_ix i = {slot->object};
-    irq_unbind(k, i);
-    if (with == NULL) {
-        return STATUS_OK;
-    }
     struct irq *irq = irq_at(k, i);
-    struct notification *n = notification_at(k, (notification_ix){with->object});
-    irq->notification = (notification_ix){with->object};
-    irq->badge = with->badge;
-    irq->next = n->irqs;
-    if (irq->next.n != NIL) {
-        irq_at(k, irq->next)->previous = i;
-    }
-    n->irqs = i;
-    if (irq->kind == IRQ_PIN) {
-        arch_irq_pin_mask(irq->gsi, false);
+    irq_unbind(k, i);
+    if (with != NULL) {
+        irq->badge = with->badge;
+        irq_link(k, (notification_ix){with->object}, i);
+        if (irq->kind == IRQ_PIN) {
+            arch_irq_pin_mask(irq->gsi, false);
+        }
     }
     return STATUS_OK;
 }

@@ -6,6 +6,7 @@
 #include "kernel/object/cap.h"
 #include "kernel/object/object.h"
 #include "kernel/object/upcall.h"
+#include "kernel/object/wait.h"
 #include "kernel/sched.h"
 #include "kernel/timer.h"
 
@@ -40,12 +41,18 @@ void notification_raise(struct kernel *k, notification_ix i, uint64_t bits)
         n->word = upcall_notify(k, n->bound, n->word) ? 0 : n->word;
         return;
     }
-    struct registers *r = &thread_at(k, n->bound)->registers;
-    r->arg0 = 0;
-    r->arg1 = message_info(LABEL_NOTIFICATION, 1);
-    r->word[0] = n->word;
-    n->word = 0;
+    notification_message(thread_at(k, n->bound), n);
     thread_wake(k, n->bound, STATUS_OK);
+}
+
+status_t source_decode(struct kernel *k, uint64_t notification, struct slot **with)
+{
+    *with = NULL;
+    if (notification == 0) {
+        return STATUS_OK;
+    }
+    status_t status = cap_find(k, notification, OBJECT_NOTIFICATION, RIGHT_SEND, with);
+    return status == STATUS_OK && (*with)->badge == 0 ? STATUS_INVALID_ARGUMENT : status;
 }
 
 /*

@@ -127,20 +127,22 @@ bool ipc_send_fault(struct kernel *k, thread_ix i);
 
 status_t notification_signal(struct kernel *k, uint64_t slot);
 status_t notification_wait(struct kernel *k, uint64_t slot, uint64_t deadline_ns);
+/* What a source of signals is to be bound to: *with is NULL for 0, or a notification held with SEND
+ * and a badge that is not 0 (INVALID_ARGUMENT). */
+status_t source_decode(struct kernel *k, uint64_t notification, struct slot **with);
 /* Or bits into the word and hand it to whoever waits. */
 void notification_raise(struct kernel *k, notification_ix i, uint64_t bits);
 
 /* ---- Address spaces and segments
  * ------------------------------------------------------------------ */
 
-status_t aspace_map_table(struct kernel *k, uint64_t aspace, uint64_t page_table, uint64_t address);
+status_t paging_map_table(struct kernel *k, enum object_type type, uint64_t space,
+                          uint64_t page_table, uint64_t address);
 status_t aspace_unmap_table(struct kernel *k, uint64_t page_table);
 /* The level-1 table that covers an address, or NIL. Precondition: address < USER_ADDRESS_END. */
 page_table_ix aspace_directory(struct kernel *k, aspace_ix i, uint64_t address);
 /* As aspace_directory, below any top-level table. */
 page_table_ix paging_directory(struct kernel *k, const struct paging *top, uint64_t address);
-/* As aspace_enter_table, in an I/O space. */
-status_t iospace_enter_table(struct kernel *k, iospace_ix i, page_table_ix table, uint64_t address);
 /* One bounded step of taking out what entry `entry` of a top-level table points to. */
 void paging_step(struct kernel *k, const struct paging *top, uint32_t entry);
 /* The level-2 table that covers it, likewise. */
@@ -175,8 +177,6 @@ status_t segment_device_address(struct kernel *k, uint64_t segment, uint64_t pag
                                 uint64_t *value);
 
 /* ---- I/O spaces */
-status_t iospace_map_table(struct kernel *k, uint64_t iospace, uint64_t page_table,
-                           uint64_t address);
 status_t iospace_attach(struct kernel *k, uint64_t segment, uint64_t iospace, uint64_t address,
                         uint64_t rights);
 status_t iospace_detach(struct kernel *k, uint64_t segment, uint64_t iospace, uint64_t address);

@@ -38,7 +38,8 @@ void segment_unlink(struct kernel *k, struct segment *segment, struct attachment
     }
 }
 
-static inline void enter(struct kernel *k, segment_ix i, struct attachment at, uint32_t rights)
+/* Inline here, as the next but one: the header declares them for others. */
+inline void segment_enter(struct kernel *k, segment_ix i, struct attachment at, uint32_t rights)
 {
     struct segment *segment = segment_at(k, i);
     struct paging *paging = &page_table_at(k, at.table)->paging;
@@ -57,11 +58,6 @@ static inline void enter(struct kernel *k, segment_ix i, struct attachment at, u
     segment_link(k, segment_record(k, at), i, list, at);
 }
 
-void segment_enter(struct kernel *k, segment_ix i, struct attachment at, uint32_t rights)
-{
-    enter(k, i, at, rights);
-}
-
 /* Precondition: it is open, in the sense of segment_make_open. */
 void segment_enter_io(struct kernel *k, segment_ix i, struct attachment at, uint32_t rights)
 {
@@ -76,7 +72,7 @@ void segment_enter_io(struct kernel *k, segment_ix i, struct attachment at, uint
     bit_set(paging->used, at.entry);
 }
 
-static inline void undo(struct kernel *k, struct attachment at)
+inline void segment_undo(struct kernel *k, struct attachment at)
 {
     struct paging *paging = &page_table_at(k, at.table)->paging;
     struct attachment_record *record = segment_record(k, at);
@@ -90,11 +86,6 @@ static inline void undo(struct kernel *k, struct attachment at)
     bit_clear(paging->used, at.entry);
     segment_unlink(k, segment_at(k, record->segment), at);
     *record = (struct attachment_record){0};
-}
-
-void segment_undo(struct kernel *k, struct attachment at)
-{
-    undo(k, at);
 }
 
 void segment_flush(struct kernel *k, const struct segment *segment)
@@ -165,7 +156,7 @@ status_t segment_attach(struct kernel *k, uint64_t segment, uint64_t aspace, uin
     if (bit_get(page_table_at(k, at.table)->paging.used, at.entry)) {
         return STATUS_ALREADY_MAPPED;
     }
-    enter(k, (segment_ix){slot->object}, at, rights_narrow(slot->rights, (uint32_t)rights));
+    segment_enter(k, (segment_ix){slot->object}, at, rights_narrow(slot->rights, (uint32_t)rights));
     return STATUS_OK;
 }
 
@@ -188,7 +179,7 @@ status_t segment_detach(struct kernel *k, uint64_t segment, uint64_t aspace, uin
     if (segment_record(k, at)->segment.n != slot->object) {
         return STATUS_NOT_MAPPED;
     }
-    undo(k, at);
+    segment_undo(k, at);
     arch_tlb_flush(aspace_at(k, page_table_at(k, at.table)->aspace)->paging.physical);
     return STATUS_OK;
 }

@@ -14,6 +14,7 @@
  *   open --revert--> borrowing
  */
 #include "kernel/object/cap.h"
+#include "kernel/object/lists.h"
 #include "kernel/object/object.h"
 #include "kernel/object/segment.h"
 #include "lib/base/bytes.h"
@@ -152,36 +153,7 @@ bool segment_write_fault(struct kernel *k, uint64_t address)
 /* ---- The tree ----------------------------------------------------------------------------------
  */
 
-static inline void tree_link(struct kernel *k, segment_ix parent, segment_ix i)
-{
-    struct segment *segment = segment_at(k, i);
-    struct segment *above = segment_at(k, parent);
-
-    segment->parent = parent;
-    segment->previous = (segment_ix){NIL};
-    segment->next = above->child;
-    if (segment->next.n != NIL) {
-        segment_at(k, segment->next)->previous = i;
-    }
-    above->child = i;
-}
-
-static void tree_unlink(struct kernel *k, segment_ix i)
-{
-    struct segment *segment = segment_at(k, i);
-
-    if (segment->previous.n != NIL) {
-        segment_at(k, segment->previous)->next = segment->next;
-    } else if (segment->parent.n != NIL) {
-        segment_at(k, segment->parent)->child = segment->next;
-    }
-    if (segment->next.n != NIL) {
-        segment_at(k, segment->next)->previous = segment->previous;
-    }
-    segment->parent = (segment_ix){NIL};
-    segment->next = (segment_ix){NIL};
-    segment->previous = (segment_ix){NIL};
-}
+DEFINE_MEMBERS(tree, segment, segment, parent, child, next, previous)
 
 /* Its copies become those of what it was a copy of. */
 status_t segment_leave_tree(struct kernel *k, segment_ix i)

@@ -10,6 +10,7 @@
 #include "kernel/object/upcall.h"
 
 #include "kernel/object/cap.h"
+#include "kernel/object/lists.h"
 #include "kernel/object/object.h"
 #include "kernel/object/segment.h"
 
@@ -156,6 +157,8 @@ static void upcall_flag(struct thread *t)
     t->flags = (uint8_t)((t->flags & ~(uint32_t)THREAD_UPCALLS) | (needed ? THREAD_UPCALLS : 0u));
 }
 
+DEFINE_MEMBERS(upcall, thread, segment, upcall_segment, upcalls, upcall_next, upcall_previous)
+
 void upcall_forget(struct kernel *k, thread_ix i)
 {
     struct thread *t = thread_at(k, i);
@@ -163,35 +166,11 @@ void upcall_forget(struct kernel *k, thread_ix i)
     if (t->upcall_area == 0) {
         return;
     }
-    if (t->upcall_previous.n != NIL) {
-        thread_at(k, t->upcall_previous)->upcall_next = t->upcall_next;
-    } else {
-        segment_at(k, t->upcall_segment)->upcalls = t->upcall_next;
-    }
-    if (t->upcall_next.n != NIL) {
-        thread_at(k, t->upcall_next)->upcall_previous = t->upcall_previous;
-    }
+    upcall_unlink(k, i);
     t->upcall_area = 0;
-    t->upcall_segment = (segment_ix){NIL};
-    t->upcall_next = (thread_ix){NIL};
-    t->upcall_previous = (thread_ix){NIL};
     t->upcall_events = 0;
     t->upcall_quantum_ns = 0;
     upcall_flag(t);
-}
-
-static void upcall_pin(struct kernel *k, thread_ix i, segment_ix with, uint64_t frame)
-{
-    struct thread *t = thread_at(k, i);
-    struct segment *segment = segment_at(k, with);
-
-    t->upcall_area = frame;
-    t->upcall_segment = with;
-    t->upcall_next = segment->upcalls;
-    if (t->upcall_next.n != NIL) {
-        thread_at(k, t->upcall_next)->upcall_previous = i;
-    }
-    segment->upcalls = i;
 }
 
 /*
@@ -231,7 +210,8 @@ status_t thread_set_upcall(struct kernel *k, uint64_t thread, uint64_t segment, 
         return STATUS_NOT_MAPPED;
     }
     upcall_forget(k, i);
-    upcall_pin(k, i, (segment_ix){with->object}, arch_leaf_physical(leaf));
+    upcall_link(k, (segment_ix){with->object}, i);
+    thread_at(k, i)->upcall_area = arch_leaf_physical(leaf);
     thread_at(k, i)->upcall_events = (uint8_t)events;
     upcall_flag(thread_at(k, i));
     return STATUS_OK;

@@ -4,6 +4,7 @@
 #ifndef KERNEL_OBJECT_WAIT_H
 #define KERNEL_OBJECT_WAIT_H
 
+#include "kernel/object/lists.h"
 #include "kernel/object/object.h"
 #include "kernel/timer.h"
 
@@ -15,24 +16,22 @@ static inline void reply_release(struct kernel *k, struct thread *t)
     }
 }
 
+/* A receiver takes the word of the notification that is bound to it. */
+static inline void notification_message(struct thread *t, struct notification *n)
+{
+    t->registers.arg0 = 0;
+    t->registers.arg1 = message_info(LABEL_NOTIFICATION, 1);
+    t->registers.word[0] = n->word;
+    n->word = 0;
+}
+
 /* Takes a thread out of its endpoint's queue. */
 static inline void endpoint_remove(struct kernel *k, thread_ix i)
 {
     struct thread *t = thread_at(k, i);
     struct endpoint *endpoint = endpoint_at(k, (endpoint_ix){t->blocked_on});
 
-    if (t->previous.n != NIL) {
-        thread_at(k, t->previous)->next = t->next;
-    } else {
-        endpoint->head = t->next;
-    }
-    if (t->next.n != NIL) {
-        thread_at(k, t->next)->previous = t->previous;
-    } else {
-        endpoint->tail = t->previous;
-    }
-    t->next = (thread_ix){NIL};
-    t->previous = (thread_ix){NIL};
+    queue_take(k, &endpoint->head, &endpoint->tail, t);
     t->blocked_on = NIL;
 }
 
