@@ -280,6 +280,16 @@ $(BUILD)/host/lib/net/tap_host: $(BUILD)/host-obj/lib/net/tap_host.c.o $(BUILD)/
 	$(call say,LD,$@)
 	$(Q)$(CC) $(HOST_FLAGS) $^ -o $@
 
+# The stack as packetdrill loads it (tests/packetdrill/drill_host.h), undefined behaviour trapped.
+$(eval $(call compile_rules,drill-obj,$(COMMON) -O1 -msse4.2 -DHALLOWS_HOST -DHALLOWS_DEBUG -D_GNU_SOURCE -pthread \
+    -fPIC -fvisibility=hidden -fsanitize=undefined -fsanitize-undefined-trap-on-error))
+DRILL_SOURCES := $(wildcard tests/packetdrill/*_host.c) lib/net/sim_fake.c lib/net/wire_fake.c lib/base/status.c \
+    $(filter-out $(not_in_programs),$(wildcard lib/net/*.c))
+$(BUILD)/tests/libdrill.so: $(DRILL_SOURCES:%=$(BUILD)/drill-obj/%.o)
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(HOST_TOOL_FLAGS) -shared $^ -o $@
+
 # One target a program, so that -j runs them side by side; -k runs the rest after a failure.
 HOST_RUNS := $(HOST_TESTS:%=run-%)
 .PHONY: $(HOST_RUNS)

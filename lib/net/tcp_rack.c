@@ -45,7 +45,7 @@ void rack_delivered(struct tcp_connection *c, const struct buffer_meta *meta)
     }
     if (meta->retransmitted == 0) {
         c->rtt_min = c->rtt_min == 0 || rtt < c->rtt_min ? rtt : c->rtt_min;
-        if (seq_before(end_of(meta), c->sack_high)) {
+        if ((c->flags & TCP_FLAG_SACKED) != 0 && seq_before(end_of(meta), c->sack_high)) {
             c->flags |= TCP_FLAG_REORDERED;
         }
     }
