@@ -36,9 +36,10 @@ status_t netdev_attach(const struct netdev_attach_request *request, struct netde
     if (driver == NULL) {
         return STATUS_UNSUPPORTED;
     }
-    if (request->dma.bytes < NETDEV_DMA_BYTES || (uintptr_t)request->dma.base % PAGE_BYTES != 0 ||
-        (uintptr_t)request->state % 64 != 0 || request->device->irq_count == 0 ||
-        request->pool->buffer_bytes < NETDEV_BUFFER_BYTES_MIN ||
+    uint32_t queues = request->queues != 0 ? request->queues : 1u;
+    if (queues > NETDEV_QUEUES_MAX || request->dma.bytes < queues * NETDEV_DMA_BYTES ||
+        (uintptr_t)request->dma.base % PAGE_BYTES != 0 || (uintptr_t)request->state % 64 != 0 ||
+        request->device->irq_count == 0 || request->pool->buffer_bytes < NETDEV_BUFFER_BYTES_MIN ||
         request->pool->device_address == NULL) {
         return STATUS_INVALID_ARGUMENT;
     }

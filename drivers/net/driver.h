@@ -19,7 +19,8 @@
 
 /* What any driver here needs at most. */
 #define NETDEV_STATE_BYTES 8192u
-#define NETDEV_DMA_BYTES (8u * PAGE_BYTES)
+#define NETDEV_DMA_BYTES (8u * PAGE_BYTES) /* for each queue pair */
+#define NETDEV_QUEUES_MAX 4u
 /* Least size of the pool's buffers: a full frame with a device's header in front. */
 #define NETDEV_BUFFER_BYTES_MIN 2048u
 /* Longest wait for a device while attaching; generous, since under emulation guest time may run
@@ -40,8 +41,11 @@ struct netdev_environment {
 struct netdev_attach_request {
     const struct cell_device *device; /* must outlive the netdev */
     struct netbuf_pool *pool;         /* with device addresses; likewise */
-    struct dma_region dma;            /* at least NETDEV_DMA_BYTES for queues */
-    void *state;                      /* NETDEV_STATE_BYTES of ordinary memory, 64-byte aligned */
+    uint32_t queues;       /* pairs wanted, at most NETDEV_QUEUES_MAX; 0: one. dev->queues says
+                              how many there are: as many as interrupts, and one where the device
+                              does not steer (then nothing else changes) */
+    struct dma_region dma; /* at least NETDEV_DMA_BYTES for each pair wanted */
+    void *state;           /* NETDEV_STATE_BYTES of ordinary memory, 64-byte aligned */
     struct netdev_environment environment;
 };
 

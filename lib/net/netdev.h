@@ -117,6 +117,13 @@ struct netdev_counters {
 
 struct netdev;
 
+/* One more queue pair of a device, as a netdev with a pool and an owner of its own. */
+struct netdev_queue_request {
+    uint32_t number; /* 1 .. dev->queues - 1, each once */
+    struct netbuf_pool *pool;
+    void *state; /* as for the first one */
+};
+
 struct netdev_ops {
     /* Fills frames[0..max) with received frames, in order; returns how many. Each carries one
      * reference that is now the caller's. Also reaps finished transmissions. */
@@ -139,6 +146,13 @@ struct netdev_ops {
     /* Stops the device for good. OK: it no longer touches memory and all lent buffers are back in
      * the pool; AGAIN: not yet, call again. */
     status_t (*stop)(struct netdev *dev);
+    /* Gives queue pair `number` of a running device to an owner; NULL where dev->queues is 1. Its
+     * frames are those that the device's hash brings there. The pairs share nothing that changes
+     * on the hot ways; each has its thread. Reset and link are the first one's: the others follow
+     * in their ticks, and stop before it does. Returns OK and *out, or INVALID_ARGUMENT: no such
+     * pair, or it has an owner. Context: the first pair's owner, before the others run. */
+    status_t (*attach_queue)(struct netdev *dev, const struct netdev_queue_request *request,
+                             struct netdev **out);
 };
 
 struct netdev {
@@ -146,6 +160,8 @@ struct netdev {
     struct netbuf_pool *pool;
     uint8_t mac[6];
     uint16_t mtu_bytes; /* IP bytes in a frame */
+    uint16_t queues;    /* pairs that the device runs; 0 and 1: one */
+    uint16_t queue;     /* which of them this is */
     uint32_t offloads;  /* enum netdev_offload */
     const char *model;  /* what drives it and how; NULL: not told */
     struct netdev_counters counters;

@@ -3,60 +3,62 @@
 
 /* Receive and transmit causes are separate bits whatever the vectors; both ring vector 0. A cause
  * that has interrupted is cleared and masked by the device (EIAC). */
-static void setup_interrupts_82574(volatile uint8_t *registers, bool two_vectors)
+static void setup_interrupts_82574(const struct intel_nic *nic)
 {
     uint32_t causes = INTEL_82574_CAUSE_RXQ0 | INTEL_82574_CAUSE_TXQ0;
 
-    (void)two_vectors;
-    mmio_write32(registers + INTEL_82574_EIAC, causes);
-    mmio_write32(registers + INTEL_82574_IVAR, INTEL_82574_IVAR_VECTOR_0);
-    mmio_write32(registers + INTEL_82574_EITR0, 0);
-    mmio_write32(registers + INTEL_CTRL_EXT,
-                 mmio_read32(registers + INTEL_CTRL_EXT) | INTEL_CTRL_EXT_PBA_CLEAR);
+    intel_write(nic, INTEL_82574_EIAC, causes);
+    intel_write(nic, INTEL_82574_IVAR, INTEL_82574_IVAR_VECTOR_0);
+    intel_write(nic, INTEL_82574_EITR0, 0);
+    intel_write(nic, INTEL_CTRL_EXT, intel_read(nic, INTEL_CTRL_EXT) | INTEL_CTRL_EXT_PBA_CLEAR);
 }
 
-/* A cause is a vector: receive 0, transmit 1 or, if there is only one, 0 as well. */
-static void setup_interrupts_82576(volatile uint8_t *registers, bool two_vectors)
+/* A cause is a vector. One pair: receive 0, transmit 1 or, if there is only one, 0 as well.
+ * Several: each pair has its own for both. */
+static uint32_t vectors_of(const struct intel_nic *nic, uint32_t queue)
 {
-    uint32_t rx = INTEL_82576_IVAR_VALID | 0u;
-    uint32_t tx = INTEL_82576_IVAR_VALID | (two_vectors ? 1u : 0u);
+    uint32_t tx = nic->netdev.queues > 1u ? queue : nic->device->irq_count > 1u ? 1u : 0u;
 
-    mmio_write32(registers + INTEL_82576_GPIE, INTEL_82576_GPIE_MSIX);
-    mmio_write32(registers + INTEL_82576_EIAC, 3);
-    mmio_write32(registers + INTEL_82576_IVAR0, tx << 8 | rx);
-    mmio_write32(registers + INTEL_82576_EITR0, 0);
-    mmio_write32(registers + INTEL_82576_EITR0 + 4, 0);
-    mmio_write32(registers + INTEL_CTRL_EXT,
-                 mmio_read32(registers + INTEL_CTRL_EXT) | INTEL_CTRL_EXT_DRIVER_LOADED);
+    return (INTEL_82576_IVAR_VALID | tx) << 8 | INTEL_82576_IVAR_VALID | queue;
 }
 
-/* The physical function has set up the rest. */
-static void setup_interrupts_virtual(volatile uint8_t *registers, bool two_vectors)
+/* Enough for a virtual function, whose physical one has set up the rest. Moderation by the chip is
+ * off: an interrupt is asked for only before a sleep. */
+static void setup_interrupts_virtual(const struct intel_nic *nic)
 {
-    uint32_t rx = INTEL_82576_IVAR_VALID | 0u;
-    uint32_t tx = INTEL_82576_IVAR_VALID | (two_vectors ? 1u : 0u);
+    uint32_t vectors = nic->netdev.queues > 2u ? nic->netdev.queues : 2u;
 
-    mmio_write32(registers + INTEL_82576_EIAC, 3);
-    mmio_write32(registers + INTEL_82576_IVAR0, tx << 8 | rx);
-    mmio_write32(registers + INTEL_82576_EITR0, 0);
-    mmio_write32(registers + INTEL_82576_EITR0 + 4, 0);
+    intel_write(nic, INTEL_82576_EIAC, (1u << vectors) - 1u);
+    for (uint32_t queue = 0; queue < nic->netdev.queues; queue++) {
+        intel_write(nic, INTEL_82576_IVAR0 + 4u * queue, vectors_of(nic, queue));
+    }
+    for (uint32_t vector = 0; vector < vectors; vector++) {
+        intel_write(nic, INTEL_82576_EITR0 + 4u * vector, 0);
+    }
 }
 
-static void setup_queues_82574(volatile uint8_t *registers)
+static void setup_interrupts_82576(const struct intel_nic *nic)
 {
-    mmio_write32(registers + INTEL_RFCTL, INTEL_RFCTL_EXTENDED);
+    intel_write(nic, INTEL_82576_GPIE, INTEL_82576_GPIE_MSIX);
+    setup_interrupts_virtual(nic);
+    intel_write(nic, INTEL_CTRL_EXT,
+                intel_read(nic, INTEL_CTRL_EXT) | INTEL_CTRL_EXT_DRIVER_LOADED);
 }
 
-static void setup_queues_82576(volatile uint8_t *registers)
+static void setup_queues_82574(const struct intel_nic *nic)
 {
-    mmio_write32(registers + INTEL_82576_RX + INTEL_QUEUE_SPLIT,
-                 INTEL_82576_SRRCTL_2048 | INTEL_82576_SRRCTL_ADVANCED | INTEL_82576_SRRCTL_DROP);
+    intel_write(nic, INTEL_RFCTL, INTEL_RFCTL_EXTENDED);
 }
 
-static void setup_queues_virtual(volatile uint8_t *registers)
+/* A queue without buffers drops its frames and does not hold up the others. */
+static void setup_queues_82576(const struct intel_nic *nic)
 {
-    mmio_write32(registers + INTEL_82574_RX + INTEL_QUEUE_SPLIT,
-                 INTEL_82576_SRRCTL_2048 | INTEL_82576_SRRCTL_ADVANCED | INTEL_82576_SRRCTL_DROP);
+    for (uint32_t queue = 0; queue < nic->netdev.queues; queue++) {
+        intel_write(nic, nic->chip->rx_block + queue * nic->chip->queue_step + INTEL_QUEUE_SPLIT,
+                    INTEL_82576_SRRCTL_2048 | INTEL_82576_SRRCTL_ADVANCED |
+                        INTEL_82576_SRRCTL_DROP);
+    }
+    intel_setup_steering(nic);
 }
 
 static const struct intel_chip chips[] = {
@@ -94,6 +96,7 @@ static const struct intel_chip chips[] = {
         .tx_command = INTEL_TX_END_OF_PACKET | INTEL_TX_INSERT_CRC | INTEL_82576_TX_ADVANCED,
         .tx_payload_shift = INTEL_82576_TX_PAYLOAD_SHIFT,
         .offloads = NETDEV_TX_CHECKSUM | NETDEV_TX_SEGMENTS | NETDEV_TX_OPEN_LENGTH,
+        .queue_step = INTEL_82576_QUEUE_STEP,
         .setup_interrupts = setup_interrupts_82576,
         .setup_queues = setup_queues_82576,
     },
@@ -115,7 +118,7 @@ static const struct intel_chip chips[] = {
         .tx_payload_shift = INTEL_82576_TX_PAYLOAD_SHIFT,
         .offloads = NETDEV_TX_CHECKSUM | NETDEV_TX_SEGMENTS | NETDEV_TX_OPEN_LENGTH,
         .setup_interrupts = setup_interrupts_virtual,
-        .setup_queues = setup_queues_virtual,
+        .setup_queues = setup_queues_82576,
     },
 };
 

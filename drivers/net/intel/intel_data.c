@@ -41,7 +41,7 @@ static void show(struct intel_nic *nic)
 {
     nic->rx_shown = nic->rx_tail;
     mmio_fence();
-    intel_write(nic, nic->chip->rx_block + INTEL_QUEUE_TAIL, nic->rx_tail);
+    intel_write(nic, nic->rx_block + INTEL_QUEUE_TAIL, nic->rx_tail);
     nic->netdev.counters.doorbells++;
 }
 
@@ -163,7 +163,7 @@ uint32_t intel_transmit(struct netdev *dev, const struct netframe *frames, uint3
     }
     dev->counters.tx_frames += taken;
     mmio_fence();
-    intel_write(nic, chip->tx_block + INTEL_QUEUE_TAIL, nic->tx_tail);
+    intel_write(nic, nic->tx_block + INTEL_QUEUE_TAIL, nic->tx_tail);
     dev->counters.doorbells++;
     return taken;
 }

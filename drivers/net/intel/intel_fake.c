@@ -23,7 +23,8 @@ static void reset(struct intel_fake *fake)
     *reg(fake, INTEL_STATUS) = link;
     if (fake->chip->is_virtual) {
         fake->causes = fake->mask = 0;
-        fake->rx_head = fake->tx_head = 0;
+        memset(fake->rx_head, 0, sizeof fake->rx_head);
+        memset(fake->tx_head, 0, sizeof fake->tx_head);
         fake->reset_left = fake->reset_reads;
         fake->resets++;
         return;
@@ -31,7 +32,8 @@ static void reset(struct intel_fake *fake)
     *reg(fake, INTEL_RAL0) = load_le32(fake->mac);
     *reg(fake, INTEL_RAH0) = INTEL_RAH_VALID | load_le16(fake->mac + 4);
     fake->causes = fake->mask = 0;
-    fake->rx_head = fake->tx_head = 0;
+    memset(fake->rx_head, 0, sizeof fake->rx_head);
+    memset(fake->tx_head, 0, sizeof fake->tx_head);
     fake->gathered = 0;
     fake->reset_left = fake->reset_reads;
     fake->resets++;
@@ -75,6 +77,20 @@ static bool is_enabled(struct intel_fake *fake, uint32_t block)
     return (*reg(fake, block + INTEL_QUEUE_CONTROL) & INTEL_QUEUE_ENABLE) != 0;
 }
 
+/* Whether it is that register of one of the queues whose blocks start at `block`. */
+static bool is_register_of(const struct intel_chip *chip, uint32_t block, size_t offset,
+                           uint32_t which)
+{
+    uint32_t queues = chip->queue_step != 0 ? NETDEV_QUEUES_MAX : 1u;
+
+    for (uint32_t i = 0; i < queues; i++) {
+        if (offset == block + i * chip->queue_step + which) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* The physical function answers at once. */
 static void write_mailbox(struct intel_fake *fake, uint32_t value)
 {
@@ -113,10 +129,10 @@ static void fake_write(void *context, size_t offset, unsigned width, uint64_t va
         *reg(fake, INTEL_MDIC) |= INTEL_MDIC_READY | (fake->mdic_error ? INTEL_MDIC_ERROR : 0u);
     } else if (offset == chip->rx_block + INTEL_QUEUE_CONTROL) {
         fake->enable_left = fake->enable_reads;
-    } else if (offset == chip->rx_block + INTEL_QUEUE_TAIL) {
-        fake->rx_tail_writes += is_enabled(fake, chip->rx_block);
-    } else if (offset == chip->tx_block + INTEL_QUEUE_TAIL) {
-        fake->tx_tail_writes += is_enabled(fake, chip->tx_block);
+    } else if (is_register_of(chip, chip->rx_block, offset, INTEL_QUEUE_TAIL)) {
+        fake->rx_tail_writes += is_enabled(fake, (uint32_t)offset - INTEL_QUEUE_TAIL);
+    } else if (is_register_of(chip, chip->tx_block, offset, INTEL_QUEUE_TAIL)) {
+        fake->tx_tail_writes += is_enabled(fake, (uint32_t)offset - INTEL_QUEUE_TAIL);
     } else if (offset == chip->cause_clear) {
         fake->causes &= ~(uint32_t)value;
     } else if (offset == chip->mask_set) {
@@ -202,17 +218,74 @@ static void *descriptors(struct intel_fake *fake, uint32_t block)
     return reach(fake, address, bytes);
 }
 
+/* Bit by bit, as the data sheet has it. */
+static uint32_t hash_of(struct intel_fake *fake, const uint8_t *input, uint32_t bytes)
+{
+    uint32_t hash = 0;
+
+    for (uint32_t bit = 0; bit < 8u * bytes; bit++) {
+        uint32_t key = 0;
+        for (uint32_t i = 0; i < 32u; i++) {
+            uint32_t at = bit + i;
+            uint32_t byte = *reg(fake, INTEL_82576_RSSRK + at / 32u * 4u) >> at / 8u % 4u * 8u;
+            key = key << 1 | (byte >> (7u - at % 8u) & 1u);
+        }
+        hash ^= ((uint32_t)input[bit / 8u] >> (7u - bit % 8u) & 1u) != 0 ? key : 0u;
+    }
+    return hash;
+}
+
+uint32_t intel_fake_steer(struct intel_fake *fake, const uint8_t *frame, size_t bytes)
+{
+    uint32_t mode = *reg(fake, INTEL_82576_MRQC);
+    uint8_t input[36];
+    uint32_t ends = 0;
+
+    if (fake->chip->queue_step == 0 || (mode & 7u) != INTEL_82576_MRQC_RSS ||
+        (*reg(fake, INTEL_82576_RXCSUM) & INTEL_82576_RXCSUM_NO_SUM) == 0 || bytes < 58) {
+        return 0;
+    }
+    uint32_t type = load_be16(frame + 12);
+    uint32_t protocol = type == 0x0800u ? frame[23] : frame[20];
+    uint32_t fields = type == 0x0800u ? 16u : 21u;
+    if (type == 0x0800u) {
+        memcpy(input, frame + 26, ends = 8);
+    } else if (type == 0x86ddu) {
+        memcpy(input, frame + 22, ends = 32);
+    }
+    fields = protocol == 6u ? fields : type == 0x0800u ? 22u : 23u;
+    if (ends == 0 || (protocol != 6u && protocol != 17u) || (mode >> fields & 1u) == 0) {
+        return 0;
+    }
+    memcpy(input + ends, frame + (type == 0x0800u ? 34 : 54), 4);
+    uint32_t entry = hash_of(fake, input, ends + 4u) % 128u;
+    return *reg(fake, INTEL_82576_RETA + entry / 4u * 4u) >> entry % 4u * 8u & 0xffu;
+}
+
+/* The cause of a queue with several of them, by the vector that its IVAR names. */
+static uint32_t cause_of(struct intel_fake *fake, uint32_t queue, uint32_t one, unsigned shift)
+{
+    uint32_t entry = *reg(fake, INTEL_82576_IVAR0 + 4u * queue) >> shift & 0xffu;
+
+    if (fake->chip->queue_step == 0) {
+        return one;
+    }
+    return (entry & INTEL_82576_IVAR_VALID) != 0 ? 1u << (entry & 0x1fu) : 0u;
+}
+
 bool intel_fake_deliver(struct intel_fake *fake, const struct intel_fake_frame *frame)
 {
-    uint32_t block = fake->chip->rx_block;
+    uint32_t queue = intel_fake_steer(fake, frame->bytes, frame->length) % NETDEV_QUEUES_MAX;
+    uint32_t block = fake->chip->rx_block + queue * fake->chip->queue_step;
     struct intel_rx_descriptor *ring = descriptors(fake, block);
+    uint32_t *head = &fake->rx_head[queue];
 
     if (ring == NULL ||
         (!fake->chip->is_virtual && (*reg(fake, INTEL_RCTL) & INTEL_RCTL_EN) == 0) ||
-        fake->rx_head == *reg(fake, block + INTEL_QUEUE_TAIL)) {
+        *head == *reg(fake, block + INTEL_QUEUE_TAIL)) {
         return false;
     }
-    struct intel_rx_descriptor *descriptor = &ring[fake->rx_head];
+    struct intel_rx_descriptor *descriptor = &ring[*head];
     void *to = reach(fake, descriptor->address, 2048);
     if (to == NULL) {
         return false;
@@ -221,8 +294,8 @@ bool intel_fake_deliver(struct intel_fake *fake, const struct intel_fake_frame *
     descriptor->length = frame->told_length != 0 ? frame->told_length : (uint16_t)frame->length;
     descriptor->status =
         (INTEL_RX_DONE | INTEL_RX_END_OF_PACKET | frame->status) & ~frame->status_less;
-    fake->rx_head = (fake->rx_head + 1u) & INTEL_RING_MASK;
-    interrupt(fake, fake->chip->rx_cause);
+    *head = (*head + 1u) & INTEL_RING_MASK;
+    interrupt(fake, cause_of(fake, queue, fake->chip->rx_cause, 0));
     return true;
 }
 
@@ -258,22 +331,28 @@ static void send_descriptor(struct intel_fake *fake, const struct intel_tx_descr
     }
 }
 
-unsigned intel_fake_send(struct intel_fake *fake, unsigned max)
+unsigned intel_fake_send_queue(struct intel_fake *fake, uint32_t queue, unsigned max)
 {
-    uint32_t block = fake->chip->tx_block;
+    uint32_t block = fake->chip->tx_block + queue * fake->chip->queue_step;
     struct intel_tx_descriptor *ring = descriptors(fake, block);
+    uint32_t *head = &fake->tx_head[queue];
     unsigned count = 0;
 
     while (ring != NULL && count < max &&
-           fake->tx_head != (*reg(fake, block + INTEL_QUEUE_TAIL) & INTEL_RING_MASK)) {
-        struct intel_tx_descriptor *descriptor = &ring[fake->tx_head];
+           *head != (*reg(fake, block + INTEL_QUEUE_TAIL) & INTEL_RING_MASK)) {
+        struct intel_tx_descriptor *descriptor = &ring[*head];
         send_descriptor(fake, descriptor);
         if ((descriptor->command & INTEL_TX_REPORT) != 0) {
             descriptor->status |= INTEL_TX_DONE;
-            interrupt(fake, fake->chip->tx_cause_two);
+            interrupt(fake, cause_of(fake, queue, fake->chip->tx_cause_two, 8));
         }
-        fake->tx_head = (fake->tx_head + 1u) & INTEL_RING_MASK;
+        *head = (*head + 1u) & INTEL_RING_MASK;
         count++;
     }
     return count;
+}
+
+unsigned intel_fake_send(struct intel_fake *fake, unsigned max)
+{
+    return intel_fake_send_queue(fake, 0, max);
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 /*
- * Host only: an 82574L, an 82576 or a virtual function of one, with one queue each way that works
- * when it is told to, by the rules or against them.
+ * Host only: an 82574L, an 82576 or a virtual function of one, with a queue or several each way
+ * that work when they are told to, by the rules or against them.
  */
 #ifndef DRIVERS_NET_INTEL_INTEL_FAKE_H
 #define DRIVERS_NET_INTEL_INTEL_FAKE_H
@@ -42,7 +42,7 @@ struct intel_fake {
     uint8_t *config;
     uint8_t *msix;
     uint32_t causes, mask;
-    uint32_t rx_head, tx_head;
+    uint32_t rx_head[NETDEV_QUEUES_MAX], tx_head[NETDEV_QUEUES_MAX];
     unsigned reset_left, enable_left;
     struct mmio_fake window;
 };
@@ -59,9 +59,13 @@ struct intel_fake_frame {
     uint32_t status_less; /* cleared from them */
     uint16_t told_length; /* 0: the length */
 };
-/* Receives a frame; false: no buffer was lent. */
+/* The queue that the registers choose for a frame. */
+uint32_t intel_fake_steer(struct intel_fake *fake, const uint8_t *frame, size_t bytes);
+/* Receives a frame; false: its queue has no buffer. */
 bool intel_fake_deliver(struct intel_fake *fake, const struct intel_fake_frame *frame);
 /* Sends at most `max` of the frames queued; returns how many. */
 unsigned intel_fake_send(struct intel_fake *fake, unsigned max);
+/* The same from another queue than 0. */
+unsigned intel_fake_send_queue(struct intel_fake *fake, uint32_t queue, unsigned max);
 
 #endif

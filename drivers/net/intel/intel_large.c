@@ -119,7 +119,7 @@ uint32_t intel_transmit_large(struct netdev *dev, const struct netframe *frames,
     nic->tx[last].command |= INTEL_TX_REPORT;
     nic->tx_last[first] = (uint8_t)last;
     mmio_fence();
-    intel_write(nic, nic->chip->tx_block + INTEL_QUEUE_TAIL, nic->tx_tail);
+    intel_write(nic, nic->tx_block + INTEL_QUEUE_TAIL, nic->tx_tail);
     dev->counters.doorbells++;
     return taken;
 }

@@ -8,6 +8,8 @@
  *                |   v                                                  v
  *               BROKEN <--deadline passed; STATUS all ones; stuck--- RUNNING
  *
+ * With several pairs BROKEN goes to RESETTING by way of HALTING, until the others have parked.
+ *
  * Buffers stay lent until the reset is over: until then the device may still write them.
  * A virtual function asks for its address by mailbox and is reset when the physical one was.
  * The link comes up later, when the PHY has negotiated; tick watches it.
@@ -22,6 +24,7 @@
 #define SETTLE_NS 20000000ull
 #define POLL_NS 1000000ull
 #define LINK_POLL_NS 50000000ull
+#define HALT_POLL_NS 10000000ull /* the others look once a second */
 #define WATCH_NS 1000000000ull
 #define MTU 1500u
 #define ETHERNET_HEADER_BYTES 14u
@@ -51,8 +54,7 @@ static void start_reset(struct intel_nic *nic, time_ns_t now_ns)
     intel_write(nic, INTEL_CTRL, intel_read(nic, INTEL_CTRL) | INTEL_CTRL_RST);
 }
 
-/* Takes back every lent buffer; only once the device is reset. */
-static void reclaim(struct intel_nic *nic)
+void intel_reclaim(struct intel_nic *nic)
 {
     for (uint32_t i = 0; i < INTEL_RING_SIZE; i++) {
         if (nic->rx_buffer[i] != NETBUF_NONE) {
@@ -127,18 +129,21 @@ static void start(struct intel_nic *nic, time_ns_t now_ns)
 {
     bool physical = !nic->chip->is_virtual;
 
-    memset(nic->dma.base, 0, 2u * PAGE_BYTES);
     mask_all(nic);
     for (uint32_t i = 0; i < INTEL_MTA_WORDS && physical; i++) {
         intel_write(nic, INTEL_MTA + 4u * i, 0);
     }
-    nic->chip->setup_interrupts(nic->registers, nic->device->irq_count > 1);
-    nic->chip->setup_queues(nic->registers);
+    nic->chip->setup_interrupts(nic);
+    nic->chip->setup_queues(nic);
     if (physical) {
         start_mac(nic);
     }
-    setup_queue(nic, nic->chip->rx_block, 0);
-    setup_queue(nic, nic->chip->tx_block, PAGE_BYTES);
+    for (uint32_t queue = 0; queue < nic->netdev.queues; queue++) {
+        uint32_t step = queue * nic->chip->queue_step;
+        memset(nic->dma.base + queue * NETDEV_DMA_BYTES, 0, 2u * PAGE_BYTES);
+        setup_queue(nic, nic->chip->rx_block + step, queue * NETDEV_DMA_BYTES);
+        setup_queue(nic, nic->chip->tx_block + step, queue * NETDEV_DMA_BYTES + PAGE_BYTES);
+    }
     if (physical) {
         start_link(nic);
     }
@@ -148,16 +153,21 @@ static void start(struct intel_nic *nic, time_ns_t now_ns)
 
 static bool is_started(const struct intel_nic *nic)
 {
-    return (intel_read(nic, nic->chip->rx_block + INTEL_QUEUE_CONTROL) & INTEL_QUEUE_ENABLE) != 0 &&
-           (intel_read(nic, nic->chip->tx_block + INTEL_QUEUE_CONTROL) & INTEL_QUEUE_ENABLE) != 0 &&
-           (nic->chip->is_virtual || (intel_read(nic, INTEL_MDIC) & INTEL_MDIC_READY) != 0);
+    for (uint32_t queue = 0; queue < nic->netdev.queues; queue++) {
+        uint32_t at = queue * nic->chip->queue_step + INTEL_QUEUE_CONTROL;
+        if ((intel_read(nic, nic->chip->rx_block + at) & INTEL_QUEUE_ENABLE) == 0 ||
+            (intel_read(nic, nic->chip->tx_block + at) & INTEL_QUEUE_ENABLE) == 0) {
+            return false;
+        }
+    }
+    return nic->chip->is_virtual || (intel_read(nic, INTEL_MDIC) & INTEL_MDIC_READY) != 0;
 }
 
 /* One step towards RUNNING. Returns OK when there, AGAIN while it takes time. */
 static status_t advance(struct intel_nic *nic, time_ns_t now_ns)
 {
     if (nic->state == INTEL_RESETTING && is_reset(nic, now_ns)) {
-        reclaim(nic);
+        intel_reclaim(nic);
         if (nic->chip->is_virtual ? intel_virtual_address(nic, now_ns) : read_mac(nic)) {
             start(nic, now_ns);
         }
@@ -169,6 +179,7 @@ static status_t advance(struct intel_nic *nic, time_ns_t now_ns)
         nic->state = INTEL_RUNNING;
         restart_running(&nic->restart, now_ns);
         intel_refill(nic);
+        group_run(&nic->group);
         return STATUS_OK;
     }
     return now_ns < nic->deadline_ns ? STATUS_AGAIN : STATUS_DEVICE_TIMEOUT;
@@ -178,6 +189,7 @@ static void fail(struct intel_nic *nic, time_ns_t now_ns)
 {
     nic->state = INTEL_BROKEN;
     nic->link = false;
+    group_halt(&nic->group);
     nic->netdev.counters.resets++;
     restart_choose(&nic->restart, now_ns);
 }
@@ -189,11 +201,13 @@ static time_ns_t watch(struct intel_nic *nic, time_ns_t now_ns)
     bool outstanding = nic->link && nic->tx_head != nic->tx_tail;
 
     if (status == 0xffffffffu || (nic->chip->is_virtual && intel_virtual_was_reset(nic)) ||
+        group_reset_asked(&nic->group) ||
         restart_stuck(&nic->restart, nic->reaped, outstanding, now_ns)) {
         fail(nic, now_ns);
         return nic->restart.at_ns;
     }
     nic->link = (status & INTEL_STATUS_LU) != 0;
+    group_set_link(&nic->group, nic->link);
     return now_ns + (nic->link ? WATCH_NS : LINK_POLL_NS);
 }
 
@@ -210,6 +224,12 @@ static time_ns_t tick(struct netdev *dev, time_ns_t now_ns)
     case INTEL_BROKEN:
         if (now_ns < nic->restart.at_ns) {
             return nic->restart.at_ns;
+        }
+        nic->state = INTEL_HALTING;
+        /* fall through */
+    case INTEL_HALTING:
+        if (!intel_others_parked(nic)) {
+            return now_ns + HALT_POLL_NS;
         }
         nic->state = INTEL_RESETTING;
         start_reset(nic, now_ns);
@@ -244,7 +264,7 @@ static status_t stop(struct netdev *dev)
         if ((intel_read(nic, INTEL_CTRL) & INTEL_CTRL_RST) != 0) {
             return STATUS_AGAIN;
         }
-        reclaim(nic);
+        intel_reclaim(nic);
         nic->state = INTEL_STOPPED;
     }
     return STATUS_OK;
@@ -259,6 +279,7 @@ static const struct netdev_ops operations = {
     .link_up = link_up,
     .tick = tick,
     .stop = stop,
+    .attach_queue = intel_attach_queue,
 };
 
 /* ---- Attach ---------------------------------------------------------------------------------- */
@@ -268,29 +289,44 @@ bool intel_nic_supported(const struct cell_device *device)
     return device->pci_vendor == INTEL_PCI_VENDOR && intel_find_chip(device->pci_device) != NULL;
 }
 
+void intel_init_pair(struct intel_nic *nic, struct netbuf_pool *pool, uint32_t number)
+{
+    uint32_t half_pool = pool->buffer_count / 2u;
+    size_t at = number * NETDEV_DMA_BYTES;
+
+    memset(nic->rx_buffer, 0xff, sizeof nic->rx_buffer);
+    memset(nic->tx_buffer, 0xff, sizeof nic->tx_buffer);
+    nic->netdev.pool = pool;
+    nic->netdev.queue = (uint16_t)number;
+    nic->rx_block = nic->chip->rx_block + number * nic->chip->queue_step;
+    nic->tx_block = nic->chip->tx_block + number * nic->chip->queue_step;
+    if (nic->netdev.queues > 1u) {
+        nic->rx_cause = nic->tx_cause = 1u << number;
+    }
+    nic->rx = (struct intel_rx_descriptor *)(void *)(nic->dma.base + at);
+    nic->tx = (struct intel_tx_descriptor *)(void *)(nic->dma.base + at + PAGE_BYTES);
+    nic->rx_limit = half_pool < INTEL_RING_SIZE - 1u ? half_pool : INTEL_RING_SIZE - 1u;
+    restart_init(&nic->restart);
+}
+
 static void init(struct intel_nic *nic, const struct netdev_attach_request *request)
 {
-    uint32_t half_pool = request->pool->buffer_count / 2u;
     bool two_vectors = request->device->irq_count > 1;
 
     memset(nic, 0, sizeof *nic);
-    memset(nic->rx_buffer, 0xff, sizeof nic->rx_buffer);
-    memset(nic->tx_buffer, 0xff, sizeof nic->tx_buffer);
     nic->netdev.ops = &operations;
-    nic->netdev.pool = request->pool;
     nic->netdev.mtu_bytes = MTU;
     nic->device = request->device;
     nic->dma = request->dma;
     nic->chip = intel_find_chip(request->device->pci_device);
+    nic->netdev.queues = (uint16_t)intel_queues(request);
     nic->netdev.offloads = nic->chip->offloads;
     nic->netdev.model = nic->chip->model;
+    nic->first = nic;
     nic->rx_cause = nic->chip->rx_cause;
     nic->tx_cause = two_vectors ? nic->chip->tx_cause_two : nic->chip->tx_cause_one;
-    nic->rx = (struct intel_rx_descriptor *)(void *)request->dma.base;
-    nic->tx = (struct intel_tx_descriptor *)(void *)(request->dma.base + PAGE_BYTES);
-    nic->rx_limit = half_pool < INTEL_RING_SIZE - 1u ? half_pool : INTEL_RING_SIZE - 1u;
     nic->frame_bytes_max = MTU + ETHERNET_HEADER_BYTES + VLAN_TAG_BYTES;
-    restart_init(&nic->restart);
+    intel_init_pair(nic, request->pool, 0);
 }
 
 status_t intel_nic_attach(const struct netdev_attach_request *request, struct netdev **dev)

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 /*
- * Intel 82574L (e1000e), 82576 (igb) and its virtual functions: one receive and one transmit queue,
- * MSI-X, no offloads. A virtual function needs the cell that drives the physical one (intel_pf.h):
- * that answers its mailbox and lets its queues run.
- * The chips differ in where registers lie, in interrupts and in descriptor commands: struct
- * intel_chip. Interface and life cycle: drivers/net/driver.h.
+ * Intel 82574L (e1000e), 82576 (igb) and its virtual functions: a receive and a transmit queue,
+ * MSI-X; on the 82576's physical function up to NETDEV_QUEUES_MAX pairs, each a struct intel_nic of
+ * its own, between which the chip's hash of addresses and ports chooses (drivers/net/group.h says
+ * how they share a reset). A virtual function needs the cell that drives the physical one
+ * (intel_pf.h): that answers its mailbox and lets its queues run. The chips differ in where
+ * registers lie, in interrupts and in descriptor commands: struct intel_chip. Interface and life
+ * cycle: drivers/net/driver.h.
  *
  * Invariants, outside the functions:
  *   I1 Slots rx_head .. rx_tail - 1 (modulo the ring) hold a buffer that the device may write.
@@ -17,6 +19,7 @@
 #define DRIVERS_NET_INTEL_INTEL_NIC_H
 
 #include "drivers/net/driver.h"
+#include "drivers/net/group.h"
 #include "drivers/net/intel/intel_regs.h"
 #include "drivers/net/restart.h"
 #include "drivers/pci/pci.h"
@@ -33,7 +36,11 @@ enum intel_state {
     INTEL_STARTING = 4,  /* queues and PHY told to start */
     INTEL_STOPPING = 5,
     INTEL_STOPPED = 6,
+    INTEL_HALTING = 7, /* the first pair: waits for the others to park */
+    INTEL_PARKED = 8,  /* another pair: waits for the device to run again */
 };
+
+struct intel_nic;
 
 struct intel_chip {
     const char *model;
@@ -52,8 +59,9 @@ struct intel_chip {
     uint32_t tx_command;
     uint32_t tx_payload_shift; /* of the length in the status word; 32: not there */
     uint32_t offloads;         /* enum netdev_offload */
-    void (*setup_interrupts)(volatile uint8_t *registers, bool two_vectors);
-    void (*setup_queues)(volatile uint8_t *registers);
+    uint32_t queue_step;       /* from one queue's block to the next; 0: there is one queue */
+    void (*setup_interrupts)(const struct intel_nic *nic);
+    void (*setup_queues)(const struct intel_nic *nic);
 };
 
 struct intel_nic {
@@ -68,6 +76,7 @@ struct intel_nic {
     volatile uint8_t *registers;
     struct intel_rx_descriptor *rx;
     struct intel_tx_descriptor *tx;
+    uint32_t rx_block, tx_block; /* this pair's */
     uint32_t rx_cause, tx_cause;
     const struct intel_chip *chip;
     uint32_t rx_buffer[INTEL_RING_SIZE];
@@ -82,6 +91,8 @@ struct intel_nic {
     time_ns_t deadline_ns; /* RESETTING, STARTING */
     uint64_t reaped;
     struct restart restart;
+    struct intel_nic *first;   /* the pair that owns reset and link; itself there */
+    struct netdev_group group; /* of the first; not used with one pair */
 };
 
 _Static_assert(sizeof(struct intel_nic) <= NETDEV_STATE_BYTES, "the caller's memory");
@@ -111,6 +122,21 @@ const struct intel_chip *intel_find_chip(uint16_t pci_device);
 bool intel_virtual_address(struct intel_nic *nic, time_ns_t now_ns);
 /* Whether the physical function was reset: then this one's queues have stopped. */
 bool intel_virtual_was_reset(const struct intel_nic *nic);
+
+/* Several pairs (intel_queues.c). */
+status_t intel_attach_queue(struct netdev *dev, const struct netdev_queue_request *request,
+                            struct netdev **out) HALLOWS_MUST_CHECK;
+/* Pairs for a device with these interrupts. */
+uint32_t intel_queues(const struct netdev_attach_request *request);
+/* Key and table of the hash; nothing with one pair. */
+void intel_setup_steering(const struct intel_nic *nic);
+/* Whether all pairs but the first have let go of the device. */
+bool intel_others_parked(struct intel_nic *nic);
+
+/* Parts of the cold half that a pair needs of its own (intel_nic.c). */
+void intel_init_pair(struct intel_nic *nic, struct netbuf_pool *pool, uint32_t number);
+/* Takes back every lent buffer; only once the device touches none. */
+void intel_reclaim(struct intel_nic *nic);
 
 /* The hot operations (intel_data.c). */
 uint32_t intel_receive(struct netdev *dev, struct netframe *frames, uint32_t max);

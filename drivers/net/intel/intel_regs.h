@@ -21,6 +21,7 @@ enum intel_register {
     INTEL_MDIC = 0x0020,
     INTEL_RCTL = 0x0100,
     INTEL_TCTL = 0x0400,
+    INTEL_82576_RXCSUM = 0x5000,
     INTEL_RFCTL = 0x5008,
     INTEL_MTA = 0x5200, /* 128 words */
     INTEL_RAL0 = 0x5400,
@@ -40,7 +41,7 @@ enum intel_register {
     INTEL_82576_EIAC = 0x152c,
     INTEL_82576_EICR = 0x1580,
     INTEL_82576_EITR0 = 0x1680,
-    INTEL_82576_IVAR0 = 0x1700,
+    INTEL_82576_IVAR0 = 0x1700, /* queue q below 8: word q, receive in byte 0, transmit in 1 */
     INTEL_82576_IVAR_MISC = 0x1740,
     /* 82576, virtual functions: seen by the physical one (chapter 7.10, 8.14) */
     INTEL_82576_ICR = 0x1500,
@@ -49,6 +50,8 @@ enum intel_register {
     INTEL_82576_SWITCH = 0x3500, /* DTXSWC */
     INTEL_82576_MRQC = 0x5818,
     INTEL_82576_VT_CTL = 0x581c,
+    INTEL_82576_RETA = 0x5c00,          /* 32 words, a byte for each of 128 hash values */
+    INTEL_82576_RSSRK = 0x5c80,         /* 10 words, the key's bytes in order */
     INTEL_82576_POOL = 0x5ad0,          /* VMOLR, a word for each pool */
     INTEL_82576_MAILBOX = 0x0c00,       /* P2VMAILBOX, likewise */
     INTEL_82576_MAILBOX_CAUSE = 0x0c80, /* MBVFICR */
@@ -72,6 +75,7 @@ enum intel_register {
     INTEL_82576_RX = 0xc000,
     INTEL_82576_TX = 0xe000,
 };
+#define INTEL_82576_QUEUE_STEP 0x40u /* from one queue's block to the next one's */
 #define INTEL_REGISTER_BYTES 0x20000u
 #define INTEL_VIRTUAL_REGISTER_BYTES 0x4000u
 #define INTEL_MTA_WORDS 128u
@@ -114,6 +118,14 @@ enum intel_register {
 #define INTEL_82574_IVAR_VECTOR_0 ((1u << 3) | (1u << 11))
 #define INTEL_82576_GPIE_MSIX ((1u << 4) | (1u << 31)) /* multiple MSI-X, PBA support */
 #define INTEL_82576_IVAR_VALID 0x80u
+
+/* Receive-side scaling (82576 7.1.2.10, 8.10.13 to 8.10.16). TCP and UDP by addresses and ports,
+ * what else there is goes to queue 0: no field for addresses alone is set. */
+#define INTEL_82576_MRQC_RSS 2u
+#define INTEL_82576_MRQC_FIELDS                                                                    \
+    ((1u << 16) | (1u << 18) | (1u << 21) | (1u << 22) | (1u << 23)) /* TCP 4, 6EX, 6; UDP 4, 6 */
+#define INTEL_82576_RXCSUM_NO_SUM (1u << 13) /* PCSD: the hash stands where the sum would */
+#define INTEL_82576_RETA_WORDS 32u
 
 /* Physical function. */
 #define INTEL_CTRL_EXT_RESET_DONE (1u << 14) /* PFRSTD */

@@ -1,0 +1,393 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+/* Several queue pairs of one chip, each with a pool and an owner of its own. */
+#include "drivers/net/intel/intel_nic.h"
+
+#include <stdlib.h>
+
+#include "drivers/dma_fake.h"
+#include "drivers/net/intel/intel_fake.h"
+#include "drivers/net/toeplitz.h"
+#include "lib/base/endian.h"
+#include "tests/check.h"
+
+#define BUFFERS 600u
+#define LENT 255u
+#define SECOND_NS 1000000000ull
+#define PAIRS NETDEV_QUEUES_MAX
+
+struct pair {
+    struct dma_region memory;
+    struct netbuf_pool pool;
+    void *bookkeeping;
+    void *state;
+    struct netdev *dev;
+};
+
+struct rig {
+    struct intel_fake fake;
+    struct dma_region dma;
+    struct pair pairs[PAIRS];
+    uint32_t count;
+    time_ns_t now_ns;
+};
+
+static time_ns_t rig_now(void *context)
+{
+    return ((struct rig *)context)->now_ns;
+}
+
+static void rig_relax(void *context)
+{
+    ((struct rig *)context)->now_ns += 1000000;
+}
+
+static void pair_open(struct pair *pair)
+{
+    pair->memory = dma_fake_create(BUFFERS * 2048u);
+    pair->bookkeeping = malloc(netbuf_pool_bookkeeping_bytes(BUFFERS));
+    pair->state = aligned_alloc(64, NETDEV_STATE_BYTES);
+    CHECK_EQ(netbuf_pool_init(&pair->pool, pair->memory.base, BUFFERS, 2048,
+                              pair->memory.page_device_address, pair->bookkeeping),
+             STATUS_OK);
+}
+
+static status_t rig_attach(struct rig *rig, uint16_t chip, uint32_t queues, uint32_t irqs)
+{
+    memset(rig, 0, sizeof *rig);
+    intel_fake_init(&rig->fake, chip);
+    rig->fake.device.irq_count = irqs;
+    rig->dma = dma_fake_create(PAIRS * NETDEV_DMA_BYTES);
+    rig->now_ns = 5 * SECOND_NS;
+    for (uint32_t i = 0; i < PAIRS; i++) {
+        pair_open(&rig->pairs[i]);
+    }
+    status_t status = netdev_attach(
+        &(struct netdev_attach_request){
+            .device = &rig->fake.device,
+            .pool = &rig->pairs[0].pool,
+            .queues = queues,
+            .dma = rig->dma,
+            .state = rig->pairs[0].state,
+            .environment = {rig_now, rig_relax, NULL, rig},
+        },
+        &rig->pairs[0].dev);
+    rig->count = 1;
+    return status;
+}
+
+static status_t attach_pair(struct rig *rig, uint32_t number)
+{
+    struct netdev *first = rig->pairs[0].dev;
+    struct netdev_queue_request request = {number, &rig->pairs[number % PAIRS].pool,
+                                           rig->pairs[number % PAIRS].state};
+
+    return first->ops->attach_queue(first, &request, &rig->pairs[number % PAIRS].dev);
+}
+
+static void tick_all(struct rig *rig)
+{
+    time_ns_t next = DEADLINE_NEVER;
+
+    for (uint32_t i = 0; i < rig->count; i++) {
+        struct netdev *dev = rig->pairs[i].dev;
+        time_ns_t due = dev->ops->tick(dev, rig->now_ns);
+        next = due < next ? due : next;
+    }
+    rig->now_ns = next;
+}
+
+static bool all_up(struct rig *rig)
+{
+    for (uint32_t i = 0; i < rig->count; i++) {
+        if (!rig->pairs[i].dev->ops->link_up(rig->pairs[i].dev)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void settle(struct rig *rig)
+{
+    for (unsigned i = 0; i < 2000 && !all_up(rig); i++) {
+        tick_all(rig);
+    }
+    CHECK(all_up(rig));
+}
+
+static void rig_open(struct rig *rig)
+{
+    CHECK_EQ(rig_attach(rig, INTEL_PCI_82576, PAIRS, PAIRS), STATUS_OK);
+    CHECK_EQ(rig->pairs[0].dev->queues, PAIRS);
+    for (uint32_t i = 1; i < PAIRS; i++) {
+        CHECK_EQ(attach_pair(rig, i), STATUS_OK);
+        rig->count++;
+    }
+    settle(rig);
+}
+
+static void rig_close(struct rig *rig)
+{
+    rig->fake.gone = false;
+    rig->fake.reset_left = 0;
+    for (uint32_t i = rig->count; i-- > 0;) {
+        struct netdev *dev = rig->pairs[i].dev;
+        for (unsigned tries = 0; tries < 10 && dev->ops->stop(dev) == STATUS_AGAIN; tries++) {
+        }
+        CHECK_EQ(dev->ops->stop(dev), STATUS_OK);
+        CHECK_EQ(dev->ops->tick(dev, rig->now_ns), DEADLINE_NEVER);
+    }
+    for (uint32_t i = 0; i < PAIRS; i++) {
+        CHECK_EQ(rig->pairs[i].pool.free_count, BUFFERS);
+        dma_fake_destroy(&rig->pairs[i].memory);
+        free(rig->pairs[i].bookkeeping);
+        free(rig->pairs[i].state);
+    }
+    intel_fake_destroy(&rig->fake);
+    dma_fake_destroy(&rig->dma);
+}
+
+/* A frame of that flow; TCP or UDP over IPv4 or IPv6, by its number. */
+static size_t make_flow(uint8_t frame[80], uint32_t flow)
+{
+    bool v6 = flow % 2u != 0;
+
+    memset(frame, 0, 80);
+    store_be16(frame + 12, v6 ? 0x86dd : 0x0800);
+    frame[v6 ? 20 : 23] = flow % 4u < 2u ? 6 : 17;
+    for (uint32_t i = 0; i < (v6 ? 32u : 8u); i++) {
+        frame[(v6 ? 22 : 26) + i] = (uint8_t)(i * 7u + flow * 13u);
+    }
+    store_be16(frame + (v6 ? 54 : 34), (uint16_t)(32768u + flow));
+    store_be16(frame + (v6 ? 56 : 36), 7);
+    return 80;
+}
+
+/* What software says: the devices' table is filled so that both agree. */
+static uint32_t steer(const struct toeplitz *hash, const uint8_t *frame)
+{
+    bool v6 = frame[12] == 0x86;
+    uint8_t input[36];
+    uint32_t ends = v6 ? 32u : 8u;
+
+    memcpy(input, frame + (v6 ? 22 : 26), ends);
+    memcpy(input + ends, frame + (v6 ? 54 : 34), 4);
+    return toeplitz_queue(toeplitz_hash(hash, input, ends + 4u), PAIRS);
+}
+
+TEST(flows_land_where_software_says)
+{
+    static struct toeplitz hash;
+    struct rig rig;
+    uint8_t frame[80];
+    struct netframe got[4];
+    uint32_t count[PAIRS] = {0};
+
+    rig_open(&rig);
+    toeplitz_init(&hash, toeplitz_key);
+    for (uint32_t flow = 0; flow < 2000; flow++) {
+        size_t bytes = make_flow(frame, flow);
+        uint32_t pair = steer(&hash, frame);
+        CHECK(intel_fake_deliver(&rig.fake, &(struct intel_fake_frame){frame, bytes, 0, 0, 0}));
+        for (uint32_t i = 0; i < PAIRS; i++) {
+            struct netdev *dev = rig.pairs[i].dev;
+            CHECK_EQ(dev->ops->receive(dev, got, 4), i == pair);
+        }
+        struct netdev *dev = rig.pairs[pair].dev;
+        CHECK_EQ(memcmp(netbuf_data(dev->pool, got[0].buffer) + got[0].offset, frame, bytes), 0);
+        CHECK_EQ(dev->ops->transmit(dev, got, 1), 1);
+        CHECK_EQ(intel_fake_send_queue(&rig.fake, pair, 10), 1);
+        CHECK_EQ(memcmp(rig.fake.sent, frame, bytes), 0);
+        count[pair]++;
+    }
+    /* What has no ports is the first pair's. */
+    memset(frame, 0, sizeof frame);
+    store_be16(frame + 12, 0x0806);
+    CHECK(intel_fake_deliver(&rig.fake, &(struct intel_fake_frame){frame, 60, 0, 0, 0}));
+    CHECK_EQ(rig.pairs[0].dev->ops->receive(rig.pairs[0].dev, got, 4), 1);
+    netbuf_drop(&rig.pairs[0].pool, got[0].buffer);
+    for (uint32_t i = 0; i < PAIRS; i++) {
+        CHECK(count[i] > 300);
+    }
+    CHECK_EQ(rig.fake.faults, 0);
+    rig_close(&rig);
+}
+
+TEST(each_pair_has_an_interrupt_of_its_own)
+{
+    static struct toeplitz hash;
+    struct rig rig;
+    uint8_t frame[80];
+    struct netframe got[4];
+
+    rig_open(&rig);
+    toeplitz_init(&hash, toeplitz_key);
+    for (uint32_t flow = 0; flow < 400; flow++) {
+        size_t bytes = make_flow(frame, flow);
+        uint32_t pair = steer(&hash, frame);
+        struct netdev *other = rig.pairs[(pair + 1u) % PAIRS].dev;
+        struct netdev *dev = rig.pairs[pair].dev;
+        unsigned before = rig.fake.interrupts;
+        CHECK(other->ops->arm(other));
+        CHECK(intel_fake_deliver(&rig.fake, &(struct intel_fake_frame){frame, bytes, 0, 0, 0}));
+        CHECK_EQ(rig.fake.interrupts, before); /* its owner is awake, the other's is not rung */
+        CHECK(!dev->ops->arm(dev));
+        CHECK_EQ(dev->ops->receive(dev, got, 4), 1);
+        netbuf_drop(dev->pool, got[0].buffer);
+        CHECK(dev->ops->arm(dev));
+        CHECK(intel_fake_deliver(&rig.fake, &(struct intel_fake_frame){frame, bytes, 0, 0, 0}));
+        CHECK_EQ(rig.fake.interrupts, before + 1);
+        dev->ops->disarm(dev);
+        other->ops->disarm(other);
+        CHECK_EQ(dev->ops->receive(dev, got, 4), 1);
+        netbuf_drop(dev->pool, got[0].buffer);
+    }
+    rig_close(&rig);
+}
+
+TEST(a_pair_without_an_owner_loses_its_frames_and_no_others)
+{
+    static struct toeplitz hash;
+    struct rig rig;
+    uint8_t frame[80];
+    struct netframe got[4];
+    uint32_t received = 0;
+
+    CHECK_EQ(rig_attach(&rig, INTEL_PCI_82576, 2, 8), STATUS_UNSUPPORTED); /* vectors */
+    rig.count = 0;
+    rig_close(&rig);
+    CHECK_EQ(rig_attach(&rig, INTEL_PCI_82576, 2, 2), STATUS_OK);
+    settle(&rig);
+    toeplitz_init(&hash, toeplitz_key);
+    struct netdev *dev = rig.pairs[0].dev;
+    for (uint32_t flow = 0; flow < 100; flow++) {
+        size_t bytes = make_flow(frame, flow);
+        received +=
+            intel_fake_deliver(&rig.fake, &(struct intel_fake_frame){frame, bytes, 0, 0, 0});
+        if (dev->ops->receive(dev, got, 4) == 1) {
+            netbuf_drop(dev->pool, got[0].buffer);
+        }
+    }
+    CHECK(received > 20 && received < 80);
+    CHECK_EQ(attach_pair(&rig, 0), STATUS_INVALID_ARGUMENT);
+    CHECK_EQ(attach_pair(&rig, 2), STATUS_INVALID_ARGUMENT);
+    CHECK_EQ(attach_pair(&rig, 1), STATUS_OK);
+    rig.count = 2;
+    CHECK_EQ(attach_pair(&rig, 1), STATUS_INVALID_ARGUMENT);
+    settle(&rig);
+    CHECK_EQ(rig.pairs[1].pool.free_count, BUFFERS - LENT);
+    rig_close(&rig);
+}
+
+TEST(other_chips_and_few_interrupts_make_one_pair)
+{
+    static const uint16_t chips[] = {INTEL_PCI_82574L, INTEL_PCI_82576_VIRTUAL, INTEL_PCI_82576};
+
+    for (unsigned i = 0; i < 3; i++) {
+        struct rig rig;
+        CHECK_EQ(rig_attach(&rig, chips[i], 4, i == 2 ? 1 : 4), STATUS_OK);
+        CHECK_EQ(rig.pairs[0].dev->queues, 1);
+        CHECK_EQ(attach_pair(&rig, 1), STATUS_INVALID_ARGUMENT);
+        settle(&rig);
+        rig_close(&rig);
+    }
+}
+
+/* Whichever pair sees it, and in whatever order the owners come to look: the reset waits for all,
+ * and all run again with all their buffers. */
+TEST(a_reset_waits_for_every_owner)
+{
+    struct rig rig;
+
+    rig_open(&rig);
+    for (unsigned round = 0; round < 8; round++) {
+        uint32_t stuck = round % PAIRS;
+        struct netdev *dev = rig.pairs[stuck].dev;
+        struct netdev *first = rig.pairs[0].dev;
+        struct netframe frame = {netbuf_take(dev->pool), 0, 60};
+        unsigned resets = rig.fake.resets;
+
+        CHECK_EQ(dev->ops->transmit(dev, &frame, 1), 1);
+        dev->ops->tick(dev, rig.now_ns);
+        rig.now_ns += 11 * SECOND_NS;
+        dev->ops->tick(dev, rig.now_ns); /* asks */
+        for (unsigned i = 0; i < 40; i++) {
+            rig.now_ns = first->ops->tick(first, rig.now_ns);
+        }
+        CHECK_EQ(rig.fake.resets, resets); /* nobody else has looked */
+        for (uint32_t i = 1; i < PAIRS; i++) {
+            struct netdev *other = rig.pairs[i].dev;
+            struct netframe got[4];
+            other->ops->tick(other, rig.now_ns);
+            CHECK_EQ(other->ops->receive(other, got, 4), 0);
+            CHECK_EQ(other->ops->transmit(other, got, 1), 0);
+        }
+        settle(&rig);
+        CHECK_EQ(rig.fake.resets, resets + 1);
+        for (uint32_t i = 0; i < PAIRS; i++) {
+            CHECK_EQ(rig.pairs[i].pool.free_count, BUFFERS - LENT);
+        }
+    }
+    CHECK_EQ(rig.fake.faults, 0);
+    rig_close(&rig);
+}
+
+static uint32_t random_state = 4711;
+
+static uint32_t random_below(uint32_t bound)
+{
+    random_state ^= random_state << 13;
+    random_state ^= random_state >> 17;
+    random_state ^= random_state << 5;
+    return random_state % bound;
+}
+
+/* Any descriptor, any register, owners that look when they like. */
+TEST(no_device_harms_any_pair)
+{
+    struct rig rig;
+    uint8_t frame[80];
+    uint64_t received = 0;
+
+    rig_open(&rig);
+    for (unsigned step = 0; step < 100000; step++) {
+        uint32_t pair = random_below(PAIRS);
+        struct netdev *dev = rig.pairs[pair].dev;
+        struct netframe got[8];
+        switch (random_below(40)) {
+        case 0:
+            rig.dma.base[random_below(PAIRS) * NETDEV_DMA_BYTES + random_below(2u * PAGE_BYTES)] =
+                (uint8_t)random_state;
+            break;
+        case 1:
+            rig.fake.registers[random_below(rig.fake.chip->register_bytes / 4u)] = random_state;
+            break;
+        case 2:
+            rig.fake.gone = random_below(8) == 0;
+            break;
+        default:
+            (void)intel_fake_deliver(
+                &rig.fake, &(struct intel_fake_frame){frame, make_flow(frame, random_below(5000)),
+                                                      random_below(9) ? 0 : random_state, 0, 0});
+            (void)intel_fake_send_queue(&rig.fake, random_below(PAIRS), random_below(8));
+            break;
+        }
+        uint32_t count = dev->ops->receive(dev, got, 8);
+        received += count;
+        for (uint32_t i = 0; i < count; i++) {
+            CHECK(got[i].offset + got[i].length <= 2048);
+            CHECK_EQ(dev->pool->references[got[i].buffer], 1);
+        }
+        uint32_t taken = dev->ops->transmit(dev, got, count);
+        for (uint32_t i = taken; i < count; i++) {
+            netbuf_drop(dev->pool, got[i].buffer);
+        }
+        if (random_below(4) == 0 && dev->ops->arm(dev)) {
+            dev->ops->disarm(dev);
+        }
+        time_ns_t next = dev->ops->tick(dev, rig.now_ns);
+        rig.now_ns = random_below(2) ? next : rig.now_ns + 10000000;
+    }
+    CHECK(received > 1000);
+    CHECK(rig.pairs[0].dev->counters.resets > 3);
+    rig_close(&rig);
+}
