@@ -41,6 +41,9 @@ CELLS += nic
 nic_DIRS := services/nic services/nic/server $(NET_DRIVER_DIRS) lib/net
 CELLS += nicpf
 nicpf_DIRS := services/nicpf drivers/net/intel drivers/pci lib/net
+CELLS += storage logclient
+storage_DIRS := services/storage services/storage/server drivers drivers/pci drivers/nvme lib/block lib/loglet lib/ring
+logclient_DIRS := tests/cells/logclient lib/logport lib/ring
 CELLS += pci
 pci_DIRS := services/pci
 CELLS += supervisor
@@ -83,10 +86,12 @@ HOST_DIRS := \
     lib/heap \
     lib/http \
     lib/loglet \
+    lib/logport \
     lib/net \
     lib/ring \
     lib/system \
     services/nic/server \
+    services/storage/server \
     services/pci \
     services/supervisor
 

@@ -35,6 +35,8 @@ CELL_RINGS_MAX = 8
 SYSTEM_NONE = 0xFFFFFFFF
 SYSTEM_DEVICE_NET = 1
 SYSTEM_DEVICE_NVME = 2
+SYSTEM_RING_NET = 0
+SYSTEM_RING_LOG = 1
 SYSTEM_RESTART_NEVER = 0
 SYSTEM_RESTART_ON_FAULT = 1
 CELL_FLAG_PCI = 1
@@ -104,7 +106,7 @@ STRUCTS = {
         ("entries", "I", 1),
         ("buffer_count", "I", 1),
         ("buffer_bytes", "I", 1),
-        ("reserved", "I", 1),
+        ("kind", "I", 1),
     ],
     "system_cell": [
         ("name", "s", SYSTEM_NAME_BYTES),

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import contracts
 import layout
+import loglets
 from toml_fields import Field, Reader, show_size
 from toml_source import ManifestError, Problems, Source, nearest
 
@@ -97,7 +98,8 @@ class System:
     memory: int
     cells: list = field(default_factory=list)
     devices: dict = field(default_factory=dict)
-    rings: dict = field(default_factory=dict)
+    rings: dict = field(default_factory=dict)  # those of loglets as well
+    loglets: dict = field(default_factory=dict)
 
     def cell_index(self, name):
         """Position of the cell of that name."""
@@ -365,11 +367,12 @@ def load_system(path, root=Path.cwd(), settings=()):
     source = Source(Path(path), _shown(Path(path), root))
     problems = Problems()
     reader = Reader(source, problems)
-    reader.unknown((), source.data, ("system", "device", "ring"))
+    reader.unknown((), source.data, ("system", "device", "ring", "loglet"))
     top = reader.fields(reader.subtable(source.data, (), "system"), ("system",), SYSTEM_FIELDS)
     system = System(source=source, name=top["name"], memory=top["memory"])
     system.devices = _load_named(reader, "device", DEVICE_FIELDS, layout.SYSTEM_DEVICES_MAX)
     system.rings = _load_named(reader, "ring", RING_FIELDS, layout.SYSTEM_RINGS_MAX)
+    system.loglets = _load_named(reader, "loglet", loglets.LOGLET_FIELDS, layout.SYSTEM_RINGS_MAX)
     if top["cells"] == []:
         reader.add(("system", "cells"), "the system has no cell", 'write cells = ["pci", ...]')
     for name in top["cells"] or []:
@@ -386,6 +389,8 @@ def load_system(path, root=Path.cwd(), settings=()):
             contracts.check_device(reader, name, device)
         for cell in system.cells:
             contracts.check_cell(cell, system.devices, reader)
+        loglets.check(system, system.loglets, reader)
+        system.rings |= loglets.rings(system.loglets)
         _check_rings(system, reader)
         _check_pci(system, reader)
         _check_memory(system, reader)
@@ -449,7 +454,8 @@ def compile_system(system):
     cells, config = b"", b""
     for cell in system.cells:
         text = b"".join(f"{k}={v}".encode() + b"\0" for k, v in
-                        (contracts.settings(cell, system.devices) | cell.config).items())
+                        (contracts.settings(cell, system.devices) | loglets.settings(cell, system)
+                         | cell.config).items())
         cells += _pack_cell(cell, list(system.devices), config_offset + len(config), text)
         config += text
     kinds = {"net": layout.SYSTEM_DEVICE_NET, "nvme": layout.SYSTEM_DEVICE_NVME}
@@ -476,7 +482,7 @@ def compile_system(system):
             entries=ring["entries"],
             buffer_count=ring["buffers"],
             buffer_bytes=ring["buffer_bytes"],
-            reserved=0,
+            kind=ring.get("kind", layout.SYSTEM_RING_NET),
         )
         for name, ring in system.rings.items()
     )

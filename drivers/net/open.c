@@ -24,7 +24,7 @@ static const struct cell_device *find_device(const struct cell_info *cell)
 static const struct cell_ring *find_ring(const struct cell_info *cell)
 {
     for (uint32_t i = 0; i < cell->ring_count && i < CELL_RINGS_MAX; i++) {
-        if (cell->rings[i].role == CELL_RING_CLIENT) {
+        if (cell->rings[i].role == CELL_RING_CLIENT && cell->rings[i].kind == SYSTEM_RING_NET) {
             return &cell->rings[i];
         }
     }

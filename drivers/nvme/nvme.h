@@ -110,6 +110,9 @@ struct nvme_config {
     time_ns_t deadline_ns;  /* a command's; 0: NVME_DEFAULT_DEADLINE_NS */
     struct dma_region dma;  /* NVME_QUEUE_MEMORY_BYTES for the driver */
     struct dma_region data; /* where requests' data lies; usually the cell's whole DMA memory */
+    const struct dma_region *more_data; /* where pieces of BLOCK_VECTORED requests may lie, too: the
+                                           pools of rings, say. The caller's, while it is in use */
+    uint32_t more_data_count;
 };
 
 /* What the drive says of itself (Base 5.14.1.2). */

@@ -71,12 +71,28 @@ static bool fill_prps(const struct nvme_port *port, struct nvme_command *command
     return true;
 }
 
+/* The region in which a piece begins: that of all data, or one of the further ones. */
+static inline const struct dma_region *region_of(const struct nvme_port *port, const void *data)
+{
+    const struct nvme_config *config = &port->nvme->config;
+
+    if (likely((uintptr_t)data - (uintptr_t)port->data.base < port->data.bytes)) {
+        return &port->data;
+    }
+    for (uint32_t i = 0; i < config->more_data_count; i++) {
+        const struct dma_region *region = &config->more_data[i];
+        if ((uintptr_t)data - (uintptr_t)region->base < region->bytes) {
+            return region;
+        }
+    }
+    return &port->data; /* in which it does not lie: refused there */
+}
+
 /* The same for pieces (lib/block/block.h): all but the first begin with a page, so that their pages
  * follow each other in one list. False: not in the data memory, or not such pieces. */
 static bool fill_piece_prps(const struct nvme_port *port, struct nvme_command *command,
                             const struct block_request *request)
 {
-    const struct dma_region *region = &port->data;
     const struct block_piece *pieces = request->data;
     uint64_t left = (uint64_t)request->blocks << port->block.block_shift;
     uint32_t slot = port->queue.free_slots[port->queue.free_count - 1u];
@@ -86,6 +102,7 @@ static bool fill_piece_prps(const struct nvme_port *port, struct nvme_command *c
     uint64_t first = 0;
 
     for (uint32_t i = 0; i < request->pieces; i++) {
+        const struct dma_region *region = region_of(port, pieces[i].data);
         uint64_t offset = (uint64_t)((uintptr_t)pieces[i].data - (uintptr_t)region->base);
         uint32_t bytes = pieces[i].bytes;
         uint64_t in_page = offset & (PAGE_BYTES - 1u);
@@ -131,7 +148,6 @@ static void put_descriptor(uint8_t *to, uint64_t address, uint32_t bytes, uint8_
 static bool fill_piece_sgl(const struct nvme_port *port, struct nvme_command *command,
                            const struct block_request *request)
 {
-    const struct dma_region *region = &port->data;
     const struct block_piece *pieces = request->data;
     uint64_t left = (uint64_t)request->blocks << port->block.block_shift;
     uint32_t slot = port->queue.free_slots[port->queue.free_count - 1u];
@@ -140,6 +156,7 @@ static bool fill_piece_sgl(const struct nvme_port *port, struct nvme_command *co
     uint32_t used = 0;
 
     for (uint32_t i = 0; i < request->pieces; i++) {
+        const struct dma_region *region = region_of(port, pieces[i].data);
         uint64_t offset = (uint64_t)((uintptr_t)pieces[i].data - (uintptr_t)region->base);
         uint32_t bytes = pieces[i].bytes;
         if (offset >= region->bytes || bytes > region->bytes - offset || bytes > left ||

@@ -71,7 +71,7 @@ struct cell_ring {
     /* Device addresses of the pool's pages, in order; NULL unless the cell drives a device. */
     const uint64_t *pool_page_device_address;
     uint32_t doorbell_slot; /* notification capability that wakes the peer */
-    uint32_t reserved;
+    uint32_t kind;          /* enum system_ring_kind */
 };
 
 struct cell_info {

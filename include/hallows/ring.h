@@ -106,7 +106,43 @@ enum ring_operation {
     RING_POOL_REMOVE = 6,
     /* Lends to the multi-shot receive operation each buffer + n for which bit n of `argument` is
      * set. NOT_FOUND: there is no such operation, or it is being cancelled. */
-    RING_NET_LEND = 7
+    RING_NET_LEND = 7,
+    /* A loglet (services/storage/server/server.h). Data lies in the pool, `length` bytes from
+     * `offset` behind the beginning of `buffer`, and may go on in the buffers that follow. */
+    RING_LOG_APPEND = 16, /* one record; completes, value = its position, when it is durable */
+    RING_LOG_READ = 17,   /* the next records, as struct ring_log_fragment and bytes, one behind the
+                             other at multiples of 8; completion: result = bytes filled, 0 at the end.
+                             RING_LOG_FIRST: begins at position `argument`. One at a time. */
+    RING_LOG_TRIM = 18,   /* gives up what lies before position `argument` */
+    RING_LOG_FLUSH = 19,  /* completes when all that was appended before is durable */
+    RING_LOG_CHECKPOINT = 20, /* so that recovery begins here */
+    RING_LOG_STATUS = 21,     /* fills struct ring_log_status */
+    RING_LOG_RELAX = 22       /* argument 1: appends complete when the drive has taken them, and are
+                                 durable after a FLUSH only; 0: as at the beginning of a session */
+};
+
+#define RING_LOG_FIRST (1u << 8) /* in submission.flags */
+
+/* What a client may do with a loglet; the manifest says. */
+enum ring_log_rights { RING_LOG_MAY_READ = 1, RING_LOG_MAY_APPEND = 2, RING_LOG_MAY_TRIM = 4 };
+
+/* Before each piece of a record that READ gives: bytes [offset, offset + bytes) of `total`. */
+struct ring_log_fragment {
+    uint64_t position; /* of the record */
+    uint32_t total;
+    uint32_t offset;
+    uint32_t bytes;
+    uint32_t reserved;
+};
+
+struct ring_log_status {
+    uint64_t tail; /* records in [tail, durable) are kept, those before `durable` for good */
+    uint64_t durable;
+    uint64_t head;
+    uint64_t capacity_bytes, used_bytes, free_bytes;
+    uint64_t record_bytes_max;
+    uint32_t rights; /* enum ring_log_rights */
+    int32_t state;   /* status_t of the log */
 };
 
 /* Multi-shot forms. RING_NET_RECEIVE lends `length` buffers from `buffer` on (0: none yet), and
@@ -142,5 +178,7 @@ struct ring_completion {
 
 _Static_assert(sizeof(struct ring_submission) == 32, "ABI");
 _Static_assert(sizeof(struct ring_completion) == 32, "ABI");
+_Static_assert(sizeof(struct ring_log_fragment) == 24, "ABI");
+_Static_assert(sizeof(struct ring_log_status) == 64, "ABI");
 
 #endif

@@ -38,6 +38,8 @@ struct system_device {
     uint32_t parent; /* device + 1 whose virtual function number `index` it is; 0: none */
 };
 
+enum system_ring_kind { SYSTEM_RING_NET = 0, SYSTEM_RING_LOG = 1 };
+
 /* A ring pair between two cells (hallows/ring.h), with its buffer pool. */
 struct system_ring {
     char name[SYSTEM_NAME_BYTES];
@@ -46,7 +48,7 @@ struct system_ring {
     uint32_t entries;      /* of each of submission and completion ring, power of two */
     uint32_t buffer_count; /* buffers of the pool */
     uint32_t buffer_bytes; /* of each, power of two, <= PAGE_BYTES */
-    uint32_t reserved;
+    uint32_t kind;         /* enum system_ring_kind: what the server does for the client */
 };
 
 enum system_restart { SYSTEM_RESTART_NEVER = 0, SYSTEM_RESTART_ON_FAULT = 1 };

@@ -64,11 +64,12 @@ struct block_request {
     uint32_t blocks;   /* > 0 where the operation has a range */
     uint8_t operation; /* enum block_operation */
     uint8_t flags;     /* BLOCK_FUA on WRITE, WRITE_ZEROES, ZONE_APPEND, COPY; BLOCK_VECTORED;
-                          BLOCK_PLACED on WRITE */
+                          BLOCK_PLACED on WRITE, with BLOCK_DEVICE_STREAMS on all */
     uint8_t pieces;    /* of a BLOCK_VECTORED READ, WRITE or ZONE_APPEND: 1..BLOCK_PIECES_MAX; of a
                           COPY its ranges: 1..max_copy_ranges */
     uint8_t placement; /* with BLOCK_PLACED: below the drive's `placements`. Blocks written with the
-                          same one are erased together, so they should die together. */
+                          same one are erased together, so they should die together; requests with
+                          the same one are served under one contract (BLOCK_DEVICE_STREAMS). */
     /* In the drive's data memory, 4-byte aligned; the drive's until completion. With BLOCK_VECTORED
      * the pieces, which together have `blocks` blocks, in any memory; it, too, until completion.
      * Every piece but the last ends at a page's end, every one but the first begins at a page's
@@ -107,7 +108,8 @@ enum block_device_flags {
     BLOCK_DEVICE_WRITE_ZEROES = 1u << 3,
     BLOCK_DEVICE_COMPARE = 1u << 4,
     BLOCK_DEVICE_ANY_PIECES = 1u << 5, /* BLOCK_VECTORED pieces may begin and end anywhere */
-    BLOCK_DEVICE_COPY = 1u << 6
+    BLOCK_DEVICE_COPY = 1u << 6,
+    BLOCK_DEVICE_STREAMS = 1u << 7 /* any request may be BLOCK_PLACED (lib/block/streams.h) */
 };
 
 struct block_device;

@@ -176,11 +176,8 @@ static uint32_t tenant_submit(struct block_device *dev, const struct block_reque
     return taken;
 }
 
-static uint32_t tenant_poll(struct block_device *dev, struct block_completion *completions,
-                            uint32_t max, time_ns_t now_ns)
+void share_poll(struct share *share, time_ns_t now_ns)
 {
-    struct share_tenant *tenant = (struct share_tenant *)dev;
-    struct share *share = tenant->share;
     struct block_device *below = share->drive.block;
     struct block_completion got[REAP];
     uint32_t count;
@@ -192,11 +189,25 @@ static uint32_t tenant_poll(struct block_device *dev, struct block_completion *c
         }
     } while (count == REAP);
     dispatch(share, now_ns);
-    count = tenant->done_count < max ? tenant->done_count : max;
+}
+
+uint32_t share_take(struct share_tenant *tenant, struct block_completion *completions, uint32_t max)
+{
+    uint32_t count = tenant->done_count < max ? tenant->done_count : max;
+
     memcpy(completions, tenant->done, count * sizeof *completions);
     tenant->done_count -= count;
     memmove(tenant->done, tenant->done + count, tenant->done_count * sizeof *completions);
     return count;
+}
+
+static uint32_t tenant_poll(struct block_device *dev, struct block_completion *completions,
+                            uint32_t max, time_ns_t now_ns)
+{
+    struct share_tenant *tenant = (struct share_tenant *)dev;
+
+    share_poll(tenant->share, now_ns);
+    return share_take(tenant, completions, max);
 }
 
 static bool tenant_arm(struct block_device *dev)

@@ -97,6 +97,12 @@ uint64_t share_can_promise_ns(const struct share *share);
 /* Drive time of a request, ns. */
 uint64_t share_cost_ns(const struct share *share, const struct block_request *request);
 
+/* What polling a tenant does: takes the drive's completions and sends what may go; and gives out
+ * up to `max` completions of the tenant. For those who serve many tenants (streams.h). */
+void share_poll(struct share *share, time_ns_t now_ns);
+uint32_t share_take(struct share_tenant *tenant, struct block_completion *completions,
+                    uint32_t max);
+
 /* Measures a drive's `read_ns` from a run: `count` requests, `units` at a time, took `span_ns`. */
 static inline uint32_t share_measured_ns(uint64_t span_ns, uint64_t count, uint32_t units)
 {

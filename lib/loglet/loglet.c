@@ -68,6 +68,7 @@ status_t loglet_device_open(void *memory, const struct loglet_config *config, ti
              LOGLET_FRAME_BYTES;
     device->frame_count = frames < LOGLET_FRAMES_MAX ? (uint32_t)frames : LOGLET_FRAMES_MAX;
     make_frames(device);
+    device_divide(device);
     device->phase = zoned ? PHASE_ZONES : PHASE_SUPER;
     *opened = device;
     device_advance(device, now_ns);
@@ -141,6 +142,7 @@ void job_start(struct loglet_device *device, struct loglet_job *job, uint64_t bl
     job->outstanding = 0;
     job->active = true;
     job->status = STATUS_OK;
+    job->flags = 0;
     job->next = device->jobs;
     device->jobs = job;
 }
@@ -159,6 +161,8 @@ static void send_jobs(struct loglet_device *device, time_ns_t now_ns)
                                             .block = job->block,
                                             .blocks = (uint32_t)blocks,
                                             .operation = BLOCK_READ,
+                                            .flags = job->flags,
+                                            .placement = job->placement,
                                             .data = job->to};
             if (!device_request(device, &request, now_ns)) {
                 return;
@@ -290,6 +294,37 @@ void loglet_device_close(struct loglet_device *device)
 
 /* ---- Logs by name ---- */
 
+void device_divide(struct loglet_device *device)
+{
+    bool streams = (device->block->flags & BLOCK_DEVICE_STREAMS) != 0;
+    uint32_t count = 0;
+
+    for (uint32_t i = 0; i < LOGLET_LOGS_MAX; i++) {
+        count += device->logs[i].info.id != 0;
+    }
+    /* Where logs have contracts none may fill the device with frames that wait for their turn. */
+    device->flying_most =
+        streams && count > 1u ? FRAMES_IN_FLIGHT_MAX / count : FRAMES_IN_FLIGHT_MAX;
+}
+
+uint32_t loglet_placement(const struct loglet *log)
+{
+    uint32_t placements = log->device->block->placements;
+
+    /* The first one is for superblocks. */
+    return placements > 1u ? 1u + log->index % (placements - 1u) : 0;
+}
+
+uint32_t loglet_frames(const struct loglet *log)
+{
+    return log->frames;
+}
+
+uint32_t loglet_device_frames(const struct loglet_device *device)
+{
+    return device->frame_count;
+}
+
 static uint64_t mix(uint64_t x) /* splitmix64, Steele et al. 2014 */
 {
     x += 0x9e3779b97f4a7c15ull;
@@ -320,6 +355,7 @@ static status_t create(struct loglet_device *device, struct loglet *log, const c
     log->info.stable_sequence = 1;
     device->promised_extents += (uint32_t)quota;
     log_init(device, (uint32_t)(log - device->logs));
+    device_divide(device);
     super_want(device);
     return STATUS_OK;
 }

@@ -157,6 +157,12 @@ void loglet_flush(struct loglet *log, time_ns_t now_ns);
 /* Every record before this position has reached the drive; >= loglet_durable. */
 log_position_t loglet_accepted(const struct loglet *log);
 
+/* With which block_request.placement the drive's requests for this log are made; 0: with none. */
+uint32_t loglet_placement(const struct loglet *log);
+/* Frame buffers that the log has in use; of loglet_device_frames in all. */
+uint32_t loglet_frames(const struct loglet *log);
+uint32_t loglet_device_frames(const struct loglet_device *device);
+
 /* Every record before this position is durable. */
 log_position_t loglet_durable(const struct loglet *log);
 /* First position that is kept, and an end that no record reaches yet: records lie in [tail, head),
@@ -227,6 +233,7 @@ struct loglet_job {
     uint64_t bytes_left; /* not yet submitted */
     uint32_t outstanding;
     bool active;
+    uint8_t flags, placement; /* of its requests */
     status_t status;
 };
 

@@ -135,6 +135,7 @@ void log_start_frame(struct loglet *log, uint8_t flags)
     frame->state = FRAME_OPEN;
     frame->tries = 0;
     frame->log = (uint8_t)log->index;
+    log->frames++;
     log->open_frame = index;
     if (log->last_frame == NONE) {
         log->first_frame = index;

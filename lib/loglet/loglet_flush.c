@@ -34,6 +34,7 @@ void device_send_flushes(struct loglet_device *device, time_ns_t now_ns)
         struct loglet *log = &device->logs[index];
         struct block_request request = {.cookie = COOKIE(COOKIE_FLUSH, index),
                                         .operation = BLOCK_FLUSH};
+        log_place(log, &request);
         if (!device_request(device, &request, now_ns)) {
             return;
         }

@@ -93,6 +93,7 @@ struct loglet {
     uint32_t unsent;   /* oldest READY frame, NONE: none */
     bool probe_wanted; /* zoned: an append failed, its fate is unknown */
     uint32_t flying;
+    uint32_t frames;      /* in use */
     uint32_t extent;      /* the head's; NONE: none yet */
     uint32_t head_offset; /* bytes into it, where the next frame goes */
     uint64_t extent_sequence;
@@ -159,6 +160,7 @@ struct loglet_device {
     uint32_t free_frame; /* list */
     uint32_t free_frames;
     uint32_t flying;      /* frames */
+    uint32_t flying_most; /* of one log */
     uint32_t outstanding; /* requests of any kind */
     uint8_t *read_buffer; /* LOGLET_READ_BYTES: recovery, and the superblock behind it */
     uint8_t *super_buffer;
@@ -259,6 +261,20 @@ void device_flush_requests(struct loglet_device *device, time_ns_t now_ns);
 void device_pump(struct loglet_device *device, time_ns_t now_ns);
 void job_start(struct loglet_device *device, struct loglet_job *job, uint64_t block, uint64_t bytes,
                uint8_t *to);
+
+/* Says which log a request is for, where the drive wants to know. */
+static inline void log_place(const struct loglet *log, struct block_request *request)
+{
+    const struct block_device *block = log->device->block;
+
+    if (unlikely(block->placements > 1u) &&
+        (request->operation == BLOCK_WRITE || (block->flags & BLOCK_DEVICE_STREAMS) != 0)) {
+        request->flags |= BLOCK_PLACED;
+        request->placement = (uint8_t)loglet_placement(log);
+    }
+}
+/* Divides what the device has among its logs. */
+void device_divide(struct loglet_device *device);
 
 /* ---- loglet_append.c ---- */
 void log_init(struct loglet_device *device, uint32_t index);

@@ -251,6 +251,7 @@ static void adopt(struct loglet_device *device)
         device->promised_extents +=
             device->logs[i].info.id != 0 ? device->logs[i].info.quota_extents : 0;
     }
+    device_divide(device);
     if (device->zoned) {
         device->super_zone = device->super_zone_found;
         device->super_zone_blocks = device->super_zone_written[device->super_zone];

@@ -94,6 +94,10 @@ static void refill(struct loglet_reader *reader, uint32_t offset, uint32_t bytes
     job_start(device, &reader->job,
               extent_block(device, reader->extent) + (offset >> device->block->block_shift), wanted,
               reader->buffer);
+    struct block_request like = {.operation = BLOCK_READ};
+    log_place(reader->log, &like);
+    reader->job.flags = like.flags;
+    reader->job.placement = like.placement;
 }
 
 static bool is_expected(const struct loglet_reader *reader, const struct frame_header *header)

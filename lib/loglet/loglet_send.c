@@ -68,6 +68,7 @@ void log_send(struct loglet *log, time_ns_t now_ns)
             request.cookie = COOKIE(COOKIE_SETTLE, log->unsent);
             request.operation = BLOCK_FLUSH;
             request.flags = 0;
+            log_place(log, &request);
             if (log->flying != 0 || !device_request(device, &request, now_ns)) {
                 return;
             }
@@ -77,7 +78,8 @@ void log_send(struct loglet *log, time_ns_t now_ns)
         }
         if (frame->state == FRAME_READY) {
             uint32_t offset = position_offset(device, frame->position);
-            if (device->flying >= FRAMES_IN_FLIGHT_MAX || (device->zoned && log->flying != 0)) {
+            if (device->flying >= FRAMES_IN_FLIGHT_MAX || log->flying >= device->flying_most ||
+                (device->zoned && log->flying != 0)) {
                 return;
             }
             request.block = extent_block(device, frame->extent);
@@ -98,6 +100,7 @@ void log_send(struct loglet *log, time_ns_t now_ns)
                     request.data = frame_pieces(device, log->unsent);
                 }
             }
+            log_place(log, &request);
             if (!device_request(device, &request, now_ns)) {
                 return;
             }
@@ -142,6 +145,7 @@ static void retire_frames(struct loglet *log)
             log->last_frame = NONE;
         }
         frame->state = FRAME_FREE;
+        log->frames--;
         frame->next = device->free_frame;
         device->free_frame = index;
         device->free_frames++;

@@ -137,6 +137,9 @@ static const char *ring_problem(const struct system_view *view, uint32_t index)
         r->buffer_bytes > PAGE_BYTES) {
         return "buffer_bytes is not a power of two in 64..4096";
     }
+    if (r->kind > SYSTEM_RING_LOG) {
+        return "the kind of ring is unknown";
+    }
     if (r->buffer_count == 0 || r->buffer_count > BUFFER_COUNT_MAX ||
         (uint64_t)r->buffer_count * r->buffer_bytes > SYSTEM_RING_POOL_BYTES_MAX) {
         return "the buffers are none or more than 65536 or than 64 MiB";

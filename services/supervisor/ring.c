@@ -171,6 +171,7 @@ status_t rings_connect(struct supervisor *s, struct cell *cell, struct cell_info
         struct window_range range = {0, ring->windows, ring->window_count};
         memcpy(out->name, d->name, sizeof(out->name));
         out->role = d->client_cell == cell->index ? CELL_RING_CLIENT : CELL_RING_SERVER;
+        out->kind = d->kind;
         out->entries = d->entries;
         out->buffer_count = d->buffer_count;
         out->buffer_bytes = d->buffer_bytes;
