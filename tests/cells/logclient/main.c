@@ -261,15 +261,16 @@ static void be_hostile(void)
     for (uint64_t step = 0;; step++) {
         struct ring_completion none[8];
         if (logport_poll(&port, now_ns()) && logport_room(&port) != 0) {
-            logport_submit(&port, &(struct ring_submission){
-                                      .operation = (uint16_t)(14u + draw() % 11u),
-                                      .flags = (uint16_t)(draw() % 2u * RING_LOG_FIRST + draw() % 2u),
-                                      .buffer = (uint32_t)(draw() % 260u),
-                                      .offset = draw() % 3u != 0 ? 0 : (uint32_t)draw(),
-                                      .length = draw() % 2u != 0 ? (uint32_t)(draw() % 16u) << 12
-                                                                 : (uint32_t)draw(),
-                                      .argument = draw() % 2u != 0 ? draw() : draw() % 3u,
-                                  });
+            logport_submit(
+                &port,
+                &(struct ring_submission){
+                    .operation = (uint16_t)(14u + draw() % 11u),
+                    .flags = (uint16_t)(draw() % 2u * RING_LOG_FIRST + draw() % 2u),
+                    .buffer = (uint32_t)(draw() % 260u),
+                    .offset = draw() % 3u != 0 ? 0 : (uint32_t)draw(),
+                    .length = draw() % 2u != 0 ? (uint32_t)(draw() % 16u) << 12 : (uint32_t)draw(),
+                    .argument = draw() % 2u != 0 ? draw() : draw() % 3u,
+                });
             logport_publish(&port);
         }
         (void)logport_take(&port, none, 8);
