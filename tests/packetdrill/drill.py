@@ -102,7 +102,7 @@ class Script:
         pending, first = "", 0
         for number, line in enumerate(text.split("\n"), 1):
             line = re.sub(r"(//|(?<!\w)#).*", "", line).strip()
-            option = re.match(r"--(\w+)=(\S*)$", line)
+            option = re.match(r'--(\w+)="?([^"\s]*)"?$', line)
             if option and not pending:
                 if option[1] not in self.options:
                     raise ScriptError(f"{self.path.name}:{number}: option {option[1]}")
@@ -195,10 +195,10 @@ class Script:
         return at
 
     def _inject(self, text):
-        quoted = re.match(r"\[([^\]]*\([^\]]*)\]\s*(icmp|icmpv6)\s+(.*)$", text)
+        quoted = re.match(r"icmp(?:v6)?\s+(.*?)\s*\[([^\]]*)\]$", text)
         if quoted:
-            self._inject_icmp(wire.parse("- " + quoted[1] if quoted[1][0].isdigit()
-                                         else quoted[1]), quoted[3])
+            self._inject_icmp(wire.parse("- " + quoted[2] if quoted[2][0].isdigit()
+                                         else quoted[2]), quoted[1])
             return
         segment = wire.parse(text)
         if segment.protocol == wire.UDP:
