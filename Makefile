@@ -160,11 +160,14 @@ $(BUILD)/kernel-obj/lib/base/bytes.c.o $(BUILD)/cell-obj/lib/base/bytes.c.o: \
 
 # ---- Kernel ---------------------------------------------------------------------------------
 
-# Two links: the functions' names for backtraces are taken from the first, whose table of them is
-# empty, and embedded in the second. They lie behind the code, so that no function moves.
+# Three links. From `whole` the build learns which functions only the start runs, to set them apart.
+# The functions' names for backtraces are taken from `first`, whose table of them is empty, and embedded
+# in the last. They lie behind the code, so that no function moves.
 KERNEL_LD := kernel/arch/x86_64/kernel.ld
+START_LD := $(BUILD)/kernel/start.ld kernel/arch/x86_64/start_only.ld
 KERNEL_OBJECTS := $(filter-out %/symbols.S.o,$(call objects,$(KERNEL_DIRS) lib/base lib/bundle lib/elf,kernel-obj))
-link_kernel = $(LD) -nostdlib -static --gc-sections -z max-page-size=4096 -z noexecstack -T $(KERNEL_LD)
+link_kernel = $(LD) -nostdlib -static --gc-sections -z max-page-size=4096 -z noexecstack -L $(1) -T $(KERNEL_LD)
+link_start_apart = $(call link_kernel,$(BUILD)/kernel) -T kernel/arch/x86_64/start_only.ld
 
 $(BUILD)/kernel/empty.symbols: tools/kernel_symbols.py
 	@mkdir -p $(@D)
@@ -173,11 +176,16 @@ $(BUILD)/kernel/hallows.symbols: tools/kernel_symbols.py tools/bundle.py $(BUILD
 	$(Q)$(PYTHON) $< $(BUILD)/kernel/first.elf $@
 $(BUILD)/kernel/%.symbols.o: kernel/arch/x86_64/symbols.S $(BUILD)/kernel/%.symbols
 	$(Q)$(CC) $(KERNEL_FLAGS) -MF $@.d -DSYMBOL_FILE='"$(BUILD)/kernel/$*.symbols"' -c $< -o $@
-$(BUILD)/kernel/first.elf: $(KERNEL_LD) $(BUILD)/kernel/empty.symbols.o $(KERNEL_OBJECTS)
-	$(Q)$(link_kernel) -o $@ $(filter %.o,$^)
-$(BUILD)/kernel/hallows.elf: $(KERNEL_LD) $(BUILD)/kernel/hallows.symbols.o $(KERNEL_OBJECTS)
+$(BUILD)/kernel/whole.elf: $(KERNEL_LD) $(BUILD)/kernel/empty.symbols.o $(KERNEL_OBJECTS)
+	@mkdir -p $(@D)/whole; : > $(@D)/whole/start.ld
+	$(Q)$(call link_kernel,$(@D)/whole) -Map=$@.map -o $@ $(filter %.o,$^)
+$(BUILD)/kernel/start.ld: tools/kernel_start.py tools/kernel_code.py $(BUILD)/kernel/whole.elf
+	$(Q)$(PYTHON) $< $(BUILD)/kernel/whole.elf $@
+$(BUILD)/kernel/first.elf: $(KERNEL_LD) $(START_LD) $(BUILD)/kernel/empty.symbols.o $(KERNEL_OBJECTS)
+	$(Q)$(link_start_apart) -o $@ $(filter %.o,$^)
+$(BUILD)/kernel/hallows.elf: $(KERNEL_LD) $(START_LD) $(BUILD)/kernel/hallows.symbols.o $(KERNEL_OBJECTS)
 	$(call say,LD,$@)
-	$(Q)$(link_kernel) -o $@ $(filter %.o,$^)
+	$(Q)$(link_start_apart) -o $@ $(filter %.o,$^)
 
 # ---- Cells ----------------------------------------------------------------------------------
 

@@ -11,6 +11,15 @@ static void drop(struct memory_map *map, uint32_t index)
     map->count--;
 }
 
+bool memory_map_holds(const struct memory_map *map, uint64_t base, uint64_t bytes)
+{
+    for (uint32_t i = 0; i < map->count; i++)
+        if (base - map->range[i].base <= map->range[i].bytes &&
+            bytes <= map->range[i].bytes - (base - map->range[i].base))
+            return true;
+    return false;
+}
+
 status_t memory_map_remove(struct memory_map *map, uint64_t base, uint64_t bytes)
 {
     if (bytes == 0)

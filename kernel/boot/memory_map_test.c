@@ -98,6 +98,11 @@ TEST(random_operations_agree_with_a_bitmap)
             for (uint64_t at = map.range[i].base; at < end; at += PAGE_BYTES, pages++)
                 CHECK(model[at / PAGE_BYTES]);
         }
+        uint64_t first = (uint64_t)rand() % PAGES;
+        bool all = true;
+        for (uint64_t i = first; i < first + 3; i++)
+            all = all && i < PAGES && model[i];
+        CHECK_EQ(memory_map_holds(&map, first * PAGE_BYTES, 3 * PAGE_BYTES), all);
         for (uint32_t i = 0; i < PAGES; i++)
             pages -= model[i];
         CHECK_EQ(pages, 0);

@@ -52,6 +52,9 @@ HALLOWS_MUST_CHECK status_t multiboot2_read(uint64_t address, physical_view view
  * overlapping parts are counted once. Returns NO_MEMORY when the map is full, else OK. */
 HALLOWS_MUST_CHECK status_t memory_map_add(struct memory_map *map, uint64_t base, uint64_t bytes);
 
+/* True if one range has all of [base, base + bytes). */
+bool memory_map_holds(const struct memory_map *map, uint64_t base, uint64_t bytes);
+
 /* Takes [base, base + bytes), grown to whole pages, out of the map. Returns NO_MEMORY when that
  * would split a range and the map is full; the map is then as before. */
 HALLOWS_MUST_CHECK status_t memory_map_remove(struct memory_map *map, uint64_t base,

@@ -7,6 +7,7 @@ import subprocess
 import build
 from conftest import require_command
 from guest import Guest, machine_for
+from kernel_code import Code
 
 SCRIPT = build.ROOT / "tools/gdb/hallows.py"
 
@@ -46,6 +47,14 @@ def test_commands_on_a_running_system(disk, tmp_path):
                      for aspace, _ in aspaces]
             assert all(re.search(r"^physical [1-9a-f]\w*000$", walk, re.MULTILINE)
                        and "nothing is there" in walk for walk in walks)
+            shown = re.findall(r"^([0-9a-f]+)\.\.([0-9a-f]+)  (...)", gdb(socket, "hallows image"),
+                               re.MULTILINE)
+            # Code of the start, and the guard below its stack, are there no more.
+            assert [what for _, _, what in shown] == ["r-x", "r--", "rw-", "rw-"]
+            code = Code()
+            assert int(shown[0][0], 16) == code.symbol("text_start")
+            assert int(shown[0][1], 16) == code.symbol("text_end")
+            assert code.symbol("x86_64_start") < code.symbol("start_end") <= code.symbol("text_start")
             assert "0 events; off" in gdb(socket, "hallows trace")
             gdb(socket, "set kernel_state.cpus[0].trace.on = 1")
             for _ in range(50):

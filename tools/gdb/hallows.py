@@ -14,6 +14,7 @@ from itertools import product
 import gdb
 
 PHYSICAL_WINDOW = 0xFFFF800000000000  # kernel/arch/x86_64/layout.h
+KERNEL_VIRTUAL = 0xFFFFFFFF80000000
 GRANULE_BYTES = 64
 PAGE_BYTES = 4096
 GRANULES_PER_PAGE = PAGE_BYTES // GRANULE_BYTES
@@ -101,6 +102,28 @@ def follow(head, kind, link):
     while now and len(out) < QUEUE_MAX:
         out.append(now)
         now = index(at(kind, now)[link])
+    return out
+
+
+def table_entries(table):
+    """(number, entry) of what is present in a page table."""
+    entries = struct.unpack("<512Q", read(table & ADDRESS_MASK, PAGE_BYTES))
+    return [(number, entry) for number, entry in enumerate(entries) if entry & 1]
+
+
+def image():
+    """(first, end, rights) of each stretch of the kernel's image that the CPU's page tables show."""
+    top = dict(table_entries(int(gdb.parse_and_eval("$cr3"))))
+    directories = dict(table_entries(top[KERNEL_VIRTUAL >> 39 & 511]))
+    out = []
+    for window, directory in table_entries(directories[KERNEL_VIRTUAL >> 30 & 511]):
+        for number, entry in table_entries(directory):
+            first = KERNEL_VIRTUAL + (window << 21) + number * PAGE_BYTES
+            what = f"r{'w' if entry & 2 else '-'}{'-' if entry >> 63 else 'x'}"
+            if out and out[-1][1:] == [first, what]:
+                out[-1][1] += PAGE_BYTES
+            else:
+                out.append([first, first + PAGE_BYTES, what])
     return out
 
 
@@ -197,6 +220,12 @@ def show_walk(arguments):
     print(f"physical {table | address & (PAGE_BYTES - 1):x}")
 
 
+def show_image(_):
+    """image: what of the kernel's image is mapped, with its rights"""
+    for first, end, what in image():
+        print(f"{first:x}..{end:x}  {what}  {end - first} bytes")
+
+
 def show_io(_):
     """io: I/O spaces, the functions in them and their faults"""
     for granule, space in objects("iospace", "IOSPACE"):
@@ -225,7 +254,8 @@ def show_trace(arguments):
     print(f"{count} events; {'on' if int(ring['on']) else 'off'}")
 
 
-COMMANDS = (show_cells, show_threads, show_caps, show_queues, show_walk, show_io, show_trace)
+COMMANDS = (show_cells, show_threads, show_caps, show_queues, show_walk, show_image, show_io,
+            show_trace)
 
 
 class Hallows(gdb.Command):

@@ -28,13 +28,8 @@ enum {
 #define LVT_NMI (4u << 8)
 #define LVT_TIMER_TSC_DEADLINE (2u << 17)
 #define TIMER_DIVIDE_BY_1 0xbu
-#define COMMAND_INIT 0x4500u /* level: assert, as the next two */
-#define COMMAND_STARTUP 0x4600u
-#define COMMAND_FIXED 0x4000u
-#define COMMAND_NMI_OTHERS 0xc4400u
 #define COMMAND_PENDING (1u << 12)
 #define COMMAND_POLLS_MAX 1000000u
-#define XAPIC_ID_MAX 0xfeu /* 0xff is everybody */
 #define PIC1 0x20u
 #define PIC2 0xa0u
 
@@ -148,11 +143,6 @@ uint32_t apic_id(void)
     return x2apic ? id : id >> 24;
 }
 
-bool apic_is_x2apic(void)
-{
-    return x2apic;
-}
-
 void apic_join(void)
 {
     uint64_t mode = APIC_BASE_ENABLE | (x2apic ? APIC_BASE_X2APIC : 0);
@@ -163,40 +153,15 @@ void apic_join(void)
     timer_setup();
 }
 
-bool apic_can_reach(uint32_t id)
-{
-    return x2apic || id <= XAPIC_ID_MAX;
-}
-
-static void command(uint32_t id, uint32_t low)
+void apic_send(uint32_t id, uint32_t command)
 {
     if (x2apic) {
         __asm__ volatile("mfence" : : : "memory"); /* this write waits for no store: 11.12.3 */
-        wrmsr(MSR_X2APIC + APIC_COMMAND, (uint64_t)id << 32 | low);
+        wrmsr(MSR_X2APIC + APIC_COMMAND, (uint64_t)id << 32 | command);
         return;
     }
     for (uint32_t i = 0; (apic_read(APIC_COMMAND) & COMMAND_PENDING) && i < COMMAND_POLLS_MAX; i++)
         cpu_pause();
     apic_write(APIC_COMMAND_HIGH, id << 24);
-    apic_write(APIC_COMMAND, low);
-}
-
-void apic_send(uint32_t id, uint32_t vector)
-{
-    command(id, COMMAND_FIXED | vector);
-}
-
-void apic_send_init(uint32_t id)
-{
-    command(id, COMMAND_INIT);
-}
-
-void apic_send_startup(uint32_t id, uint32_t page_number)
-{
-    command(id, COMMAND_STARTUP | page_number);
-}
-
-void apic_send_nmi_to_others(void)
-{
-    command(0, COMMAND_NMI_OTHERS);
+    apic_write(APIC_COMMAND, command);
 }

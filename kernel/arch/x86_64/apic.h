@@ -38,15 +38,13 @@ void apic_end_of_interrupt(void);
 /* Turns on the local APIC of a CPU other than the first, as that one's is. Context: start of that
  * CPU. */
 void apic_join(void);
-/* False: the id is too large for the APIC's mode. */
-bool apic_can_reach(uint32_t id);
-/* An interrupt, an INIT, a start at physical page `page`, for another CPU; an NMI for all others.
- * SDM vol. 3, 11.6. */
-void apic_send(uint32_t id, uint32_t vector);
-void apic_send_init(uint32_t id);
-void apic_send_startup(uint32_t id, uint32_t page);
-void apic_send_nmi_to_others(void);
+#define XAPIC_ID_MAX 0xfeu /* without x2APIC; 0xff is everybody */
+/* Sends a CPU one of these (SDM vol. 3, 11.6; all assert their level). */
+#define APIC_FIXED 0x4000u /* with a vector */
+#define APIC_INIT 0x4500u
+#define APIC_STARTUP 0x4600u     /* with the number of a page below 1 MiB */
+#define APIC_NMI_OTHERS 0xc4400u /* to all but this one, whatever the id */
+void apic_send(uint32_t id, uint32_t command);
 uint32_t apic_id(void);
-bool apic_is_x2apic(void);
 
 #endif

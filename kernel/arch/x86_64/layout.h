@@ -13,7 +13,7 @@
 
 #define PHYSICAL_WINDOW 0xffff800000000000
 #define DEVICE_WINDOW 0xffffffffc0000000
-#define STACK_WINDOW 0xffffffffa0000000
+#define STACK_WINDOW 0xffffffffd0000000
 #define KERNEL_VIRTUAL 0xffffffff80000000
 #define KERNEL_PHYSICAL 0x200000
 /* Where other CPUs start; below 1 MiB, which nobody else has. */

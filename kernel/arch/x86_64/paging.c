@@ -6,6 +6,7 @@
 #include "lib/base/assert.h"
 #include "lib/base/bytes.h"
 
+extern char start_begin[], start_data_begin[], start_end[];
 extern char text_start[], text_end[], rodata_start[], rodata_end[], data_start[], data_end[];
 extern char stack_guard[], entry_text_end[], idt[];
 extern uint64_t isolation_root; /* traps.S */
@@ -13,7 +14,8 @@ extern char *isolation_sites[][2],
     *isolation_sites_end[][2]; /* [0]: where to jump to [1]; NULL: no CR3 */
 
 uint64_t paging_kernel_root, paging_shared_root;
-static uint64_t global; /* PTE_GLOBAL, 0 with isolation */
+static uint64_t global;                        /* PTE_GLOBAL, 0 with isolation */
+static uint64_t *start_leaves, *window_leaves; /* of start_begin: as image and as RAM */
 static uint64_t device_table[512] __attribute__((aligned(PAGE_BYTES)));
 static uint32_t device_pages;
 
@@ -67,10 +69,23 @@ static status_t map(uint64_t address, uint64_t physical, uint64_t bytes, uint64_
     return STATUS_OK;
 }
 
-static status_t map_image(const char *start, const char *end, uint64_t flags, page_source pages)
+static status_t map_image(page_source pages)
 {
-    return map((uint64_t)start, image_physical(start), (uint64_t)(end - start), flags | global,
-               pages);
+    const struct {
+        const char *start, *end;
+        uint64_t flags;
+    } parts[] = {
+        {start_begin, start_data_begin, PTE_PRESENT},
+        {start_data_begin, start_end, PTE_PRESENT | PTE_WRITE | PTE_NO_EXECUTE},
+        {text_start, text_end, PTE_PRESENT | global},
+        {rodata_start, rodata_end, PTE_PRESENT | global | PTE_NO_EXECUTE},
+        {data_start, data_end, PTE_PRESENT | PTE_WRITE | global | PTE_NO_EXECUTE},
+    };
+    status_t status = STATUS_OK;
+    for (uint32_t i = 0; i < sizeof parts / sizeof *parts && status == STATUS_OK; i++)
+        status = map((uint64_t)parts[i].start, image_physical(parts[i].start),
+                     (uint64_t)(parts[i].end - parts[i].start), parts[i].flags, pages);
+    return status;
 }
 
 /* As `map`, in another top table. */
@@ -135,19 +150,28 @@ status_t paging_init(const struct memory_map *ram, page_source pages)
     if (status == STATUS_OK)
         status = map_window(ram, pages);
     if (status == STATUS_OK)
-        status = map_image(text_start, text_end, PTE_PRESENT, pages);
-    if (status == STATUS_OK)
-        status = map_image(rodata_start, rodata_end, PTE_PRESENT | PTE_NO_EXECUTE, pages);
-    if (status == STATUS_OK)
-        status = map_image(data_start, data_end, PTE_PRESENT | PTE_WRITE | PTE_NO_EXECUTE, pages);
+        status = map_image(pages);
     uint64_t *device_entry = entry_at(DEVICE_WINDOW, 1, pages);
-    if (status != STATUS_OK || device_entry == NULL)
+    start_leaves = entry_at((uint64_t)start_begin, 0, pages);
+    window_leaves = entry_at(PHYSICAL_WINDOW + KERNEL_PHYSICAL, 0, pages);
+    if (status != STATUS_OK || device_entry == NULL || window_leaves == NULL)
         return STATUS_NO_MEMORY;
     *device_entry = image_physical((const char *)device_table) | PTE_PRESENT | PTE_WRITE;
     *entry_at((uint64_t)stack_guard, 0, pages) = 0;
     /* Every top-level entry that the kernel will ever use exists now. */
     paging_load();
     return STATUS_OK;
+}
+
+void paging_leave_start(void)
+{
+    for (uint32_t i = 0; i < (uint64_t)(start_end - start_begin) / PAGE_BYTES; i++) {
+        start_leaves[i] = 0;
+        window_leaves[i] =
+            (KERNEL_PHYSICAL + i * PAGE_BYTES) | PTE_PRESENT | PTE_WRITE | global | PTE_NO_EXECUTE;
+    }
+    arch_tlb_flush(0);
+    user_return();
 }
 
 void paging_load(void)

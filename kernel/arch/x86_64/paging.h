@@ -58,6 +58,10 @@ uint64_t paging_start_root(uint64_t physical, page_source pages);
  * Context: start only. */
 bool paging_show(uint64_t physical, page_source pages);
 
+/* To user mode, without what only the start needs (kernel.ld), which becomes RAM like any other,
+ * the caller included. Context: the end of start; the other CPUs idle. */
+_Noreturn void paging_leave_start(void);
+
 /* Physical address of the kernel's own top table, and of the one whose upper half every address
  * space has: the same without isolation. */
 extern uint64_t paging_kernel_root, paging_shared_root; /* [const] after start */

@@ -28,7 +28,7 @@ static void begin(void)
     if (__atomic_exchange_n(&panicking, true, __ATOMIC_ACQ_REL))
         cpu_stop(); /* this CPU again, or another: the first one's NMI */
     if (kernel_state.cpu_count > 1)
-        apic_send_nmi_to_others();
+        apic_send(0, APIC_NMI_OTHERS);
     print("\nhallows: PANIC: ");
 }
 
@@ -149,12 +149,12 @@ void panic_trap(const struct trap_frame *f)
 
 /* The initial thread, whose faults nobody else reports, and the names of its functions. */
 static thread_ix initial_thread;
-static const struct symbols *initial_symbols;
+static struct symbols initial_symbols;
 
 void report_symbols_set(const struct symbols *symbols)
 {
     initial_thread = current_thread(&kernel_state);
-    initial_symbols = symbols;
+    initial_symbols = *symbols;
 }
 
 void arch_report_fault(struct kernel *k, thread_ix thread, const struct fault *fault)
@@ -163,7 +163,7 @@ void arch_report_fault(struct kernel *k, thread_ix thread, const struct fault *f
     print("hallows: thread %x stopped: %s (vector %lu, error %lx, address %lx), no fault handler\n",
           thread.n, exception_name(fault->vector), fault->vector, fault->error, fault->address);
     bool initial = thread.n == initial_thread.n;
-    print_named(initial ? initial_symbols : NULL, r->ip);
+    print_named(initial ? &initial_symbols : NULL, r->ip);
     print("  ip %016lx sp %016lx flags %lx rax %016lx\n", r->ip, r->sp, r->flags, r->result);
     print("  rbx %016lx rcx %016lx rdx %016lx rsi %016lx\n", r->caps, r->rcx, r->word[0], r->arg1);
     print("  rdi %016lx rbp %016lx r8  %016lx r9  %016lx\n", r->arg0, r->rbp, r->word[2],

@@ -79,7 +79,7 @@ static void ask(struct cpu *c, uint32_t what, struct thread *thread)
 {
     c->arch.request_thread = thread;
     __atomic_store_n(&c->arch.request, what, __ATOMIC_RELEASE);
-    apic_send(c->arch.apic_id, VECTOR_KICK);
+    apic_send(c->arch.apic_id, APIC_FIXED | VECTOR_KICK);
 }
 
 static void await(const struct cpu *c)
@@ -136,7 +136,7 @@ void arch_aspace_forget(uint64_t root)
 
 void arch_cpu_kick(const struct cpu *c)
 {
-    apic_send(c->arch.apic_id, VECTOR_KICK);
+    apic_send(c->arch.apic_id, APIC_FIXED | VECTOR_KICK);
 }
 
 /* ---- Start (SDM vol. 3, 9.4; the page that a CPU starts in: boot.S) -------------------- */
@@ -164,9 +164,7 @@ static _Noreturn void cpu_enter(struct cpu *cpu)
     syscall_init(cpu);
     apic_join();
     __atomic_store_n(&arrived_tsc, rdtsc(), __ATOMIC_RELEASE);
-    uint32_t ticket = __atomic_fetch_add(&kernel_lock.next, 1, __ATOMIC_ACQ_REL);
-    lock_wait(ticket);
-    user_return();
+    cpu_idle();
 }
 
 static void pause_for(uint64_t ticks)
@@ -191,11 +189,11 @@ static const char *start_one(struct cpu *cpu)
     store_at(trampoline_cpu, &cpu, 8);
     __atomic_store_n(&arrived_tsc, 0, __ATOMIC_RELEASE);
     uint64_t before = rdtsc();
-    apic_send_init(cpu->arch.apic_id);
+    apic_send(cpu->arch.apic_id, APIC_INIT);
     pause_for(hz / INIT_WAIT_DIVISOR);
-    apic_send_startup(cpu->arch.apic_id, TRAMPOLINE_PHYSICAL >> 12);
+    apic_send(cpu->arch.apic_id, APIC_STARTUP | TRAMPOLINE_PHYSICAL >> 12);
     if (!has_arrived(hz / SIPI_WAIT_DIVISOR))
-        apic_send_startup(cpu->arch.apic_id, TRAMPOLINE_PHYSICAL >> 12);
+        apic_send(cpu->arch.apic_id, APIC_STARTUP | TRAMPOLINE_PHYSICAL >> 12);
     if (!has_arrived(hz * UP_WAIT_SECONDS))
         return "does not start";
     /* One clock for all: deadlines and times are compared across CPUs. */
@@ -224,10 +222,7 @@ bool smp_prepare(struct cpu *cpu, uint32_t index, uint32_t apic_id, page_source 
 
 static bool prepare_trampoline(const struct memory_map *memory, page_source pages)
 {
-    bool found = false;
-    for (uint32_t i = 0; i < memory->count; i++)
-        found |= memory->range[i].base <= TRAMPOLINE_PHYSICAL &&
-                 memory->range[i].base + memory->range[i].bytes >= TRAMPOLINE_PHYSICAL + PAGE_BYTES;
+    bool found = memory_map_holds(memory, TRAMPOLINE_PHYSICAL, PAGE_BYTES);
     uint32_t root = found ? (uint32_t)paging_start_root(TRAMPOLINE_PHYSICAL, pages) : 0;
     if (root == 0)
         return false;
@@ -251,7 +246,7 @@ uint32_t smp_start(struct cpu *cpus, const struct acpi_facts *facts,
         uint32_t id = facts->cpu_ids[i];
         if (id == me)
             continue;
-        if (!apic_can_reach(id)) {
+        if (!cpu_features.x2apic && id > XAPIC_ID_MAX) {
             print("hallows: the CPU with APIC id %u cannot be reached without x2APIC\n", id);
             continue;
         }
@@ -264,7 +259,7 @@ uint32_t smp_start(struct cpu *cpus, const struct acpi_facts *facts,
             used++;
             continue;
         }
-        apic_send_init(id); /* it must not come late */
+        apic_send(id, APIC_INIT); /* it must not come late */
         print("hallows: the CPU with APIC id %u %s; going on without it\n", id, problem);
     }
     return used;

@@ -43,7 +43,7 @@ bool smp_prepare(struct cpu *cpu, uint32_t index, uint32_t apic_id, page_source 
 
 /* Starts the CPUs of `facts` one after the other, as cpus[1..]: zeroed, with room for all; cpus[0]
  * is this one. Returns how many CPUs there are now; those that do not come up are named and left
- * out. They wait for the lock, then idle. Context: start only; the first CPU has the lock. */
+ * out. They idle. Context: start only; the first CPU has the lock. */
 uint32_t smp_start(struct cpu *cpus, const struct acpi_facts *facts,
                    const struct memory_map *memory, page_source pages);
 

@@ -21,7 +21,7 @@
 #define EARLY_BYTES 0x100000000ull   /* what the early tables map */
 #define PAGE_POOL_PAGES 64u
 
-extern const char image_physical_start[], image_physical_end[], data_end[], kernel_stack_top[];
+extern const char image_physical_start[], image_physical_end[], start_end[];
 
 _Noreturn void x86_64_start(uint32_t loader, uint32_t information);
 
@@ -44,10 +44,15 @@ static const void *early_view(uint64_t address, uint64_t bytes)
 
 /* ---- Memory ---------------------------------------------------------------------------------- */
 
-static void keep_out(uint64_t base, uint64_t bytes)
+static void map_check(status_t status)
 {
-    if (memory_map_remove(&request.free, base, bytes) != STATUS_OK)
+    if (status != STATUS_OK)
         refuse("memory map", "it has too many ranges");
+}
+
+static void keep_out(struct memory_map *map, uint64_t base, uint64_t bytes)
+{
+    map_check(memory_map_remove(map, base, bytes));
 }
 
 /* Takes `bytes` (whole pages) from the top of the highest free range below `limit` that has them.
@@ -61,7 +66,7 @@ static uint64_t take_memory(uint64_t bytes, uint64_t limit)
             end = limit;
         if (base >= end || end - base < bytes)
             continue;
-        keep_out(end - bytes, bytes);
+        keep_out(&request.free, end - bytes, bytes);
         return end - bytes;
     }
     return 0;
@@ -93,19 +98,6 @@ static void trim_bundle(void)
         parameters.bundle_bytes = header->total_bytes;
 }
 
-static bool bundle_in_ram(void)
-{
-    uint64_t base = parameters.bundle_address;
-    uint64_t bytes = (parameters.bundle_bytes + PAGE_BYTES - 1) & ~(PAGE_BYTES - 1ull);
-    for (uint32_t i = 0; i < parameters.memory.count; i++) {
-        uint64_t start = parameters.memory.range[i].base;
-        uint64_t length = parameters.memory.range[i].bytes;
-        if (base >= start && base - start < length && bytes <= length - (base - start))
-            return true;
-    }
-    return false;
-}
-
 static void read_loader(uint32_t loader, uint32_t information)
 {
     status_t status = STATUS_UNSUPPORTED;
@@ -129,42 +121,36 @@ static void plan_memory(void)
 {
     /* RAM that the core's indices or the physical window cannot reach is left unused. */
     uint64_t limit = PHYSICAL_BYTES_MAX;
-    if (memory_map_remove(&parameters.memory, limit, UINT64_MAX - limit) != STATUS_OK)
-        refuse("memory map", "it has too many ranges");
+    keep_out(&parameters.memory, limit, UINT64_MAX - limit);
     /* Firmware may have reserved memory that the loader then put the end of the module into; it is
      * RAM all the same. */
     if (parameters.bundle_address % PAGE_BYTES != 0)
         refuse("boot module", "the loader did not put it on a page boundary");
-    if (memory_map_add(&parameters.memory, parameters.bundle_address,
-                       (parameters.bundle_bytes + PAGE_BYTES - 1) & ~(PAGE_BYTES - 1ull)) !=
-        STATUS_OK)
-        refuse("memory map", "it has too many ranges");
+    uint64_t bytes = (parameters.bundle_bytes + PAGE_BYTES - 1) & ~(PAGE_BYTES - 1ull);
+    map_check(memory_map_add(&parameters.memory, parameters.bundle_address, bytes));
     request.parameters = &parameters;
     request.facts = &facts;
     request.free = parameters.memory;
-    keep_out(0, LOW_MEMORY_BYTES);
-    keep_out((uint64_t)image_physical_start, (uint64_t)image_physical_end - KERNEL_PHYSICAL);
-    if (!bundle_in_ram())
+    keep_out(&request.free, 0, LOW_MEMORY_BYTES);
+    keep_out(&request.free, (uint64_t)image_physical_start,
+             (uint64_t)image_physical_end - KERNEL_PHYSICAL);
+    if (!memory_map_holds(&parameters.memory, parameters.bundle_address, bytes))
         refuse("boot module", "it does not lie in usable memory");
-    keep_out(parameters.bundle_address, parameters.bundle_bytes);
+    keep_out(&request.free, parameters.bundle_address, bytes);
 }
 
 /* Everything that is not RAM and not the kernel's own device. */
 static void plan_device_memory(void)
 {
     struct memory_map *device = &request.device;
-    status_t status = memory_map_add(device, 0, 1ull << cpu_features.physical_bits);
-    for (uint32_t i = 0; i < parameters.memory.count && status == STATUS_OK; i++)
-        status = memory_map_remove(device, parameters.memory.range[i].base,
-                                   parameters.memory.range[i].bytes);
-    if (status == STATUS_OK)
-        status = memory_map_remove(device, facts.lapic_address, PAGE_BYTES);
-    for (uint32_t i = 0; i < facts.ioapic_count && status == STATUS_OK; i++)
-        status = memory_map_remove(device, facts.ioapics[i].address, PAGE_BYTES);
-    for (uint32_t i = 0; i < facts.iommu_count && status == STATUS_OK; i++)
-        status = memory_map_remove(device, facts.iommus[i], PAGE_BYTES);
-    if (status != STATUS_OK)
-        refuse("memory map", "it has too many ranges");
+    map_check(memory_map_add(device, 0, 1ull << cpu_features.physical_bits));
+    for (uint32_t i = 0; i < parameters.memory.count; i++)
+        keep_out(device, parameters.memory.range[i].base, parameters.memory.range[i].bytes);
+    keep_out(device, facts.lapic_address, PAGE_BYTES);
+    for (uint32_t i = 0; i < facts.ioapic_count; i++)
+        keep_out(device, facts.ioapics[i].address, PAGE_BYTES);
+    for (uint32_t i = 0; i < facts.iommu_count; i++)
+        keep_out(device, facts.iommus[i], PAGE_BYTES);
 }
 
 /* ---- Core ------------------------------------------------------------------------------------ */
@@ -202,7 +188,7 @@ static void print_machine(void)
     const struct time_calibration *time = clock_calibration();
     print("hallows: %u MiB RAM, %u CPU%s (%u used), TSC %lu kHz, %s, %u I/O APIC%s%s%s\n",
           (uint32_t)(request.ram_bytes >> 20), facts.cpu_count, facts.cpu_count == 1 ? "" : "s",
-          request.cpus_used, time->tsc_hz / 1000, apic_is_x2apic() ? "x2APIC" : "xAPIC",
+          request.cpus_used, time->tsc_hz / 1000, cpu_features.x2apic ? "x2APIC" : "xAPIC",
           facts.ioapic_count, facts.ioapic_count == 1 ? "" : "s",
           cpu_features.isolate ? ", page tables isolated" : "",
           cpu_features.hypervisor ? ", hypervisor" : "");
@@ -272,10 +258,12 @@ void x86_64_start(uint32_t loader, uint32_t information)
                     (vtd_mode() != NULL ? BOOT_FLAG_IOMMU : 0u);
     start_core();
     print_machine();
+    map_check(memory_map_add(&request.free, KERNEL_PHYSICAL,
+                             (uint64_t)start_end - KERNEL_VIRTUAL - KERNEL_PHYSICAL));
     status_t status = initial_cell_start(&kernel_state, &request);
     if (status != STATUS_OK)
         refuse("bundle", request.problem);
     report_symbols_set(&request.symbols);
     print("hallows: initial cell starts at %lu us\n", arch_time_ns() / 1000);
-    user_return();
+    paging_leave_start();
 }

@@ -34,6 +34,7 @@ void thread_switch(struct thread *next);
 void thread_unload(struct thread *thread);
 void return_address_fault(void);
 _Noreturn void user_return(void);
+_Noreturn void cpu_idle(void);
 
 struct symbols;
 /* Names for the addresses of the thread that is current now, in later reports of its faults. The

@@ -37,7 +37,6 @@ static uint32_t unit_count;
 static enum vtd_kind mode;
 static bool coherent;
 static bool flush_new; /* entries that were not present may be cached too, or writes be buffered */
-static bool x2apic;
 static bool remap;
 static uint64_t *roots;
 static struct vtd_interrupt *interrupts; /* NULL: none are remapped */
@@ -170,8 +169,7 @@ static const char *choose_mode(void)
         return "it has no tables of four levels";
     coherent = (ecap & VTD_ECAP_COHERENT) != 0;
     limits = (struct io_limits){domains, 1ull << bits};
-    x2apic = apic_is_x2apic();
-    remap = (ecap & VTD_ECAP_REMAP) && (!x2apic || (ecap & VTD_ECAP_X2APIC)) &&
+    remap = (ecap & VTD_ECAP_REMAP) && (!cpu_features.x2apic || (ecap & VTD_ECAP_X2APIC)) &&
             acpi->iommu_remaps_interrupts;
     return NULL;
 }
@@ -216,7 +214,8 @@ static const char *unit_start(struct unit *u, memory_source memory)
         return "it does not take its tables";
     if (interrupts != NULL) {
         write64(u, VTD_INTERRUPT_TABLE,
-                physical_of(interrupts) | (x2apic ? VTD_INTERRUPT_X2APIC : 0) | VTD_INTERRUPT_256);
+                physical_of(interrupts) | (cpu_features.x2apic ? VTD_INTERRUPT_X2APIC : 0) |
+                    VTD_INTERRUPT_256);
         if (!command(u, VTD_SET_INTERRUPT_TABLE, true))
             return "it does not take its interrupt table";
     }
@@ -424,7 +423,7 @@ bool vtd_message(uint32_t vector, uint32_t apic, uint64_t *address, uint64_t *da
 {
     if (interrupts == NULL)
         return false;
-    interrupt_set(vector, vtd_interrupt_entry(vector, apic, x2apic, false));
+    interrupt_set(vector, vtd_interrupt_entry(vector, apic, cpu_features.x2apic, false));
     *address = vtd_interrupt_message(vector);
     *data = 0;
     return true;
@@ -434,7 +433,7 @@ bool vtd_pin(uint32_t vector, uint32_t apic, bool level, uint32_t ioapic_id, uin
 {
     if (interrupts == NULL)
         return false;
-    struct vtd_interrupt entry = vtd_interrupt_entry(vector, apic, x2apic, level);
+    struct vtd_interrupt entry = vtd_interrupt_entry(vector, apic, cpu_features.x2apic, level);
     for (uint32_t i = 0; i < acpi->iommu_ioapic_count; i++)
         if (acpi->iommu_ioapics[i].id == ioapic_id)
             entry.high = acpi->iommu_ioapics[i].function | VTD_VERIFY_SOURCE;
