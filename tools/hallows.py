@@ -12,6 +12,7 @@ import fuzz
 import fuzz_calls
 import kernel_coverage
 import mutants
+import netstat
 import packages
 import pcap
 import proof_tools
@@ -60,6 +61,8 @@ VERBS = {
                  kernel_coverage.add_options, kernel_coverage.main),
     "storage": ("show what a running system's drive holds and how it is, or erase an image",
                 storage.add_options, storage.main),
+    "netstat": ("a running system's connections, listeners and protocol counters",
+                netstat.add_options, netstat.main),
     "pcap": ("write the frames of a running system's network interface", pcap.add_options,
              pcap.main),
     "image": ("build kernel and bundle, and an ISO when asked for", _image_options, _image),
@@ -94,7 +97,8 @@ def main(arguments):
         packages.ensure(options.verb, install=not options.no_install)
         return VERBS[options.verb][2](options)
     except (packages.PackageError, kernel_coverage.CoverageError, proof_tools.ToolError, run.RunError, bench.BenchError,
-            fuzz.FuzzError, storage.StorageError, pcap.PcapError, *build.USER_ERRORS) as error:
+            fuzz.FuzzError, storage.StorageError, netstat.NetstatError, pcap.PcapError,
+            *build.USER_ERRORS) as error:
         print(f"hallows: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -154,5 +154,9 @@ void report_json(void *context, struct text *text);
 void report_html(void *context, struct text *text);
 /* report_storage.c: the drive, its health, the space on it and its logs. */
 void report_storage(void *context, struct text *text);
+/* report_netstat.c: counters by their MIB names, listeners, connections. */
+void report_netstat(void *context, struct text *text);
+/* An object with a member for each group: "mib":{"Ip":{"InReceives":1,...},...} */
+void report_mib(const struct net_stack *stack, struct text *text);
 
 #endif

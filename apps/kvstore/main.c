@@ -124,8 +124,8 @@ static status_t start_listening(struct kvstore *kvstore)
 {
     uint16_t http_port = (uint16_t)config_u64(kvstore->info, "http_port", 80);
 
-    kvstore->web =
-        (struct web_source){&kvstore->server, report_json, report_html, report_storage, kvstore};
+    kvstore->web = (struct web_source){&kvstore->server, report_json,    report_html,
+                                       report_storage,   report_netstat, kvstore};
     status_t status = clients_listen(kvstore, (uint16_t)kvstore->server.config.tcp_port);
     if (status == STATUS_OK && http_port != 0) {
         status = browsers_listen(kvstore, http_port);

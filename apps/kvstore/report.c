@@ -68,7 +68,9 @@ static void json_network(const struct kvstore *kvstore, struct text *text)
 #define X(name, meaning) text_print(text, ",\"" #name "\":%llu", (ull)counters->name);
     STACK_COUNTER_TABLE(X)
 #undef X
-    text_print(text, "}}");
+    text_print(text, "},");
+    report_mib(kvstore->network.stack, text);
+    text_print(text, "}");
 }
 
 static void json_drive(const struct kvstore *kvstore, struct text *text)

@@ -212,6 +212,10 @@ status_t ipv6_parse(const char *text, struct ipv6_address *address,
     X(tcp_bad_checksum, "TCP segments with a wrong checksum")                                      \
     X(tcp_no_connection, "TCP segments for no connection")                                         \
     X(tcp_fast_path, "segments taken by the short receive path")                                   \
+    X(tcp_active_opens, "connections begun from here")                                             \
+    X(tcp_passive_opens, "connections begun by peers")                                             \
+    X(tcp_attempts_failed, "connections that ended before they were open")                         \
+    X(tcp_open_resets, "open connections that ended by a reset of either side")                    \
     X(tcp_accepted, "connections accepted")                                                        \
     X(tcp_connected, "connections opened from here")                                               \
     X(tcp_closed, "connections that ended in order")                                               \
@@ -356,8 +360,19 @@ void tcp_set_nagle(struct tcp_connection *connection, bool on);
 /* Probes a silent peer after `idle` ns, and gives up after 5 probes 10 s apart; 0: never. */
 void tcp_set_keepalive(struct tcp_connection *connection, time_ns_t idle);
 
+enum tcp_timer {
+    TCP_TIMER_NONE,
+    TCP_TIMER_RETRANSMIT,
+    TCP_TIMER_PROBE, /* of the last segments, or of segments overtaken (RACK-TLP) */
+    TCP_TIMER_PERSIST,
+    TCP_TIMER_KEEPALIVE,
+    TCP_TIMER_WAIT, /* TIME-WAIT, or FIN-WAIT-2 of a closed connection */
+};
+
 struct tcp_info {
     enum tcp_state state;
+    enum tcp_timer timer;  /* the one that matters most; delayed acknowledgements are not told */
+    time_ns_t timer_in_ns; /* from the last poll on */
     bool is_v6;
     ipv4_t local_address, remote_address; /* IPv4 */
     struct ipv6_ends v6;                  /* IPv6 */

@@ -135,9 +135,30 @@ void tcp_set_keepalive(struct tcp_connection *c, time_ns_t idle)
     }
 }
 
+static void timer_info(const struct tcp_connection *c, struct tcp_info *info)
+{
+    time_ns_t due = c->retransmit_deadline;
+
+    if (due != DEADLINE_NEVER) {
+        info->timer = (c->flags & TCP_FLAG_PERSIST) != 0 ? TCP_TIMER_PERSIST
+                      : (c->flags & (TCP_FLAG_PROBE_TIMER | TCP_FLAG_REORDER_TIMER)) != 0
+                          ? TCP_TIMER_PROBE
+                          : TCP_TIMER_RETRANSMIT;
+    } else {
+        due = c->misc_deadline;
+        bool waits = c->state == TCP_TIME_WAIT || c->state == TCP_FIN_WAIT_2;
+        info->timer = due == DEADLINE_NEVER ? TCP_TIMER_NONE
+                      : waits               ? TCP_TIMER_WAIT
+                                            : TCP_TIMER_KEEPALIVE;
+    }
+    info->timer_in_ns =
+        info->timer != TCP_TIMER_NONE && due > c->stack->now ? due - c->stack->now : 0;
+}
+
 void tcp_info(const struct tcp_connection *c, struct tcp_info *info)
 {
     info->state = (enum tcp_state)c->state;
+    timer_info(c, info);
     info->is_v6 = is_ipv6_tag(c->remote_address);
     info->local_address = info->is_v6 ? IPV4_ANY : c->stack->address;
     info->remote_address = info->is_v6 ? IPV4_ANY : c->remote_address;

@@ -142,6 +142,7 @@ status_t tcp_connect(struct net_stack *stack, const struct tcp_connect_request *
     c->ops = request->ops;
     c->user = request->user;
     c->flags |= TCP_FLAG_ATTACHED | TCP_FLAG_ACTIVE_OPEN;
+    stack->counters.tcp_active_opens++;
     c->state = TCP_SYN_SENT;
     c->flags |= stack->ecn ? TCP_FLAG_ECN : 0;
     prepare_syn(c, ends);
@@ -159,6 +160,7 @@ static struct tcp_connection *accept_syn(struct net_stack *stack, struct tcp_lis
         stack->counters.tcp_syn_dropped++;
         return NULL;
     }
+    stack->counters.tcp_passive_opens++;
     c->ops = listener->ops;
     c->listener = (uint8_t)(listener - stack->listeners);
     c->state = TCP_SYN_RECEIVED;

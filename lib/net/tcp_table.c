@@ -152,6 +152,11 @@ void tcp_finish(struct tcp_connection *c, status_t reason)
     if (c->state == TCP_CLOSED) {
         return;
     }
+    bool opening = c->state == TCP_SYN_SENT || c->state == TCP_SYN_RECEIVED;
+    bool open = c->state == TCP_ESTABLISHED || c->state == TCP_CLOSE_WAIT;
+
+    stack->counters.tcp_attempts_failed += opening;
+    stack->counters.tcp_open_resets += open;
     stack->counters.tcp_closed += reason == STATUS_OK;
     stack->counters.tcp_reset_in += reason == STATUS_RESET;
     stack->counters.tcp_timed_out += reason == STATUS_TIMED_OUT;

@@ -5,6 +5,7 @@ import csv
 import json
 import subprocess
 
+import netstat
 import pytest
 from conftest import require_command
 
@@ -118,6 +119,21 @@ def test_status_json(server):
     names = {cell["name"] for cell in data["cells"]}
     assert {"pci", "kvstore"} <= names
     assert all(cell["state"] == "ready" for cell in data["cells"])
+
+
+def test_netstat(server):
+    """Counters by MIB names, listeners and this very connection; the verb shows them aligned."""
+    with server.client() as client:
+        client("PING")
+        told = netstat.fetch(server.http_port)
+        lines = netstat.sockets(told)
+    assert told["mib"]["Tcp"]["PassiveOpens"] > 0 and told["mib"]["Tcp"]["CurrEstab"] >= 2
+    assert {entry["port"] for entry in told["listeners"]} >= {80, 6379}
+    states = {c["state"] for c in told["connections"]}
+    assert "ESTABLISHED" in states and told["connections_total"] >= len(told["connections"])
+    assert any("LISTEN" in line and "*:6379" in line for line in lines)
+    data = json.loads(http(server, "/status.json")[2])
+    assert data["network"]["mib"]["Ip"]["InReceives"] > 0
 
 
 @pytest.mark.parametrize("path,options,expected", [

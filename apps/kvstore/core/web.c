@@ -207,29 +207,38 @@ static bool path_is(struct http_text path, const char *wanted)
     return slice_equal(slice_of(path.data, path.bytes), slice_text(wanted));
 }
 
+/* The whole of a page that is another part's JSON, or NULL. */
+static void (*json_page(const struct web_session *session, struct http_text path))(void *,
+                                                                                   struct text *)
+{
+    return path_is(path, "/storage.json")   ? session->source->write_storage
+           : path_is(path, "/netstat.json") ? session->source->write_netstat
+                                            : NULL;
+}
+
 static void answer(struct web_session *session, const struct http_request *request)
 {
     bool json = path_is(request->path, "/status.json");
-    bool storage =
-        path_is(request->path, "/storage.json") && session->source->write_storage != NULL;
+    void (*write_page_json)(void *, struct text *) = json_page(session, request->path);
     struct text text;
 
-    if (!json && !storage && !path_is(request->path, "/")) {
+    if (!json && write_page_json == NULL && !path_is(request->path, "/")) {
         respond_error(session, HTTP_NOT_FOUND, !request->keep_alive, request->head);
         return;
     }
     text_init(&text, session->out.heap);
     if (json) {
         write_json(session->source, &text);
-    } else if (storage) {
-        session->source->write_storage(session->source->context, &text);
+    } else if (write_page_json != NULL) {
+        write_page_json(session->source->context, &text);
     } else {
         write_page(session->source, &text);
     }
     if (text.failed) {
         respond_error(session, HTTP_UNAVAILABLE, true, request->head);
     } else {
-        const char *type = json || storage ? "application/json" : "text/html; charset=utf-8";
+        const char *type =
+            json || write_page_json != NULL ? "application/json" : "text/html; charset=utf-8";
         respond(session, (struct http_response){HTTP_REQUEST, type, 0, !request->keep_alive},
                 text_slice(&text), request->head);
     }

@@ -21,6 +21,8 @@ struct web_source {
     void (*write_html)(void *context, struct text *text);
     /* Writes the whole of /storage.json. NULL: there is no such page. */
     void (*write_storage)(void *context, struct text *text);
+    /* The same of /netstat.json. */
+    void (*write_netstat)(void *context, struct text *text);
     void *context;
 };
 
