@@ -102,6 +102,31 @@ def _zones(told, block_bytes):
     return lines
 
 
+def _wear(told):
+    """How often extents were begun (a zone is reset each time but the first), and how much more was
+    written than given: headers, padding, superblocks, what zones finished early leave unused."""
+    space = told["space"]
+    counts = {}
+    for uses in space["uses"]:
+        if uses >= 0:
+            counts[uses] = counts.get(uses, 0) + 1
+    kinds = sorted(counts.items())
+    shown = [f"{count} begun {uses} times" for uses, count in kinds[:3] + kinds[3:][-3:]]
+    name = "zones" if told["drive"]["zones"] else "extents"
+    lines = [f"  wear       {space['uses_least']} to {space['uses_most']} times: {name} "
+             + ", ".join(shown)]
+    if told["drive"]["zones"]:
+        resets = sum(max(0, uses - 1) for uses in space["uses"])
+        lines[0] += f"; {resets} resets, {space['active']} zones active"
+    if space["append_bytes"]:
+        extra = space["frame_bytes"] + space["super_bytes"] + space["wasted_bytes"]
+        lines.append(f"  amplified  x{extra / space['append_bytes']:.3f} since start:"
+                     f" {_size(space['append_bytes'])} given, {_size(space['frame_bytes'])} in frames,"
+                     f" {_size(space['super_bytes'])} in superblocks,"
+                     f" {_size(space['wasted_bytes'])} left unused")
+    return lines
+
+
 def describe(told):
     """The account as lines of text."""
     drive, space, written = told["drive"], told["space"], told["written"]
@@ -117,8 +142,8 @@ def describe(told):
         f"  faults     {drive['errors']} errors, {drive['timeouts']} timeouts, {drive['resets']}"
         f" resets, {drive['violations']} violations of the protocol",
         f"  extents    {space['extents']} of {_size(space['extent_bytes'])}: {space['free']} free,"
-        f" {space['promised']} promised, {space['dead']} dead; used {space['uses_least']} to"
-        f" {space['uses_most']} times each since start {space['epoch']}",
+        f" {space['promised']} promised, {space['dead']} dead; start {space['epoch']}",
+        *_wear(told),
     ]
     if written["append_bytes"]:
         lines.append(f"  writes     {_size(written['append_bytes'])} appended,"

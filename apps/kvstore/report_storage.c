@@ -2,6 +2,8 @@
 /* /storage.json, for `./hallows storage`. */
 #include "apps/kvstore/cell.h"
 
+#define EXTENTS_TOLD 1024u
+
 typedef unsigned long long ull;
 
 /* A drive's own text (printable ASCII) inside a JSON string. */
@@ -126,6 +128,22 @@ static void put_logs(const struct store *store, struct text *text)
                (ull)counters->retries);
 }
 
+/* How often each extent was begun, and what went to the drive for what was given. */
+static void put_wear(const struct store *store, const struct loglet_space *space, struct text *text)
+{
+    struct loglet_extent extent;
+
+    text_print(text,
+               "\"active\":%u,\"append_bytes\":%llu,\"frame_bytes\":%llu,\"super_bytes\":%llu,"
+               "\"wasted_bytes\":%llu,\"uses\":[",
+               space->active, (ull)space->append_bytes, (ull)space->frame_bytes,
+               (ull)space->super_bytes, (ull)space->wasted_bytes);
+    for (uint32_t i = 0; i < EXTENTS_TOLD && loglet_extent(store->device, i, &extent); i++) {
+        text_print(text, "%s%d", i != 0 ? "," : "", extent.dead ? -1 : (int)extent.uses);
+    }
+    text_print(text, "]}");
+}
+
 void report_storage(void *context, struct text *text)
 {
     struct kvstore *kvstore = context;
@@ -137,10 +155,11 @@ void report_storage(void *context, struct text *text)
     loglet_space(store->device, &space);
     text_print(text,
                ",\"space\":{\"zoned\":%s,\"extents\":%u,\"free\":%u,\"dead\":%u,\"promised\":%u,"
-               "\"extent_bytes\":%llu,\"uses_least\":%u,\"uses_most\":%u,\"epoch\":%u}",
+               "\"extent_bytes\":%llu,\"uses_least\":%u,\"uses_most\":%u,\"epoch\":%u,",
                space.zoned ? "true" : "false", space.extents, space.free, space.dead,
                space.promised, (ull)space.extent_bytes, space.uses_least, space.uses_most,
                space.epoch);
+    put_wear(store, &space, text);
     put_contracts(store, text);
     put_zones(&store->zones, text);
     zones_look(&store->zones, kvstore_now(kvstore)); /* for whoever asks next */

@@ -133,6 +133,10 @@ static status_t to_status(enum media_error error)
         [MEDIA_BOUNDARY] = STATUS_FULL,
         [MEDIA_FULL] = STATUS_FULL,
         [MEDIA_INVALID] = STATUS_INVALID_ARGUMENT,
+        [MEDIA_READ_ONLY] = STATUS_DEVICE_ERROR,
+        [MEDIA_OFFLINE] = STATUS_DEVICE_ERROR,
+        [MEDIA_TOO_MANY_ACTIVE] = STATUS_BUSY,
+        [MEDIA_TOO_MANY_OPEN] = STATUS_BUSY,
     };
     return statuses[error];
 }
@@ -153,8 +157,10 @@ static enum media_error report(struct block_fake *fake, const struct block_reque
         zones[*count] = (struct block_zone){
             .block = (first + *count) * media->zone_blocks,
             .capacity = from->capacity,
-            .written_blocks = full ? from->capacity : from->written,
-            .state = full                 ? BLOCK_ZONE_FULL
+            .written_blocks = full || from->read_only ? from->capacity : from->written,
+            .state = from->offline        ? BLOCK_ZONE_DEAD
+                     : from->read_only    ? BLOCK_ZONE_READ_ONLY
+                     : full               ? BLOCK_ZONE_FULL
                      : from->written == 0 ? BLOCK_ZONE_EMPTY
                      : from->open         ? BLOCK_ZONE_OPEN_STATE
                                           : BLOCK_ZONE_CLOSED,

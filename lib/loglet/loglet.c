@@ -337,7 +337,8 @@ static status_t create(struct loglet_device *device, struct loglet *log, const c
                        uint64_t capacity_bytes)
 {
     struct super *super = &device->super;
-    uint32_t left = super->extent_count - device->dead_extents - device->promised_extents;
+    uint32_t alive = super->extent_count - device->dead_extents;
+    uint32_t left = alive > device->promised_extents ? alive - device->promised_extents : 0;
     uint64_t wanted = (capacity_bytes + extent_bytes(device) - 1u) / extent_bytes(device);
     uint64_t quota = capacity_bytes == 0 ? left : wanted;
 
@@ -358,6 +359,19 @@ static status_t create(struct loglet_device *device, struct loglet *log, const c
     device_divide(device);
     super_want(device);
     return STATUS_OK;
+}
+
+/* Each log has an active zone of the drive's for itself, one is for superblocks: so none ever waits
+ * for another's to be full. */
+static bool device_has_active_zone(const struct loglet_device *device)
+{
+    uint32_t most = device->zoned ? device->block->max_active_zones : 0;
+    uint32_t logs = 0;
+
+    for (uint32_t i = 0; i < LOGLET_LOGS_MAX; i++) {
+        logs += device->logs[i].info.id != 0;
+    }
+    return most == 0 || logs + 1u < most;
 }
 
 status_t loglet_open(struct loglet_device *device, const char *name, uint64_t capacity_bytes,
@@ -384,7 +398,7 @@ status_t loglet_open(struct loglet_device *device, const char *name, uint64_t ca
     if (device->super_wanted || device->super_flying) {
         return STATUS_BUSY;
     }
-    if (empty == NULL) {
+    if (empty == NULL || !device_has_active_zone(device)) {
         return STATUS_FULL;
     }
     status_t status = create(device, empty, name, capacity_bytes);
@@ -449,13 +463,37 @@ void loglet_space(const struct loglet_device *device, struct loglet_space *space
         .extent_bytes = extent_bytes(device),
         .uses_least = UINT32_MAX,
         .epoch = device->super.epoch,
+        .active = device->active_extents,
+        .super_bytes = device->super_bytes,
+        .wasted_bytes = device->wasted_bytes,
     };
+    for (uint32_t i = 0; i < LOGLET_LOGS_MAX; i++) {
+        space->append_bytes += device->logs[i].counters.append_bytes;
+        space->frame_bytes += device->logs[i].counters.frame_bytes;
+    }
     for (uint32_t i = 0; i < device->super.extent_count; i++) {
         uint32_t uses = device->extents[i].uses;
+        space->uses += uses;
         if (device->extents[i].state == EXTENT_DEAD) {
             continue;
         }
         space->uses_least = uses < space->uses_least ? uses : space->uses_least;
         space->uses_most = uses > space->uses_most ? uses : space->uses_most;
     }
+}
+
+bool loglet_extent(const struct loglet_device *device, uint32_t index, struct loglet_extent *told)
+{
+    const struct extent *extent = &device->extents[index];
+
+    if (index >= device->super.extent_count) {
+        return false;
+    }
+    *told = (struct loglet_extent){
+        .uses = extent->uses,
+        .log = extent->state == EXTENT_USED ? device->logs[extent->log].info.name : NULL,
+        .dead = extent->state == EXTENT_DEAD,
+        .read_only = extent->read_only,
+    };
+    return true;
 }

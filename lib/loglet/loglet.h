@@ -201,15 +201,31 @@ struct loglet_info {
 };
 bool loglet_enumerate(const struct loglet_device *device, uint32_t index, struct loglet_info *info);
 
-/* The drive as extents (zones, on a zoned drive). `uses` counts since the drive was opened. */
+/* The drive as extents (zones, on a zoned drive). `uses` counts how often an extent was begun,
+ * since the drive was first formatted as far as is known; a zone is reset each time but the first.
+ */
 struct loglet_space {
     bool zoned;
     uint32_t extents, free, dead, promised;
     uint64_t extent_bytes;
     uint32_t uses_least, uses_most; /* of one extent */
+    uint64_t uses;                  /* of all */
+    uint32_t active;                /* zones that hold one of the drive's active ones */
     uint32_t epoch;                 /* how often the drive was opened since it was formatted */
+    /* Since it was opened: given by users of all logs; written for that, padding included; written
+     * to keep the books; and left unwritten in zones that were finished early. Write amplification
+     * is the last three over the first. */
+    uint64_t append_bytes, frame_bytes, super_bytes, wasted_bytes;
 };
 void loglet_space(const struct loglet_device *device, struct loglet_space *space);
+
+/* One of them; false: there is no such. */
+struct loglet_extent {
+    uint32_t uses;
+    const char *log; /* that it belongs to; NULL: none */
+    bool dead, read_only;
+};
+bool loglet_extent(const struct loglet_device *device, uint32_t index, struct loglet_extent *told);
 
 const struct loglet_counters *loglet_counters(const struct loglet *log);
 

@@ -63,30 +63,58 @@ void extent_release(struct loglet_device *device, uint32_t index)
 {
     struct extent *extent = &device->extents[index];
 
-    extent->state = EXTENT_FREE;
+    extent->state = extent->read_only ? EXTENT_DEAD : EXTENT_FREE;
     extent->reset_needed = device->zoned;
-    device->free_extents++;
+    device->free_extents += !extent->read_only;
+    device->dead_extents += extent->read_only;
 }
 
 uint32_t log_extents_available(const struct loglet *log)
 {
+    const struct loglet_device *device = log->device;
+    uint32_t free = device->free_extents;
     uint32_t quota = log->info.quota_extents > log->used_extents
                          ? log->info.quota_extents - log->used_extents
                          : 0;
+    /* Where extents have died, what is promised may be more than there is. Then each log does
+     * without what is missing, so that together they never count on more than all. */
+    uint32_t used = device->super.extent_count - device->dead_extents - free;
+    uint32_t wanted = device->promised_extents > used ? device->promised_extents - used : 0;
+    uint32_t missing = wanted > free ? wanted - free : 0;
 
-    return quota < log->device->free_extents ? quota : log->device->free_extents;
+    quota = quota > missing ? quota - missing : 0;
+    return quota < free ? quota : free;
 }
 
-/* Takes the next free extent, round about so that all wear alike; the caller knows there is one. */
+/* The free extent that was begun least often, from the last one on, so that all wear alike. One
+ * that holds an active zone of the drive's goes first: it gives it back when it is reset. */
+static uint32_t choose_extent(const struct loglet_device *device)
+{
+    uint32_t count = device->super.extent_count;
+    uint32_t index = device->next_extent;
+    uint32_t best = NONE;
+
+    for (uint32_t i = 0; i < count; i++, index = index + 1u == count ? 0 : index + 1u) {
+        const struct extent *extent = &device->extents[index];
+        if (extent->state != EXTENT_FREE) {
+            continue;
+        }
+        if (best == NONE || (extent->active && !device->extents[best].active) ||
+            (extent->active == device->extents[best].active &&
+             extent->uses < device->extents[best].uses)) {
+            best = index;
+        }
+    }
+    return best;
+}
+
+/* The caller knows that one is free. */
 static void take_extent(struct loglet *log)
 {
     struct loglet_device *device = log->device;
-    uint32_t index = device->next_extent;
+    uint32_t index = choose_extent(device);
 
-    while (device->extents[index].state != EXTENT_FREE) {
-        index = index + 1u == device->super.extent_count ? 0 : index + 1u;
-        VERIFY(index != device->next_extent);
-    }
+    VERIFY(index != NONE);
     device->next_extent = index + 1u == device->super.extent_count ? 0 : index + 1u;
     device->free_extents--;
     /* The first extent of a log has the number that its first position names. */
@@ -166,6 +194,7 @@ static void close_frame(struct loglet *log, log_position_t open_record)
         .stable_sequence = log->stable_sequence,
         .log_id = log->info.id,
         .epoch = device->super.epoch,
+        .uses = device->extents[frame->extent].uses,
         .body_bytes = frame->used - FRAME_HEADER_BYTES,
         .continued_bytes = frame->continued_bytes,
         .page_bytes = frame->page_bytes,

@@ -31,6 +31,7 @@ void super_encode(const struct super *super, uint8_t bytes[SUPER_BYTES])
     store_le32(bytes + 80, super->extent_count);
     store_le32(bytes + 84, super->position_shift);
     store_le32(bytes + 88, super->next_log_id);
+    store_le32(bytes + 92, super->uses_least);
     for (uint32_t i = 0; i < SUPER_LOGS; i++) {
         const struct super_log *log = &super->logs[i];
         uint8_t *at = bytes + SUPER_LOG_AT + (size_t)i * SUPER_LOG_BYTES;
@@ -115,6 +116,7 @@ enum super_check super_decode(const uint8_t bytes[SUPER_BYTES], struct super *su
     found.extent_count = load_le32(bytes + 80);
     found.position_shift = load_le32(bytes + 84);
     found.next_log_id = load_le32(bytes + 88);
+    found.uses_least = load_le32(bytes + 92);
     if (!geometry_is_sound(&found)) {
         return SUPER_DAMAGED;
     }
@@ -159,7 +161,7 @@ void frame_encode(const struct frame_header *header, uint8_t bytes[FRAME_HEADER_
     store_le16(bytes + 66, header->page_offset);
     store_le32(bytes + 68, header->page_bytes);
     memcpy(bytes + 72, header->digest, FRAME_DIGEST_BYTES);
-    store_le32(bytes + 88, 0);
+    store_le32(bytes + 88, header->uses);
     store_le32(bytes + FRAME_CRC_AT, crc32c(0, bytes, FRAME_CRC_AT));
 }
 
@@ -182,6 +184,7 @@ bool frame_decode(const uint8_t bytes[FRAME_HEADER_BYTES], struct frame_header *
     header->record_count = load_le16(bytes + 64);
     header->page_offset = load_le16(bytes + 66);
     header->page_bytes = load_le32(bytes + 68);
+    header->uses = load_le32(bytes + 88);
     memcpy(header->digest, bytes + 72, FRAME_DIGEST_BYTES);
     if ((header->flags & FRAME_PAGED) != 0) {
         return header->page_offset <= FRAME_HEAD_BYTES_MAX &&

@@ -62,6 +62,7 @@ struct super {
     uint32_t extent_count;
     uint32_t position_shift;
     uint32_t next_log_id;
+    uint32_t uses_least; /* how often each extent was begun, at least */
     struct super_log logs[SUPER_LOGS];
 };
 
@@ -82,6 +83,7 @@ struct frame_header {
     uint64_t stable_sequence;
     uint32_t log_id;
     uint32_t epoch;
+    uint32_t uses;       /* how often the extent was begun, this time included; 0: not known */
     uint32_t body_bytes; /* behind the header; of a PAGED frame only those of the head */
     uint32_t continued_bytes;
     uint32_t page_bytes;   /* PAGED: of all pages */

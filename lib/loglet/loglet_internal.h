@@ -27,11 +27,15 @@ struct extent {
     uint64_t first_sequence; /* number of its first frame */
     uint32_t written_blocks; /* zoned: write pointer */
     uint32_t epoch;          /* of its first frame */
-    uint32_t uses;           /* since the drive was opened */
+    uint32_t uses;           /* how often it was begun */
+    uint32_t capacity;       /* zoned: of the zone, blocks */
     uint8_t log;             /* index, when USED */
     uint8_t state;           /* enum extent_state */
     bool reset_needed;       /* zoned: before the next frame at offset 0 */
     bool full_state;         /* zoned: the drive says full */
+    bool active;             /* zoned: it takes one of the drive's active zones */
+    bool read_only;          /* zoned: can be read, and never written again */
+    bool busy;               /* zoned: being reset or finished for another's sake */
 };
 
 enum frame_state {
@@ -202,7 +206,10 @@ struct loglet_device {
     uint32_t free_extents;
     uint32_t dead_extents;
     uint32_t promised_extents;
-    uint32_t unsent_logs; /* bit i: log i may have frames to send */
+    uint32_t active_extents;
+    uint64_t super_bytes;  /* written since it was opened */
+    uint64_t wasted_bytes; /* of zones that were finished early */
+    uint32_t unsent_logs;  /* bit i: log i may have frames to send */
     uint32_t requests_count;
     struct block_request requests[BATCH];
     struct loglet logs[LOGLET_LOGS_MAX];
@@ -293,7 +300,7 @@ void log_send(struct loglet *log, time_ns_t now_ns);
 void log_fail(struct loglet *log, status_t why);
 void log_frame_done(struct loglet_device *device, uint32_t index,
                     const struct block_completion *completion);
-void log_zone_done(struct loglet_device *device, uint32_t index, status_t status);
+void log_zone_done(struct loglet_device *device, uint32_t value, status_t status);
 void log_probe_done(struct loglet_device *device, uint32_t index,
                     const struct block_completion *completion);
 void log_settle_done(struct loglet_device *device, uint32_t index, status_t status);

@@ -87,9 +87,12 @@ static void take_zone(struct loglet_device *device, uint32_t index, const struct
         struct extent *extent = &device->extents[index - 2u];
         extent->written_blocks = (uint32_t)zone->written_blocks;
         extent->reset_needed = zone->written_blocks != 0;
+        extent->capacity = (uint32_t)zone->capacity;
         extent->full_state = zone->state == BLOCK_ZONE_FULL;
+        extent->active = zone->state == BLOCK_ZONE_OPEN_STATE || zone->state == BLOCK_ZONE_CLOSED;
+        extent->read_only = zone->state == BLOCK_ZONE_READ_ONLY;
         device->zones_written = device->zones_written || zone->written_blocks != 0;
-        if (zone->state >= BLOCK_ZONE_DEAD) {
+        if (zone->state == BLOCK_ZONE_DEAD) {
             extent->state = EXTENT_DEAD;
             return;
         }

@@ -30,6 +30,9 @@ static void take_header(struct loglet_device *device, uint32_t index, const uint
     }
     struct loglet *log = log_of(device, &header);
     uint64_t sequence = position_extent(device, header.position);
+    if (header.position == position_of(device, sequence, 0)) {
+        extent->uses = header.uses; /* whosever it was */
+    }
     if (log == NULL || header.position != position_of(device, sequence, 0) ||
         sequence < position_extent(device, log->tail) || header.epoch > device->super.epoch ||
         header.stable > header.position || header.stable_sequence > header.sequence ||
@@ -107,7 +110,11 @@ static void finish_zone(struct loglet_device *device, uint32_t extent, time_ns_t
     struct block_request request = {.cookie = COOKIE(COOKIE_STEP, 0),
                                     .block = extent_block(device, extent),
                                     .operation = BLOCK_ZONE_FINISH};
-    if (!device->extents[extent].full_state) {
+    struct extent *zone = &device->extents[extent];
+    device->wasted_bytes +=
+        (uint64_t)(extent_bytes(device) - (zone->written_blocks << device->block->block_shift));
+    if (zone->active) {
+        zone->active = false;
         (void)device_step_request(device, &request, now_ns); /* only gives a resource back */
     }
 }
@@ -144,7 +151,10 @@ static void set_head(struct loglet_device *device, struct loglet *log, time_ns_t
         log->extent = i;
         log->head_offset = offset;
         device->next_extent = i; /* go on behind it, so that all extents wear alike */
-        if (device->zoned && extent->written_blocks << device->block->block_shift != offset) {
+        if (extent->read_only) {
+            log->head_offset = extent_bytes(device);
+        } else if (device->zoned &&
+                   extent->written_blocks << device->block->block_shift != offset) {
             log->head_offset = extent_bytes(device); /* garbage follows: go on in the next zone */
             finish_zone(device, i, now_ns);
         }
@@ -155,7 +165,16 @@ void device_count_extents(struct loglet_device *device)
 {
     device->free_extents = 0;
     device->dead_extents = 0;
+    device->active_extents = 0;
     for (uint32_t i = 0; i < device->super.extent_count; i++) {
+        struct extent *extent = &device->extents[i];
+        if (extent->read_only && extent->state == EXTENT_FREE) {
+            extent->state = EXTENT_DEAD; /* nothing of ours to read there */
+        }
+        /* One that shows no header is worn as little as any was. */
+        extent->uses =
+            extent->uses > device->super.uses_least ? extent->uses : device->super.uses_least;
+        device->active_extents += extent->active;
         device->free_extents += device->extents[i].state == EXTENT_FREE;
         device->dead_extents += device->extents[i].state == EXTENT_DEAD;
     }

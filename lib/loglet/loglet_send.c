@@ -14,6 +14,10 @@
 #include "lib/base/bytes.h"
 #include "lib/loglet/loglet_internal.h"
 
+/* Of requests for zones: whose sake it is for, and which. */
+#define ZONE_COOKIE(whose, number) COOKIE(COOKIE_ZONE, (whose)->index << 16 | (number))
+_Static_assert(LOGLET_EXTENTS_MAX <= 65536u, "an extent's number fits");
+
 void loglet_commit(struct loglet *log, time_ns_t now_ns)
 {
     log_close_frame(log);
@@ -40,6 +44,55 @@ static void send_probe(struct loglet *log, time_ns_t now_ns)
         log->flying++;
         device->flying++;
     }
+}
+
+/* The zone before this frame's, where the drive has more room in it than is used: left as it is it
+ * would stay one of the active ones. NONE: there is nothing to do. */
+static uint32_t zone_to_finish(const struct loglet *log, const struct frame *frame)
+{
+    const struct loglet_device *device = log->device;
+    uint64_t sequence = position_extent(device, frame->position);
+    uint32_t before = sequence > 1u ? extent_find(device, log->index, sequence - 1u) : NONE;
+
+    return before != NONE && device->extents[before].active ? before : NONE;
+}
+
+/* A zone that holds an active one of the drive's though nothing in it is needed. */
+static uint32_t zone_to_reset(const struct loglet_device *device)
+{
+    for (uint32_t i = 0; i < device->super.extent_count; i++) {
+        if (device->extents[i].state == EXTENT_FREE && device->extents[i].active) {
+            return i;
+        }
+    }
+    return NONE;
+}
+
+/* Before a zone is begun: whether the drive has an active zone left for it. What is in the way is
+ * sent; false: not yet. There is always one at last (loglet_open), so no log waits for ever. */
+static bool zone_may_begin(struct loglet *log, const struct frame *frame,
+                           struct block_request *request)
+{
+    struct loglet_device *device = log->device;
+    uint32_t most = device->block->max_active_zones;
+    uint32_t index = zone_to_finish(log, frame);
+
+    request->operation = BLOCK_ZONE_FINISH;
+    if (index == NONE && (most == 0 || device->active_extents + 1u < most)) {
+        return true;
+    }
+    if (index == NONE) {
+        index = zone_to_reset(device);
+        request->operation = BLOCK_ZONE_RESET;
+    }
+    if (index != NONE) {
+        request->block = extent_block(device, index);
+        request->cookie = ZONE_COOKIE(log, index);
+        request->flags = 0;
+    } else {
+        request->operation = 0;
+    }
+    return false;
 }
 
 /* Sends what may be sent: on a zoned drive one frame at a time, so that its place is known. */
@@ -82,11 +135,19 @@ void log_send(struct loglet *log, time_ns_t now_ns)
                 (device->zoned && log->flying != 0)) {
                 return;
             }
+            if (unlikely(extent->busy)) {
+                return;
+            }
             request.block = extent_block(device, frame->extent);
             if (extent->reset_needed && offset == 0) {
                 request.operation = BLOCK_ZONE_RESET;
-                request.cookie = COOKIE(COOKIE_ZONE, frame->extent);
+                request.cookie = ZONE_COOKIE(log, frame->extent);
                 request.flags = 0;
+            } else if (device->zoned && offset == 0 && !extent->active &&
+                       !zone_may_begin(log, frame, &request)) {
+                if (request.operation == 0) {
+                    return;
+                }
             } else {
                 request.operation = device->zoned ? BLOCK_ZONE_APPEND : BLOCK_WRITE;
                 request.flags = (uint8_t)(log->relaxed ? 0u : BLOCK_FUA);
@@ -106,8 +167,13 @@ void log_send(struct loglet *log, time_ns_t now_ns)
             }
             log->flying++;
             device->flying++;
-            if (request.operation == BLOCK_ZONE_RESET) {
+            if (request.operation == BLOCK_ZONE_RESET || request.operation == BLOCK_ZONE_FINISH) {
+                device->extents[(uint16_t)request.cookie].busy = true;
                 return;
+            }
+            if (device->zoned && !extent->active) {
+                extent->active = true;
+                device->active_extents++;
             }
             frame->state = FRAME_FLYING;
         }
@@ -172,6 +238,20 @@ static void retry_frame(struct loglet *log, uint32_t index, status_t why)
     device->unsent_logs |= 1u << log->index;
 }
 
+static void zone_is_inactive(struct loglet_device *device, struct extent *extent)
+{
+    device->active_extents -= extent->active;
+    extent->active = false;
+}
+
+static void note_written(struct loglet_device *device, struct extent *extent, uint32_t blocks)
+{
+    extent->written_blocks += blocks;
+    if (extent->written_blocks == extent->capacity) {
+        zone_is_inactive(device, extent);
+    }
+}
+
 void log_frame_done(struct loglet_device *device, uint32_t index,
                     const struct block_completion *completion)
 {
@@ -193,7 +273,7 @@ void log_frame_done(struct loglet_device *device, uint32_t index,
             log_fail(log, STATUS_DEVICE_ERROR);
             return;
         }
-        device->extents[frame->extent].written_blocks += frame->blocks;
+        note_written(device, &device->extents[frame->extent], frame->blocks);
     }
     frame->state = FRAME_DONE;
     retire_frames(log);
@@ -238,17 +318,19 @@ void log_settle_done(struct loglet_device *device, uint32_t index, status_t stat
         retry_frame(log, index, status);
         return;
     }
-    device->extents[frame->extent].written_blocks += frame->blocks;
+    note_written(device, &device->extents[frame->extent], frame->blocks);
     frame->forced = true;
     frame->state = FRAME_DONE;
     retire_frames(log);
 }
 
-/* A zone was reset for its next use. */
-void log_zone_done(struct loglet_device *device, uint32_t index, status_t status)
+/* A zone was reset for its next use, or finished. */
+void log_zone_done(struct loglet_device *device, uint32_t value, status_t status)
 {
-    struct extent *extent = &device->extents[index];
-    struct loglet *log = &device->logs[extent->log];
+    struct extent *extent = &device->extents[(uint16_t)value];
+    struct loglet *log = &device->logs[value >> 16];
+
+    extent->busy = false;
 
     device->flying--;
     log->flying--;
@@ -256,5 +338,8 @@ void log_zone_done(struct loglet_device *device, uint32_t index, status_t status
         log_fail(log, STATUS_DEVICE_ERROR);
         return;
     }
-    extent->reset_needed = false;
+    if (extent->state == EXTENT_FREE || extent->written_blocks == 0) {
+        extent->reset_needed = false;
+    }
+    zone_is_inactive(device, extent);
 }

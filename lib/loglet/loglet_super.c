@@ -17,6 +17,13 @@ static void fill_super(struct loglet_device *device)
     struct super *super = &device->super;
 
     super->sequence++;
+    super->uses_least = UINT32_MAX;
+    for (uint32_t i = 0; i < super->extent_count; i++) {
+        uint32_t uses = device->extents[i].uses;
+        if (device->extents[i].state != EXTENT_DEAD && uses < super->uses_least) {
+            super->uses_least = uses;
+        }
+    }
     super->flags = (device->zoned ? SUPER_ZONED : 0u) | (device->super_clean ? SUPER_CLEAN : 0u);
     for (uint32_t i = 0; i < LOGLET_LOGS_MAX; i++) {
         struct loglet *log = &device->logs[i];
@@ -133,6 +140,7 @@ void super_done(struct loglet_device *device, const struct block_completion *com
         return;
     }
     device->super_tries = 0;
+    device->super_bytes += was_reset ? 0 : SUPER_BYTES;
     if (was_reset) {
         device->super_zone ^= 1u;
         device->super_zone_blocks = 0;

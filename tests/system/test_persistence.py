@@ -91,5 +91,8 @@ def test_storage_tool(variant, tmp_path):
         assert told["logs"][0]["name"] == "kvstore" and told["logs"][0]["used_bytes"] > 0
         assert told["written"]["append_bytes"] >= 100 * 1000
         assert told["space"]["free"] < told["space"]["extents"]
+        assert max(told["space"]["uses"]) == told["space"]["uses_most"] == 1
         text = "\n".join(storage.describe(told))
+        assert "  wear       0 to 1 times" in text and "  amplified  x" in text
+        assert ("zones active" in text) == (variant == "zoned")
         assert "kvstore" in text and "QEMU NVMe" in text and ", 0 media errors" in text
