@@ -35,6 +35,8 @@ NET_DRIVER_DIRS := drivers/net drivers/net/intel drivers/net/ring drivers/net/vi
 NETWORK_DIRS := drivers/net/cell $(NET_DRIVER_DIRS) lib/net
 CELLS += echo
 echo_DIRS := apps/echo $(NETWORK_DIRS)
+CELLS += iperf3
+iperf3_DIRS := apps/iperf3 apps/iperf3/core $(NETWORK_DIRS)
 CELLS += vfrogue
 vfrogue_DIRS := tests/cells/vfrogue $(NET_DRIVER_DIRS) lib/net
 CELLS += nic
@@ -66,6 +68,7 @@ KERNEL_CORE_DIRS := kernel kernel/object kernel/arch/host
 # One a line, sorted, so that two changes seldom meet.
 HOST_DIRS := \
     drivers/net/cell \
+    apps/iperf3/core \
     apps/kvstore/core \
     drivers \
     drivers/net \
