@@ -18,6 +18,8 @@ SYSTEMS = {
     "reference": ROOT / "systems/reference/system.toml",
     "shared": ROOT / "systems/shared/system.toml",
     "virtual": ROOT / "systems/virtual/system.toml",
+    "echo": ROOT / "systems/echo/system.toml",
+    "iperf3": ROOT / "systems/iperf3/system.toml",
 }
 # Systems with one test cell more: which system, and the cell's manifest.
 EXTENDED = {
