@@ -49,7 +49,8 @@ static bool granules_ok(const struct kernel *k, enum object_type type, uint32_t 
 bool inv_alive(struct kernel *k, enum object_type type, uint32_t n)
 {
     if (type == OBJECT_IRQ) {
-        return n >= IRQ_VECTOR_FIRST && n <= IRQ_VECTOR_LAST && k->irqs[n].kind != IRQ_NONE;
+        return n >= IRQ_VECTOR_FIRST && n <= IRQ_VECTOR_LAST &&
+               irq_get(k, (irq_ix){n}).kind != IRQ_NONE;
     }
     if (!granules_ok(k, type, n)) {
         return false;
@@ -175,8 +176,10 @@ uint32_t inv_table_slot_check(struct kernel *k, table_ix t, uint32_t n)
 {
     if (n == 0) {
         VIEW(table, table, k, t);
+        uint64_t granules = (uint64_t)k->page_count * GRANULES_PER_PAGE;
         return table->slots >= 1 && table->slots <= table->slots_made &&
-                       table->slots_made <= CAP_TABLE_SLOTS_MAX
+                       table->slots_made <= CAP_TABLE_SLOTS_MAX && t.n < granules &&
+                       table->slots_made <= granules - t.n
                    ? 0
                    : 8;
     }
@@ -365,12 +368,10 @@ static uint32_t thread_upcall(struct kernel *k, thread_ix i, const struct thread
     return 0;
 }
 
-uint32_t inv_thread_check(struct kernel *k, thread_ix i)
+uint32_t inv_thread_spaces_check(struct kernel *k, thread_ix i)
 {
     VIEW(thread, t, k, i);
 
-    FAIL_UNLESS(12,
-                t->state < THREAD_STATE_COUNT && t->cpu < k->cpu_count && t->domain < DOMAIN_COUNT)
     FAIL_UNLESS(12, t->state == THREAD_INACTIVE || (t->table.n != NIL && t->aspace.n != NIL))
     VIEW(slot, table, k, thread_slot(i, THREAD_SLOT_TABLE));
     VIEW(slot, aspace, k, thread_slot(i, THREAD_SLOT_ASPACE));
@@ -379,7 +380,19 @@ uint32_t inv_thread_check(struct kernel *k, thread_ix i)
     FAIL_UNLESS(13, t->aspace.n == (aspace->type == OBJECT_ASPACE ? aspace->object : NIL))
     FAIL_UNLESS(13, t->root == (t->aspace.n == NIL ? 0 : aspace_get(k, t->aspace).paging.physical))
     FAIL_UNLESS(13, fault == OBJECT_NONE || fault == OBJECT_ENDPOINT)
-    uint32_t failed = thread_state_check(k, i, t);
+    return 0;
+}
+
+uint32_t inv_thread_check(struct kernel *k, thread_ix i)
+{
+    VIEW(thread, t, k, i);
+
+    FAIL_UNLESS(12,
+                t->state < THREAD_STATE_COUNT && t->cpu < k->cpu_count && t->domain < DOMAIN_COUNT)
+    uint32_t failed = inv_thread_spaces_check(k, i);
+    if (failed == 0) {
+        failed = thread_state_check(k, i, t);
+    }
     if (failed == 0) {
         failed = thread_timer(k, i, t);
     }

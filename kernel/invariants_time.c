@@ -58,20 +58,31 @@ uint32_t inv_window_check(struct kernel *k, const struct cpu *c)
     return 0;
 }
 
-uint32_t inv_sched_context_check(struct kernel *k, sched_context_ix i)
+uint32_t inv_refills_check(const struct sched_context *c)
 {
-    VIEW(sched_context, c, k, i);
     uint64_t sum = 0;
 
     FAIL_UNLESS(70, c->refill_count <= REFILLS_MAX)
     FAIL_UNLESS(70, (c->refill_count == 0) == (c->budget_ns == 0))
     for (uint32_t n = 0; n < REFILLS_MAX; n++) {
+        FAIL_UNLESS(70, c->refill[n].amount <= c->budget_ns) /* else the sum may wrap */
         sum += c->refill[n].amount;
         FAIL_UNLESS(70, (n < c->refill_count) == (c->refill[n].amount != 0))
         FAIL_UNLESS(70,
                     n == 0 || n >= c->refill_count || c->refill[n - 1].time <= c->refill[n].time)
     }
     FAIL_UNLESS(70, sum == c->budget_ns)
+    return 0;
+}
+
+uint32_t inv_sched_context_check(struct kernel *k, sched_context_ix i)
+{
+    VIEW(sched_context, c, k, i);
+    uint32_t failed = inv_refills_check(c);
+
+    if (failed != 0) {
+        return failed;
+    }
     FAIL_UNLESS(71, c->thread.n == NIL || (inv_alive(k, OBJECT_THREAD, c->thread.n) &&
                                            thread_get(k, c->thread).context.n == i.n))
     return 0;

@@ -150,7 +150,7 @@ static uint32_t irq_check(struct kernel *k, irq_ix i)
     if (irq->kind == IRQ_NONE) {
         return irq->notification.n == NIL ? 0 : 22;
     }
-    FAIL_UNLESS(22, inv_slot_used(k, irq->original) && slot_get(k, irq->original).object == i.n)
+    FAIL_UNLESS(22, inv_original_check(k, OBJECT_IRQ, i.n) == 0)
     if (irq->notification.n == NIL) {
         return irq->next.n == NIL && irq->previous.n == NIL ? 0 : 22;
     }

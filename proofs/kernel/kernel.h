@@ -2,11 +2,12 @@
 /*
  * What a proof of a whole operation is written with: docs/decisions/031.
  *
- *
- * A harness says which objects the operation looks at (LOOK...), and of which the invariants are
- * assumed; runs it on PROOF_KERNEL; and asks one invariant (-DASK=n) of an arbitrary slot, or what
- * the operation did (-DPROOF_EFFECT). Each goal is a run of the checker of its own: the lines
- * " * Goal name: options" of the harness.
+ * A harness says which objects the operation looks at (LOOK...), in *own* cells, and of which the
+ * invariants are assumed; runs it on PROOF_KERNEL; and asks one invariant (-DASK=n) of an arbitrary
+ * slot, which has, with the neighbours that the invariant names, the *asked* cells. Other goals ask
+ * what the operation did (-DPROOF_EFFECT), whether all that it touches has a cell, with CBMC's own
+ * checks (-DPROOF_CELLS), and whether it is there, with the kernel's assertions (-DPROOF_SAFETY).
+ * Each goal is a run of the checker of its own: the lines " * Goal name: options" of the harness.
  */
 #ifndef PROOFS_KERNEL_KERNEL_H
 #define PROOFS_KERNEL_KERNEL_H
@@ -16,9 +17,23 @@
 #define ASK 0
 #endif
 #ifndef ASSUMED
-#define ASSUMED(n) false
+/* Fewer make a goal quicker to decide. */
+#if ASK == 2 || ASK == 6 || ASK == 7 || ASK == 11
+#define ASSUMED(n) ((n) == 2)
+#elif ASK == 3
+#define ASSUMED(n) ((n) == 4)
+#elif ASK == 4
+#define ASSUMED(n) ((n) == 1)
+#else
+#define ASSUMED(n) ((n) == 4)
 #endif
-#define INVARIANT_WANTED(n) ((n) == ASK || ASSUMED(n))
+#endif
+#ifdef PROOF_SAFETY
+#define FOR_SAFETY(n) ((n) == 5 || (n) == 8 || (n) == 12 || (n) == 13 || (n) == 27)
+#else
+#define FOR_SAFETY(n) false
+#endif
+#define INVARIANT_WANTED(n) ((n) == ASK || ASSUMED(n) || FOR_SAFETY(n))
 
 #include "kernel/invariants.h"
 #include "kernel/invariants_local.h"
@@ -28,9 +43,9 @@
 #include "proofs/proof.h"
 
 /* ---- Cells --------------------------------------------------------------------------------------
- * How many; a harness may want others. */
+ * How many own ones, up to 8: 0, 1, ...; a harness may want others. */
 #ifndef CELLS_slot
-#define CELLS_slot 8
+#define CELLS_slot 6
 #endif
 #ifndef CELLS_table
 #define CELLS_table 3
@@ -75,40 +90,131 @@
 #define CELLS_cpu 1
 #endif
 #ifndef CELLS_original
-#define CELLS_original 1
+#define CELLS_original 0
+#endif
+
+/* And the asked ones: 8, 9, ... The arbitrary slot is slot 8. */
+#if defined(PROOF_SAFETY) || defined(PROOF_CELLS)
+#define ASKED_slot 0
+#elif ASK == 0 || ASK == 1
+#define ASKED_slot 1
+#elif ASK == 3
+#define ASKED_slot 4
+#else
+#define ASKED_slot 2
+#endif
+#if ASK == 6
+#define ASKED_table 2
+#define ASKED_untyped 2
+#elif ASK == 11
+#define ASKED_table 0
+#define ASKED_untyped 1
+#elif ASK == 8
+#define ASKED_table 1
+#define ASKED_untyped 0
+#else
+#define ASKED_table 0
+#define ASKED_untyped 0
+#endif
+#if ASK == 5
+#define ASKED_original 1
+#define ASKED_irq 1
+#else
+#define ASKED_original 0
+#endif
+#ifndef ASKED_thread
+#define ASKED_thread 0
+#endif
+#ifndef ASKED_endpoint
+#define ASKED_endpoint 0
+#endif
+#ifndef ASKED_reply
+#define ASKED_reply 0
+#endif
+#ifndef ASKED_notification
+#define ASKED_notification 0
+#endif
+#ifndef ASKED_aspace
+#define ASKED_aspace 0
+#endif
+#ifndef ASKED_page_table
+#define ASKED_page_table 0
+#endif
+#ifndef ASKED_segment
+#define ASKED_segment 0
+#endif
+#ifndef ASKED_iospace
+#define ASKED_iospace 0
+#endif
+#ifndef ASKED_sched_context
+#define ASKED_sched_context 0
+#endif
+#ifndef ASKED_schedule
+#define ASKED_schedule 0
+#endif
+#ifndef ASKED_irq
+#define ASKED_irq 0
+#endif
+#ifndef ASKED_cpu
+#define ASKED_cpu 0
 #endif
 
 struct kernel proof_before, proof_after, proof_kernel;
+
+/* X(name, j) for each cell j of that type. */
+/* clang-format off */
+#define EACH(X, name) OWN(X, name) ASKED(X, name)
+#define OWN(X, name) EACH_NUMBER(CELLS_##name, X, name)
+#define ASKED(X, name) ASKED_NUMBER(ASKED_##name, X, name)
+#define EACH_NUMBER(n, X, name) EACH_OF(n, X, name)
+#define ASKED_NUMBER(n, X, name) ASKED_OF(n, X, name)
+#define EACH_OF(n, X, name) EACH_##n(X, name)
+#define ASKED_OF(n, X, name) ASKED_##n(X, name)
+#define EACH_0(X, name)
+#define EACH_1(X, name) X(name, 0)
+#define EACH_2(X, name) EACH_1(X, name) X(name, 1)
+#define EACH_3(X, name) EACH_2(X, name) X(name, 2)
+#define EACH_4(X, name) EACH_3(X, name) X(name, 3)
+#define EACH_5(X, name) EACH_4(X, name) X(name, 4)
+#define EACH_6(X, name) EACH_5(X, name) X(name, 5)
+#define EACH_7(X, name) EACH_6(X, name) X(name, 6)
+#define EACH_8(X, name) EACH_7(X, name) X(name, 7)
+#define ASKED_0(X, name)
+#define ASKED_1(X, name) X(name, 8)
+#define ASKED_2(X, name) ASKED_1(X, name) X(name, 9)
+#define ASKED_3(X, name) ASKED_2(X, name) X(name, 10)
+#define ASKED_4(X, name) ASKED_3(X, name) X(name, 11)
+/* clang-format on */
 
 #define CELL(name, j)                                                                              \
     uint32_t name##_key_##j;                                                                       \
     struct page name##_page_##j; /* the one it is on */                                            \
     struct name name##_was_##j, name##_is_##j;
 /* Conditions and choices are expressions: branches would cost the checker a merge of states each.
- */
-#define SEE_WAS(name, j) j < CELLS_##name &&name##_key_##j == key ? name##_was_##j:
-#define SEE_IS(name, j) j < CELLS_##name &&name##_key_##j == key ? name##_is_##j:
-#define HIT(name, j) || (j < CELLS_##name && name##_key_##j == key)
-#define TAKE(name, j) j < CELLS_##name &&name##_key_##j == key ? &name##_is_##j:
+ * The operation takes own cells only, the last of them without asking, since the goal `cells`
+ * asks that one hits. */
+#define SEE_WAS(name, j) name##_key_##j == key ? name##_was_##j:
+#define SEE_IS(name, j) name##_key_##j == key ? name##_is_##j:
+#define HIT(name, j) || name##_key_##j == key
+#define TAKE(name, j) j + 1 == CELLS_##name || name##_key_##j == key ? &name##_is_##j:
 #define START(name, j)                                                                             \
-    if (j < CELLS_##name) {                                                                        \
-        name##_key_##j = NIL;                                                                      \
-        name##_is_##j = name##_was_##j;                                                            \
-    }
-/* clang-format off */
-#define EACH(X, name) \
-    X(name, 0) X(name, 1) X(name, 2) X(name, 3) X(name, 4) X(name, 5) X(name, 6) \
-    X(name, 7) X(name, 8) X(name, 9) X(name, 10) X(name, 11) X(name, 12) X(name, 13)
-/* clang-format on */
+    name##_key_##j = NIL;                                                                          \
+    name##_is_##j = name##_was_##j;
 
-/* The goal `cells` asks whether each object that the code looks at has a cell; in all others that
- * is known, and that the slots which it takes exist. */
+/* The goal `cells` asks whether each object that the code looks at has an own cell, and CBMC's own
+ * checks; `safety` asks the kernel's assertions, among them that each is there, by the table of
+ * pages. In all others that is known. */
 #ifdef PROOF_CELLS
 #define SUFFICE(hit, text) __CPROVER_assert(hit, text)
 #else
 #define SUFFICE(hit, text) __CPROVER_assume(hit)
 #endif
+
+#ifdef PROOF_SAFETY
+#define KNOWN_slot(key)
+#else
 #define KNOWN_slot(key) __CPROVER_assume(proof_slot_ok(key));
+#endif
 #define KNOWN_table(key)
 #define KNOWN_untyped(key)
 #define KNOWN_thread(key)
@@ -137,14 +243,13 @@ struct kernel proof_before, proof_after, proof_kernel;
     }                                                                                              \
     struct name *proof_##name(uint32_t key)                                                        \
     {                                                                                              \
-        bool hit = 0 EACH(HIT, name);                                                              \
+        bool hit = 0 OWN(HIT, name);                                                               \
         SUFFICE(hit, "cells suffice: " #name);                                                     \
-        KNOWN_##name(key) return EACH(TAKE, name) 0;                                               \
+        KNOWN_##name(key) return OWN(TAKE, name) 0;                                                \
     }
 PROOF_OBJECTS(CELLS)
 
-/* Cell 0 of the CPUs is the one that executes. */
-#define SEE_PAGE(name, j) j < CELLS_##name &&name##_key_##j >> 6 == page ? name##_page_##j:
+#define SEE_PAGE(name, j) name##_key_##j >> 6 == page ? name##_page_##j:
 /* All cells of one page agree, since the first that is on it answers. */
 struct page page_get(const struct kernel *k, uint32_t page)
 {
@@ -155,12 +260,17 @@ struct page page_get(const struct kernel *k, uint32_t page)
         EACH(SEE_PAGE, original) any;
 }
 
-/* Asked of each cell once; of what has no cell the answer is arbitrary. */
-#define SEE_OK(name, j) j < CELLS_slot &&slot_key_##j == n ? slot_ok_##j:
-#define FIND_OK(name, j)                                                                           \
-    if (j < CELLS_slot) {                                                                          \
-        slot_ok_##j = slot_key_##j != NIL && nondet_u8() != 0;                                     \
-    }
+/* Whether a slot is there. The goal `safety` asks the table of pages. The others ask each cell
+ * once; of what has no cell the answer is arbitrary. */
+#ifdef PROOF_SAFETY
+#define FIND_OK(name, j)
+bool proof_slot_ok(uint32_t n)
+{
+    return slot_index_ok(PROOF_KERNEL, n);
+}
+#else
+#define SEE_OK(name, j) slot_key_##j == n ? slot_ok_##j:
+#define FIND_OK(name, j) slot_ok_##j = slot_key_##j != NIL && nondet_u8() != 0;
 #define OK(name, j) static bool slot_ok_##j;
 EACH(OK, slot)
 bool proof_slot_ok(uint32_t n)
@@ -169,7 +279,9 @@ bool proof_slot_ok(uint32_t n)
 
     return EACH(SEE_OK, slot) any;
 }
+#endif
 
+/* Cell 0 of the CPUs is the one that executes. */
 struct cpu *arch_cpu_self(void)
 {
     return &cpu_is_0;
@@ -226,6 +338,10 @@ static uint32_t check_slot(struct kernel *k, uint32_t n)
         LOOK(slot, j, table_key_##t + (uint32_t)(ref));                                            \
     } while (0)
 
+/* The original of the object of slot `s`, and the slot that it names. */
+#define LOOK_ORIGINAL(j, s) (LOOK(original, j, (s).object), LOOK(irq, j, (s).object))
+#define WAS_ORIGINAL(j, s) ((s).type == OBJECT_IRQ ? irq_was_##j.original.n : original_was_##j.at.n)
+
 /* CPU 0 executes; thread 0 is its current one; slot 0 holds its table, which is table 0. */
 static void proof_begin(void)
 {
@@ -233,6 +349,7 @@ static void proof_begin(void)
     proof_after = proof_before;
     proof_kernel = proof_before;
     LOOK(cpu, 0, cpu_was_0.index + 1u);
+    ASSUME(PROOF_KERNEL->page_count <= PHYSICAL_BYTES_MAX / PAGE_BYTES);
     ASSUME(cpu_was_0.index < PROOF_KERNEL->cpu_count && cpu_was_0.current.n != NIL);
     LOOK(thread, 0, cpu_was_0.current.n);
     LOOK(slot, 0, thread_key_0 + THREAD_SLOT_TABLE);
@@ -244,30 +361,128 @@ static void proof_looked(void)
 {
     EACH(FIND_OK, slot)
 }
+/* What makes the caller's table, and what a reference names (the cells of LOOK_REF), be there. */
+#ifdef PROOF_SAFETY
+#define ASSUME_CALLER()                                                                            \
+    do {                                                                                           \
+        ASSUME(inv_current_check(PROOF_BEFORE, &cpu_was_0) == 0);                                  \
+        ASSUME(inv_thread_spaces_check(PROOF_BEFORE, cpu_was_0.current) == 0);                     \
+        ASSUME_SLOT(0);                                                                            \
+    } while (0)
+#define ASSUME_IN_TABLE(j, t)                                                                      \
+    do {                                                                                           \
+        const table_ix in = {table_key_##t};                                                       \
+        ASSUME(inv_table_slot_check(PROOF_BEFORE, in, 0) == 0);                                    \
+        ASSUME(inv_table_page_check(PROOF_BEFORE, in, slot_key_##j) == 0);                         \
+    } while (0)
+#else
+#define ASSUME_CALLER() ((void)0)
+#define ASSUME_IN_TABLE(j, t) ((void)0)
+#endif
+#define ASSUME_REF(j, j1, t)                                                                       \
+    do {                                                                                           \
+        ASSUME_IN_TABLE(j1, 0);                                                                    \
+        ASSUME_SLOT(j1);                                                                           \
+        ASSUME_IN_TABLE(j, t);                                                                     \
+        ASSUME_SLOT(j);                                                                            \
+    } while (0)
 #define ASSUME_SLOT(j) ASSUME(check_slot(PROOF_BEFORE, slot_key_##j) == 0)
 
-static inline void proof_ask(uint32_t failed)
+/* Original cell j is of an object of that type, which names its capability. */
+#define ASSUME_ORIGINAL(j, type)                                                                   \
+    ASSUME(!inv_alive(PROOF_BEFORE, type, original_key_##j) ||                                     \
+           inv_original_check(PROOF_BEFORE, type, original_key_##j) == 0)
+
+/* The invariants that ASK and ASSUMED name, of slot n. */
+static inline void prove_slot(uint32_t n)
 {
+    uint32_t failed = check_slot(PROOF_AFTER, n);
+
     if (ASK != 0) {
         PROVE(failed != ASK);
     }
 }
 
-/* Slot j is an arbitrary one, and the next ones are those neighbours that invariant ASK asks. */
-#define LOOK_SLOT(j, j1, j2, j3)                                                                   \
-    do {                                                                                           \
-        LOOK(slot, j, nondet_u32());                                                               \
-        LOOK(slot, j1,                                                                             \
-             ASK == 4 ? WAS(slot, slot_key_##j).child.n : WAS(slot, slot_key_##j).parent.n);       \
-        LOOK(slot, j2, WAS(slot, slot_key_##j).previous.n);                                        \
-        LOOK(slot, j3, WAS(slot, slot_key_##j).next.n);                                            \
-    } while (0)
-#define PROVE_SLOT(n) proof_ask(check_slot(PROOF_AFTER, n))
-/* The goal `effect` asks what the operation did. */
+/* Slot 8 is `w`, and the other asked cells are what invariant ASK looks at. After the own
+ * cells. Returns its index. */
+#if defined(PROOF_SAFETY) || defined(PROOF_CELLS)
+#define ASSUME_ASKED() ((void)0)
+static uint32_t look_asked(uint32_t w)
+{
+    return w; /* nothing is asked of it */
+}
+#else
+#define ASSUME_ASKED() ASSUME_SLOT(8)
+static uint32_t look_asked(uint32_t w)
+{
+    LOOK(slot, 8, w);
+    ASSUME(slot_key_8 != NIL);
+#if ASK == 2 || ASK == 3 || ASK == 6 || ASK == 7 || ASK == 11
+    LOOK(slot, 9, WAS(slot, slot_key_8).parent.n);
+#endif
+#if ASK == 3
+    LOOK(slot, 10, WAS(slot, slot_key_8).previous.n);
+    LOOK(slot, 11, WAS(slot, slot_key_8).next.n);
+#elif ASK == 4
+    LOOK(slot, 9, WAS(slot, slot_key_8).child.n);
+#elif ASK == 5
+    LOOK(original, 8, WAS(slot, slot_key_8).object);
+    LOOK(irq, 8, WAS(slot, slot_key_8).object);
+#elif ASK == 6
+    LOOK(table, 8, WAS(slot, slot_key_8).object);
+    LOOK(table, 9, page_get(PROOF_BEFORE, granule_page(slot_key_8)).owner);
+    LOOK(untyped, 8, WAS(slot, slot_key_8).object);
+    LOOK(untyped, 9, WAS(slot, slot_key_9).object);
+#elif ASK == 8
+    uint32_t owner = page_get(PROOF_BEFORE, granule_page(slot_key_8)).owner;
+    LOOK(table, 8, owner);
+#elif ASK == 11
+    LOOK(untyped, 8, WAS(slot, slot_key_9).object);
+#endif
+    return slot_key_8;
+}
+#endif
+
+/* -DPROOF_CASE=0..3: which slot the invariant is asked of, 0 being any but the other three. */
+#ifndef PROOF_CASE
+#define PROOF_CASE 4
+#endif
+static inline uint32_t asked_slot(uint32_t a, uint32_t b, uint32_t c)
+{
+    uint32_t any = nondet_u32();
+
+    ASSUME(PROOF_CASE != 0 || (any != a && any != b && any != c));
+    return PROOF_CASE == 1 ? a : PROOF_CASE == 2 ? b : PROOF_CASE == 3 ? c : any;
+}
+
+/* ---- What an operation did ----------------------------------------------------------------------
+ */
+
+/* The goal `effect` asks that; all others take it as known, before they ask their invariant. */
 #ifdef PROOF_EFFECT
 #define PROVE_EFFECT(condition) PROVE(condition)
-#else
+#elif defined(PROOF_SAFETY) || defined(PROOF_CELLS)
 #define PROVE_EFFECT(condition) ((void)0)
+#else
+#define PROVE_EFFECT(condition) ASSUME(condition)
 #endif
+
+/* Objects of that type are as they were: those without a cell are so by construction. */
+#define SAME(name, j) &&__CPROVER_equal(name##_is_##j, name##_was_##j)
+#define UNCHANGED(name) (true EACH(SAME, name))
+
+/* All but its place among its siblings and its first child. */
+static inline bool slot_keeps(struct slot a, struct slot b)
+{
+    return a.type == b.type && a.rights == b.rights && a.depth == b.depth && a.badge == b.badge &&
+           a.original == b.original && a.object == b.object && a.parent.n == b.parent.n &&
+           a.base == b.base && a.length == b.length;
+}
+
+static inline bool slot_same(struct slot a, struct slot b)
+{
+    return slot_keeps(a, b) && a.child.n == b.child.n && a.next.n == b.next.n &&
+           a.previous.n == b.previous.n;
+}
 
 #endif
