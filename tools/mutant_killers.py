@@ -214,6 +214,6 @@ def killing_proof(tool, file, text, deadline=proofs.DEADLINE_S):
             outcome, _ = proofs.prove(tool, proof, deadline, folder, cache=None)
             if outcome.verdict == "ERROR":
                 return "compiler"
-            if not outcome.good:
+            if not outcome.good and outcome.verdict != "TIMEOUT":  # undecided is not found
                 return f"proof {proof.name}"
     return None

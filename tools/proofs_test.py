@@ -52,11 +52,22 @@ def test_incomplete_loop_is_red(tool, tmp_path):
     assert verdict(tool, tmp_path, body) == "FAILED"
 
 
+def test_every_file_of_proofs_names_what_it_proves():
+    for proof in proofs.find_proofs():
+        sources = proofs.sources_of(proof.file)
+        assert sources and all((proofs.ROOT / source).is_file() for source in sources), proof.file
+
+
 FAULTS = [
     ("kernel/arch/x86_64/entries.h", "return entry & ~(PTE_WRITE | PTE_OWN);",
      "    return entry & ~(PTE_WRITE & PTE_OWN);"),
     ("lib/ring/ring.h", "if (tail - consumer->head > consumer->mask + 1u) {",
      "        if (0) {"),
+    ("kernel/object/cap.c",
+     "slot->rights = (uint8_t)rights_narrow(source->rights, rights);",
+     "    slot->rights = (uint8_t)rights;"),
+    ("kernel/arch/x86_64/vtd_entries.h", "((rights & RIGHT_WRITE) != 0 ? 2u : 0u);",
+     "           ((rights & RIGHT_READ) != 0 ? 2u : 0u);"),
     ("kernel/timer.h", "uint64_t differs = base ^ deadline;", "    uint64_t differs = deadline;"),
 ]
 

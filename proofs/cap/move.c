@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 /*
  * cap_move: what it does, and that all it touches is there. Taken as given: no capability is its
- * own sibling (lists are not circular, which no invariant of one slot says). Of:
- * kernel/object/cap.c
+ * own sibling (lists are not circular, which no invariant of one slot says).
+ * Of: kernel/object/cap.c
  *
  * Quick goal effect: -DPROOF_EFFECT
  * Quick goal cells: -DPROOF_CELLS

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-/* What the IOMMU reads, bit by bit (VT-d 5.0, 9.8, 9.9, 6.5.2). Of:
- * kernel/arch/x86_64/vtd_entries.h
+/*
+ * What the IOMMU reads, bit by bit (VT-d 5.0, 9.8, 9.9, 6.5.2).
+ * Of: kernel/arch/x86_64/vtd_entries.h
  */
 #include "kernel/arch/x86_64/vtd_entries.h"
 #include "proofs/proof.h"
