@@ -1,11 +1,21 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 /*
- * range_derive: what it does, that the new range lies within the source's (invariant 7 of the new
- * slot), and that all it touches is there. Of: kernel/object/range.c
+ * range_derive: invariants 1 to 4, 6 and 11 of every slot, what it does, that the new range lies
+ * within the source's (invariant 7 of the new slot), and that all it touches is there.
+ * Of: kernel/object/range.c
  *
  * Goal effect: -DPROOF_EFFECT
  * Quick goal cells: -DPROOF_CELLS
  * Goal safety: -DPROOF_SAFETY
+ * Goal shape: -DASK=1
+ * Goal parent: -DASK=2
+ * Goal siblings_of_new: -DASK=3 -DPROOF_CASE=1
+ * Goal siblings_of_source: -DASK=3 -DPROOF_CASE=2
+ * Goal siblings_of_next: -DASK=3 -DPROOF_CASE=3
+ * Goal siblings_of_others: -DASK=3 -DPROOF_CASE=0
+ * Goal child: -DASK=4
+ * Goal level: -DASK=6
+ * Goal inside: -DASK=11
  */
 #include "proofs/kernel/kernel.h"
 
@@ -26,7 +36,7 @@ void prove_range(void)
     uint32_t src = slot_key_4;
     struct slot source = WAS(slot, src);
     LOOK(slot, 5, source.child.n);
-    uint32_t w = look_asked(nondet_u32());
+    uint32_t w = look_asked(asked_slot(dst, src, source.child.n));
     proof_looked();
     ASSUME_CALLER();
     ASSUME_REF(2, 1, 1);
@@ -54,5 +64,6 @@ void prove_range(void)
                            is.base - source.base <= source.length &&
                            is.length <= source.length - (is.base - source.base)));
     PROVE_EFFECT(UNCHANGED(table) && UNCHANGED(thread));
+    prove_slot(w);
     PROOF_END();
 }
