@@ -117,7 +117,10 @@ KERNEL_FLAGS := $(COMMON) -fomit-frame-pointer -falign-functions=1 -falign-jumps
                 $(FREESTANDING) -mgeneral-regs-only -mno-red-zone -mcmodel=kernel \
                 -fno-jump-tables -mindirect-branch=thunk -fcf-protection=none -DHALLOWS_KERNEL \
                 $(if $(CHECKED),-DHALLOWS_DEBUG)
-CELL_FLAGS := $(COMMON) $(FREESTANDING) -O2 -msse4.2 -mno-red-zone -fcf-protection=none \
+# Cells have no frame pointers (the supervisor finds callers on a stack without), which saves a
+# request 4 instructions in 100; putting neighbouring fields into vectors costs more than it saves.
+CELL_FLAGS := $(COMMON) $(FREESTANDING) -O2 -fomit-frame-pointer -fno-tree-slp-vectorize -msse4.2 \
+              -mno-red-zone -fcf-protection=none \
               $(if $(CHECKED),-DHALLOWS_DEBUG)
 HOST_FLAGS := $(COMMON) -O1 -msse4.2 -DHALLOWS_HOST -DHALLOWS_DEBUG -D_GNU_SOURCE \
               -fsanitize=address,undefined -fno-sanitize-recover=all

@@ -69,24 +69,36 @@ void fault_describe(char *to, size_t size, const uint64_t words[FAULT_WORD_COUNT
                       words[FAULT_WORD_ERROR]);
 }
 
-uint32_t backtrace_walk(const struct stack_view *stack, uint64_t frame,
-                        uint64_t addresses[BACKTRACE_MAX])
+/* Whether the bytes before code[at] end a near call: E8 with a displacement, or FF /2 with its
+ * operand (Intel SDM vol. 2, CALL). */
+static bool follows_call(const uint8_t *code, uint64_t at)
+{
+    if (at >= 5u && code[at - 5u] == 0xe8u) {
+        return true;
+    }
+    for (uint64_t length = 2; length <= 7u && length <= at; length++) {
+        if (code[at - length] == 0xffu && (code[at - length + 1u] >> 3 & 7u) == 2u) {
+            return true;
+        }
+    }
+    return false;
+}
+
+uint32_t backtrace_scan(const struct memory_view *stack, uint64_t sp,
+                        const struct memory_view *code, uint64_t addresses[BACKTRACE_MAX])
 {
     uint32_t count = 0;
 
-    while (count < BACKTRACE_MAX && frame % 8u == 0 && frame >= stack->address &&
-           stack->bytes >= 16u && frame - stack->address <= stack->bytes - 16u) {
-        const uint8_t *at = stack->data + (frame - stack->address);
-        uint64_t caller = load_le64(at);
-        uint64_t address = load_le64(at + 8);
-        if (address == 0) {
-            break;
+    if (sp < stack->address || sp - stack->address > stack->bytes) {
+        return 0;
+    }
+    for (uint64_t at = (sp - stack->address + 7u) & ~7ull;
+         count < BACKTRACE_MAX && at < stack->bytes && stack->bytes - at >= 8u; at += 8u) {
+        uint64_t address = load_le64(stack->data + at);
+        uint64_t offset = address - code->address;
+        if (offset < code->bytes && follows_call(code->data, offset)) {
+            addresses[count++] = address;
         }
-        addresses[count++] = address;
-        if (caller <= frame) {
-            break;
-        }
-        frame = caller;
     }
     return count;
 }

@@ -16,16 +16,16 @@
 void fault_describe(char *to, size_t size, const uint64_t words[FAULT_WORD_COUNT]);
 
 /* Memory of a cell as the supervisor sees it: [address, address + bytes) lies at `data`. */
-struct stack_view {
+struct memory_view {
     uint64_t address;
     const uint8_t *data;
     uint64_t bytes;
 };
 
-/* Return addresses of the frames from frame pointer `frame` on, innermost first (System V ABI: the
- * caller's frame pointer at [frame], the return address at [frame + 8]). Ends at the first frame
- * outside the view, not 8-byte aligned, or not above the one before. Returns how many. */
-uint32_t backtrace_walk(const struct stack_view *stack, uint64_t frame,
-                        uint64_t addresses[BACKTRACE_MAX]);
+/* What on the stack from `sp` up looks like a return address, innermost first: it points behind a
+ * call instruction in `code`. Cells are built without frame pointers, so old addresses that nothing
+ * has overwritten may be among them. Returns how many. */
+uint32_t backtrace_scan(const struct memory_view *stack, uint64_t sp,
+                        const struct memory_view *code, uint64_t addresses[BACKTRACE_MAX]);
 
 #endif

@@ -23,41 +23,60 @@ TEST(causes_read_well)
 }
 
 #define BASE 0x3ff00000ull
+#define CODE 0x400000ull
 
 TEST(a_good_stack_gives_its_callers)
 {
     uint8_t memory[128] = {0};
-    struct stack_view stack = {BASE, memory, sizeof(memory)};
+    uint8_t program[64] = {0};
+    struct memory_view stack = {BASE, memory, sizeof(memory)};
+    struct memory_view code = {CODE, program, sizeof(program)};
     uint64_t addresses[BACKTRACE_MAX];
 
-    store_le64(memory + 16, BASE + 48);
-    store_le64(memory + 24, 0x400111);
-    store_le64(memory + 48, BASE + 112);
-    store_le64(memory + 56, 0x400222);
-    store_le64(memory + 112, 0);
-    store_le64(memory + 120, 0x400333);
-    CHECK_EQ(backtrace_walk(&stack, BASE + 16, addresses), 3);
-    CHECK_EQ(addresses[0], 0x400111);
-    CHECK_EQ(addresses[2], 0x400333);
-    CHECK_EQ(backtrace_walk(&stack, BASE + 120, addresses), 0);
-    CHECK_EQ(backtrace_walk(&stack, BASE + 17, addresses), 0);
-    CHECK_EQ(backtrace_walk(&stack, BASE - 8, addresses), 0);
-    CHECK_EQ(backtrace_walk(&stack, UINT64_MAX - 7, addresses), 0);
-    store_le64(memory + 48, BASE + 16);
-    CHECK_EQ(backtrace_walk(&stack, BASE + 16, addresses), 2);
+    program[3] = 0xe8; /* call 0x... */
+    program[20] = 0xff;
+    program[21] = 0x55; /* call *disp8(%rbp) */
+    program[30] = 0x41;
+    program[31] = 0xff;
+    program[32] = 0xd2; /* call *%r10 */
+    program[40] = 0xff;
+    program[41] = 0x25; /* jmp *disp(%rip) */
+    store_le64(memory + 16, CODE + 8);
+    store_le64(memory + 24, CODE + 9);  /* behind no call */
+    store_le64(memory + 40, CODE + 46); /* behind a jump */
+    store_le64(memory + 48, CODE + 23);
+    store_le64(memory + 56, CODE + 4096); /* outside */
+    store_le64(memory + 120, CODE + 33);
+    CHECK_EQ(backtrace_scan(&stack, BASE, &code, addresses), 3);
+    CHECK_EQ(addresses[0], CODE + 8);
+    CHECK_EQ(addresses[1], CODE + 23);
+    CHECK_EQ(addresses[2], CODE + 33);
+    CHECK_EQ(backtrace_scan(&stack, BASE + 17, &code, addresses), 2);
+    CHECK_EQ(backtrace_scan(&stack, BASE + 121, &code, addresses), 0);
+    CHECK_EQ(backtrace_scan(&stack, BASE + 128, &code, addresses), 0);
+    CHECK_EQ(backtrace_scan(&stack, BASE - 8, &code, addresses), 0);
+    CHECK_EQ(backtrace_scan(&stack, UINT64_MAX - 7, &code, addresses), 0);
+    code.bytes = 0;
+    CHECK_EQ(backtrace_scan(&stack, BASE, &code, addresses), 0);
 }
 
-TEST(any_stack_ends)
+TEST(any_stack_and_code_end)
 {
     srand(4);
     for (uint32_t round = 0; round < 5000u; round++) {
         uint8_t *memory = malloc(512);
-        struct stack_view stack = {BASE, memory, 512};
+        uint8_t *program = malloc(64);
+        struct memory_view stack = {BASE, memory, 512};
+        struct memory_view code = {CODE, program, 64};
         uint64_t addresses[BACKTRACE_MAX];
         for (uint32_t i = 0; i < 512u; i += 8u) {
-            store_le64(memory + i, BASE + ((uint64_t)rand() % 80u) * 8u);
+            store_le64(memory + i, CODE - 8u + (uint64_t)rand() % 80u);
         }
-        CHECK(backtrace_walk(&stack, BASE, addresses) <= BACKTRACE_MAX);
+        for (uint32_t i = 0; i < 64u; i++) {
+            program[i] = (uint8_t)(rand() % 2 ? 0xff : 0xe8);
+        }
+        CHECK(backtrace_scan(&stack, BASE, &code, addresses) <= BACKTRACE_MAX);
+        free(program);
         free(memory);
     }
 }

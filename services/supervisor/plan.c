@@ -32,6 +32,10 @@ static status_t plan_program(struct cell_plan *plan, const struct elf_program *p
     for (uint32_t i = 0; i < program->segment_count; i++) {
         const struct elf_segment *s = &program->segments[i];
         plan->program_pages += pages_of(s->memory_bytes);
+        if ((s->rights & ELF_EXECUTE) != 0 && plan->code_bytes == 0) {
+            plan->code_address = s->address;
+            plan->code_bytes = s->memory_bytes;
+        }
         end = s->address + s->memory_bytes;
     }
     plan->program_windows = windows_of_pages(pages_of(end - CELL_PROGRAM_ADDRESS));

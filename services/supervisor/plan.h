@@ -42,6 +42,8 @@ struct cell_plan {
     uint32_t info_pages;
     uint32_t device_pages;
     uint64_t program_pages;
+    uint64_t code_address; /* the program's first executable segment; without one 0 bytes */
+    uint64_t code_bytes;
     uint64_t config_offset; /* in the info window: settings, DMA addresses, ring pool addresses */
     uint64_t dma_address_offset;
     uint64_t ring_address_offset;

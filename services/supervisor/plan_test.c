@@ -20,6 +20,8 @@ TEST(a_small_cell)
     CHECK_EQ(cell_plan_make(&plan, &request, &what), STATUS_OK);
     CHECK_EQ(plan.program_windows, 2);
     CHECK_EQ(plan.program_pages, 2 + 0x300);
+    CHECK_EQ(plan.code_address, program.segments[0].address);
+    CHECK_EQ(plan.code_bytes, program.segments[0].memory_bytes);
     CHECK_EQ(plan.stack_pages, 8);
     CHECK_EQ(plan.info_pages, 1);
     CHECK_EQ(plan.device_windows, 0);

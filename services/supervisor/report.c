@@ -59,10 +59,15 @@ static void callers_print(struct supervisor *s, const struct cell *cell, const s
     const struct bundle_entry *entry =
         bundle_find(&s->bundle, BUNDLE_SYMBOLS, cell->description->program);
     uint64_t stack_bytes = (uint64_t)cell->plan.stack_pages << PAGE_SHIFT;
-    struct stack_view stack = {
+    struct memory_view stack = {
         .address = CELL_STACK_TOP - stack_bytes,
         .data = cell->stack + SEGMENT_BYTES - stack_bytes,
         .bytes = stack_bytes,
+    };
+    struct memory_view code = {
+        .address = cell->plan.code_address,
+        .data = cell->program + (cell->plan.code_address - CELL_PROGRAM_ADDRESS),
+        .bytes = cell->plan.code_bytes,
     };
     struct symbols symbols = {0};
     uint64_t addresses[BACKTRACE_MAX];
@@ -72,7 +77,7 @@ static void callers_print(struct supervisor *s, const struct cell *cell, const s
         symbols_open(&symbols, data, entry->bytes) != STATUS_OK) {
         log_line("  (no symbols for %s in the bundle)", cell->description->program);
     }
-    uint32_t count = backtrace_walk(&stack, r->low[6], addresses);
+    uint32_t count = backtrace_scan(&stack, r->control[1], &code, addresses);
     log_line("  callers:");
     caller_print(&symbols, 0, r->control[0]);
     for (uint32_t i = 0; i < count; i++) {
