@@ -5,6 +5,7 @@
 #include "lib/base/assert.h"
 
 #define FRAME_BYTES_MIN 14u /* an Ethernet header */
+#define unlikely(condition) __builtin_expect(!!(condition), 0)
 
 static struct virtio_net *nic_of(struct netdev *dev)
 {
@@ -43,8 +44,8 @@ static inline bool reap(struct virtio_net *nic)
     bool good = true;
     for (uint32_t end = index + pending; index != end; index++) {
         uint32_t id = __atomic_load_n(&ring[index & mask].id, __ATOMIC_RELAXED);
-        uint32_t slot = id >> 1;
-        if ((id & 1u) != 0 || slot >= slots) {
+        uint32_t slot = id >> 1 | id << 31; /* an odd one is too large */
+        if (slot >= slots) {
             good = false;
             break;
         }
@@ -118,62 +119,104 @@ void virtio_net_refill(struct virtio_net *nic)
     }
 }
 
-/* Takes `count` finished receive slots and lends their descriptors a new buffer each. Returns how
- * many frames that gave; *good is false if the device broke the protocol behind them. */
-static uint32_t receive_slots(struct virtio_net *nic, struct netframe *frames, uint32_t count,
-                              bool *good)
+/* The slot has no frame for the caller: it gets no new buffer, or none is free. */
+static void leave_empty(struct virtio_net *nic, uint32_t slot)
+{
+    nic->rx_buffer[slot] = NETBUF_NONE;
+    nic->rx_empty[nic->rx_empty_count++] = (uint16_t)slot;
+    nic->rx_lent--;
+}
+
+/* The next finished slot, if it is unusual: a frame that is too short, or no buffer is free.
+ * Returns the frames that it gave: 0 or 1. *good is false if the device broke the protocol. */
+static __attribute__((noinline)) uint32_t receive_unusual(struct virtio_net *nic,
+                                                          struct netframe *frame, bool *good)
+{
+    struct netbuf_pool *pool = nic->netdev.pool;
+    uint64_t element = virtio_used_load(&nic->rx.used->ring[nic->rx.used_index & nic->rx.mask]);
+    uint32_t slot = (uint32_t)element;
+    uint32_t length = (uint32_t)(element >> 32) - VIRTIO_NET_HEADER_BYTES;
+    /* A length below the header's wraps and is too long. */
+    if (slot > nic->rx.mask || nic->rx_buffer[slot] == NETBUF_NONE ||
+        length > nic->frame_bytes_max) {
+        *good = false;
+        return 0;
+    }
+    uint32_t buffer = nic->rx_buffer[slot];
+    nic->rx.used_index++;
+    leave_empty(nic, slot); /* virtio_net_refill lends it one as soon as there is one */
+    if (length < FRAME_BYTES_MIN) {
+        nic->netdev.counters.rx_errors++;
+        netbuf_drop(pool, buffer);
+        return 0;
+    }
+    *frame = (struct netframe){buffer, VIRTIO_NET_RX_OFFSET, (uint16_t)length};
+    nic->netdev.counters.rx_bytes += length;
+    return 1;
+}
+
+/* Takes up to `count` finished receive slots, as long as they are usual ones, and lends their
+ * descriptors a new buffer each. Returns how many. */
+static inline uint32_t receive_usual(struct virtio_net *nic, struct netframe *frames,
+                                     uint32_t count)
 {
     /* Locals: stores into the pool and the queue must not make the compiler load these again. */
     struct netbuf_pool *pool = nic->netdev.pool;
-    const struct virtio_used_element *used = nic->rx.used->ring;
-    struct virtio_descriptor *descriptors = nic->rx.descriptors;
-    uint16_t *avail = nic->rx.avail->ring;
+    uint8_t *queue = (uint8_t *)nic->rx.avail; /* virtio_queue.h says where the parts lie */
+    const struct virtio_used *used = (void *)(queue + VIRTIO_QUEUE_USED_OFFSET);
+    struct virtio_descriptor *descriptors = (void *)(queue - PAGE_BYTES);
+    uint16_t *avail = ((struct virtio_avail *)(void *)queue)->ring;
     uint32_t mask = nic->rx.mask;
     uint32_t used_index = nic->rx.used_index;
-    uint32_t avail_index = nic->rx.avail_index;
-    uint32_t length_max = nic->frame_bytes_max;
-    uint32_t free_count = pool->free_count;
+    uint32_t ahead = nic->rx.avail_index - used_index;
+    uint32_t spread = nic->frame_bytes_max - FRAME_BYTES_MIN;
     const uint64_t *addresses = pool->device_address;
+    uint16_t *references = pool->references;
+    const uint32_t *free = pool->free_stack + pool->free_count;
     uint64_t bytes = 0;
-    uint32_t taken = 0;
+    struct netframe *frame = frames;
+    struct netframe *end = frames + (count < pool->free_count ? count : pool->free_count);
 
-    for (uint32_t end = used_index + count; used_index != end; used_index++) {
-        uint64_t element = virtio_used_load(&used[used_index & mask]);
+    while (frame != end) {
+        uint64_t element = virtio_used_load(&used->ring[used_index & mask]);
         uint32_t slot = (uint32_t)element;
         uint32_t length = (uint32_t)(element >> 32) - VIRTIO_NET_HEADER_BYTES;
-        /* A length below the header's wraps and is too long. */
-        if (slot > mask || nic->rx_buffer[slot] == NETBUF_NONE || length > length_max) {
-            *good = false;
+        if (slot > mask || length - FRAME_BYTES_MIN > spread) {
             break;
         }
         uint32_t buffer = nic->rx_buffer[slot];
-        if (free_count != 0) {
-            uint32_t next = pool->free_stack[--free_count];
-            pool->references[next] = 1;
-            nic->rx_buffer[slot] = next;
-            descriptors[slot].address =
-                addresses[next] + VIRTIO_NET_RX_OFFSET - VIRTIO_NET_HEADER_BYTES;
-            avail[avail_index++ & mask] = (uint16_t)slot;
-        } else {
-            nic->rx_buffer[slot] = NETBUF_NONE;
-            nic->rx_empty[nic->rx_empty_count++] = (uint16_t)slot;
-            nic->rx_lent--;
+        if (buffer == NETBUF_NONE) {
+            break;
         }
-        if (length < FRAME_BYTES_MIN) {
-            nic->netdev.counters.rx_errors++;
-            pool->free_count = free_count;
-            netbuf_drop(pool, buffer);
-            free_count = pool->free_count;
-            continue;
-        }
-        frames[taken++] = (struct netframe){buffer, VIRTIO_NET_RX_OFFSET, (uint16_t)length};
+        uint32_t next = *--free;
+        references[next] = 1;
+        nic->rx_buffer[slot] = next;
+        descriptors[slot].address =
+            addresses[next] + VIRTIO_NET_RX_OFFSET - VIRTIO_NET_HEADER_BYTES;
+        avail[(used_index + ahead) & mask] = (uint16_t)slot;
+        *frame++ = (struct netframe){buffer, VIRTIO_NET_RX_OFFSET, (uint16_t)length};
         bytes += length;
+        used_index++;
     }
-    pool->free_count = free_count;
-    nic->rx.used_index = (uint16_t)used_index;
-    nic->rx.avail_index = (uint16_t)avail_index;
-    nic->netdev.counters.rx_frames += taken;
     nic->netdev.counters.rx_bytes += bytes;
+    pool->free_count = (uint32_t)(free - pool->free_stack);
+    nic->rx.used_index = (uint16_t)used_index;
+    nic->rx.avail_index = (uint16_t)(used_index + ahead);
+    return (uint32_t)(frame - frames);
+}
+
+/* Takes `count` finished receive slots. Returns how many frames that gave; *good is false if the
+ * device broke the protocol behind them. */
+static inline uint32_t receive_slots(struct virtio_net *nic, struct netframe *frames,
+                                     uint32_t count, bool *good)
+{
+    uint16_t end = (uint16_t)(nic->rx.used_index + count);
+    uint32_t taken = receive_usual(nic, frames, count);
+
+    while (unlikely(nic->rx.used_index != end && *good)) {
+        taken += receive_unusual(nic, &frames[taken], good);
+    }
+    nic->netdev.counters.rx_frames += taken;
     return taken;
 }
 
@@ -181,7 +224,7 @@ static __attribute__((noinline)) uint32_t receive_some(struct virtio_net *nic,
                                                        struct netframe *frames, uint32_t max)
 {
     struct netdev *dev = &nic->netdev;
-    if (!reap(nic)) {
+    if (virtio_queue_any(&nic->tx) && !reap(nic)) {
         return 0;
     }
     uint32_t pending = virtio_queue_pending(&nic->rx);
@@ -228,13 +271,16 @@ uint32_t virtio_net_receive(struct netdev *dev, struct netframe *frames, uint32_
 uint32_t virtio_net_transmit(struct netdev *dev, const struct netframe *frames, uint32_t count)
 {
     struct virtio_net *nic = nic_of(dev);
-    if (nic->state != VIRTIO_NET_RUNNING || (virtio_queue_any(&nic->tx) && !reap(nic))) {
+    if (nic->state != VIRTIO_NET_RUNNING ||
+        (nic->tx_free_count < count && virtio_queue_any(&nic->tx) && !reap(nic))) {
         return 0;
     }
 
     struct netbuf_pool *pool = dev->pool;
-    struct virtio_descriptor *descriptors = nic->tx.descriptors;
-    uint16_t *avail = nic->tx.avail->ring;
+    uint8_t *queue = (uint8_t *)nic->tx.avail; /* virtio_queue.h says where the parts lie */
+    struct virtio_descriptor *descriptors = (void *)(queue - PAGE_BYTES);
+    uint16_t *avail = ((struct virtio_avail *)(void *)queue)->ring;
+    const uint64_t *addresses = pool->device_address;
     uint32_t mask = nic->tx.mask;
     uint32_t avail_index = nic->tx.avail_index;
     uint32_t free_count = nic->tx_free_count;
@@ -246,8 +292,7 @@ uint32_t virtio_net_transmit(struct netdev *dev, const struct netframe *frames, 
         ASSERT(frame.offset + frame.length <= pool->buffer_bytes);
         uint32_t slot = nic->tx_free[--free_count];
         /* The even descriptor is the constant header and links to this one. */
-        descriptors[2u * slot + 1u].address =
-            netbuf_device_address(pool, frame.buffer) + frame.offset;
+        descriptors[2u * slot + 1u].address = addresses[frame.buffer] + frame.offset;
         descriptors[2u * slot + 1u].length = frame.length;
         nic->tx_buffer[slot] = frame.buffer;
         avail[avail_index++ & mask] = (uint16_t)(2u * slot);
