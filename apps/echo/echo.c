@@ -37,6 +37,7 @@ static void on_datagram(struct udp_socket *socket, void *user, const struct udp_
                                       .buffer = datagram->buffer,
                                       .offset = datagram->offset,
                                       .length = datagram->length,
+                                      .data_sum = datagram->data_sum,
                                   });
 }
 

@@ -8,8 +8,10 @@
 
 #include "lib/net/tcp_internal.h"
 
-/* The whole way in of an Ethernet frame. Its bytes are at `at`. */
-bool input_fast(struct net_stack *stack, const struct netframe *frame, const uint8_t *at);
+/* The whole way in of `count` Ethernet frames; drops their buffers' references. */
+void input_burst(struct net_stack *stack, const struct netframe *frames, uint32_t count);
+/* The general way in of one, whose bytes are at `at`. */
+void ethernet_input(struct net_stack *stack, const struct netframe *frame, const uint8_t *at);
 /* tcp_output for new data that fills the rest of the send queue, or for nothing but an
  * acknowledgement that can wait. */
 bool tcp_output_fast(struct tcp_connection *c);

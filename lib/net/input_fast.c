@@ -29,10 +29,10 @@ static inline bool ipv4_sum_is_right(const uint8_t *ip)
     return checksum_is_right(checksum_add_word(sum, load_le32(ip + 16)));
 }
 
-/* Of a TCP or UDP packet of `length` bytes. */
-static inline bool packet_sum_is_right(const uint8_t *ip, uint32_t protocol, uint32_t length)
+/* Of a TCP packet of `length` bytes. */
+static inline bool segment_sum_is_right(const uint8_t *ip, uint32_t length)
 {
-    uint64_t pseudo = __builtin_bswap16((uint16_t)length) + (protocol << 8);
+    uint64_t pseudo = __builtin_bswap16((uint16_t)length) + (PROTOCOL_TCP << 8);
 
     pseudo = checksum_add_word(load_le64(ip + 12), pseudo);
     return checksum_is_right(checksum_add_packet(pseudo, ip + IPV4_BYTES, length));
@@ -53,8 +53,17 @@ static inline bool datagram(struct net_stack *stack, const struct netframe *fram
         return false;
     }
     struct udp_socket *socket = udp_find(stack, port);
-    if (socket == NULL || !ipv4_sum_is_right(ip) ||
-        !packet_sum_is_right(ip, PROTOCOL_UDP, length)) {
+    if (socket == NULL || !ipv4_sum_is_right(ip)) {
+        return false;
+    }
+    /* The data's sum by itself: it may serve an answer. */
+    uint64_t data_sum = length >= UDP_BYTES + 8u
+                            ? checksum_add_packet(0, udp + UDP_BYTES, length - UDP_BYTES)
+                            : checksum_add(0, udp + UDP_BYTES, length - UDP_BYTES);
+    uint64_t pseudo = __builtin_bswap16((uint16_t)length) + (PROTOCOL_UDP << 8);
+    uint64_t sum = checksum_add_word(data_sum, load_le64(ip + 12));
+    sum = checksum_add_word(checksum_add_word(sum, load_le64(udp)), pseudo);
+    if (!checksum_is_right(sum)) {
         return false;
     }
     struct udp_datagram datagram; /* each member by itself: an initialiser would clear it first */
@@ -67,6 +76,7 @@ static inline bool datagram(struct net_stack *stack, const struct netframe *fram
     datagram.length = length - UDP_BYTES;
     datagram.buffer = frame->buffer;
     datagram.offset = frame->offset + UDP_FRAME_BYTES_MIN;
+    datagram.data_sum = data_sum;
     stack->counters.ipv4_in++;
     stack->counters.udp_in++;
     stack->receive_buffer = frame->buffer;
@@ -181,8 +191,7 @@ static inline bool segment_input(struct net_stack *stack, const struct netframe 
     uint32_t header = stamped ? TCP_BYTES + TCP_TIMESTAMPS_BYTES : TCP_BYTES;
 
     if (!(stamped ? load_le32(tcp + TCP_BYTES) == TCP_STAMPS_MEMORY : kind == TCP_PLAIN_WORD) ||
-        length < header || !ipv4_sum_is_right(ip) ||
-        !packet_sum_is_right(ip, PROTOCOL_TCP, length)) {
+        length < header || !ipv4_sum_is_right(ip) || !segment_sum_is_right(ip, length)) {
         return false;
     }
     uint64_t ends = load_le64(ip + 12);
@@ -211,7 +220,8 @@ static inline bool segment_input(struct net_stack *stack, const struct netframe 
     return true;
 }
 
-bool input_fast(struct net_stack *stack, const struct netframe *frame, const uint8_t *at)
+static inline bool input_fast(struct net_stack *stack, const struct netframe *frame,
+                              const uint8_t *at)
 {
     const uint8_t *ip = at + ETHERNET_BYTES;
 
@@ -232,4 +242,17 @@ bool input_fast(struct net_stack *stack, const struct netframe *frame, const uin
     }
     return protocol == PROTOCOL_UDP && total >= IPV4_BYTES + UDP_BYTES &&
            datagram(stack, frame, ip, total - IPV4_BYTES);
+}
+
+void input_burst(struct net_stack *stack, const struct netframe *frames, uint32_t count)
+{
+    struct netbuf_pool *pool = stack->pool;
+
+    for (const struct netframe *frame = frames; frame != frames + count; frame++) {
+        const uint8_t *at = netbuf_data(pool, frame->buffer) + frame->offset;
+        if (!input_fast(stack, frame, at)) {
+            ethernet_input(stack, frame, at);
+        }
+        netbuf_drop(pool, frame->buffer);
+    }
 }

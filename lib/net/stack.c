@@ -257,13 +257,8 @@ static bool ethernet_is_for_us(const struct net_stack *stack, const uint8_t *des
             stack->v6.mode != STACK_IPV6_OFF);
 }
 
-static void ethernet_input(struct net_stack *stack, const struct netframe *frame)
+void ethernet_input(struct net_stack *stack, const struct netframe *frame, const uint8_t *at)
 {
-    const uint8_t *at = netbuf_data(stack->pool, frame->buffer) + frame->offset;
-
-    if (input_fast(stack, frame, at)) {
-        return;
-    }
     if (frame->length < ETHERNET_BYTES || !ethernet_is_for_us(stack, at)) {
         stack->counters.ethernet_dropped++;
         return;
@@ -351,10 +346,7 @@ uint32_t stack_poll(struct net_stack *stack, time_ns_t now)
     stack_set_now(stack, now);
     uint32_t count = stack->dev->ops->receive(stack->dev, frames, NETDEV_BURST_MAX);
     stack->counters.rx_frames += count;
-    for (uint32_t i = 0; i < count; i++) {
-        ethernet_input(stack, &frames[i]);
-        netbuf_drop(stack->pool, frames[i].buffer);
-    }
+    input_burst(stack, frames, count);
     stack->receive_buffer = NETBUF_NONE;
     if (stack->now >= stack->next_deadline) {
         stack_run_due(stack);

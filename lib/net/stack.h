@@ -406,6 +406,8 @@ struct udp_datagram {
     uint32_t buffer; /* the pool buffer; hold it to keep the bytes, or to send them back.
                         NETBUF_NONE: it came in fragments and is larger than a buffer */
     uint32_t offset; /* of data in the buffer */
+    /* Of the data, for a udp_send_request that sends it back as it is; 0: not known. */
+    uint64_t data_sum;
 };
 
 typedef void udp_receive_function(struct udp_socket *socket, void *user,
@@ -450,6 +452,9 @@ struct udp_send_request {
     uint32_t buffer; /* a reference of the caller's, taken over whatever is returned */
     uint32_t offset; /* of the payload: >= STACK_HEADROOM_BYTES, or a received payload's own */
     uint32_t length;
+    /* A datagram's, whose data this is, unchanged and all of it; 0: the data is summed. The caller
+     * answers for it: with a wrong one the receiver drops what was sent. */
+    uint64_t data_sum;
 };
 /* The same from a pool buffer, without copying unless it leaves in fragments. Further:
  * INVALID_ARGUMENT: outside the buffer. */

@@ -65,7 +65,7 @@ static void take_datagram(struct udp_socket *socket, void *user,
     memcpy(to->data, datagram->data, datagram->length);
 }
 
-/* Echoes without copying. */
+/* Echoes without copying, nor summing where the sum is known. */
 static void echo_datagram(struct udp_socket *socket, void *user,
                           const struct udp_datagram *datagram)
 {
@@ -74,7 +74,8 @@ static void echo_datagram(struct udp_socket *socket, void *user,
                                        .port = datagram->source_port,
                                        .buffer = datagram->buffer,
                                        .offset = datagram->offset,
-                                       .length = datagram->length};
+                                       .length = datagram->length,
+                                       .data_sum = datagram->data_sum};
 
     netbuf_hold(pool, datagram->buffer);
     CHECK_EQ(udp_send_buffer(socket, &request), STATUS_OK);
@@ -87,11 +88,13 @@ TEST(udp_echo_resolves_and_returns)
     struct received got = {0};
     uint8_t data[1472];
 
-    memset(data, 0x5a, sizeof data);
+    for (uint32_t i = 0; i < sizeof data; i++) {
+        data[i] = (uint8_t)(i * 7u + i / 256u);
+    }
     CHECK_EQ(udp_bind(sim->stack[1], 7, echo_datagram, &sim->pool[1], &server), STATUS_OK);
     CHECK_EQ(udp_bind(sim->stack[1], 7, echo_datagram, &sim->pool[1], &server), STATUS_IN_USE);
     CHECK_EQ(udp_bind(sim->stack[0], 0, take_datagram, &got, &client), STATUS_OK);
-    for (uint32_t length = 0; length <= sizeof data; length += 92) {
+    for (uint32_t length = 0; length <= sizeof data; length += 91) {
         data[0] = (uint8_t)length;
         CHECK_EQ(udp_send(client, SIM_ADDRESS(1), 7, data, length), STATUS_OK);
         sim_run(sim, 10u * NS_PER_MS);

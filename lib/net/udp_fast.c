@@ -24,7 +24,10 @@ status_t udp_send_buffer(struct udp_socket *socket, const struct udp_send_reques
     uint64_t size = __builtin_bswap16((uint16_t)length);
     store_le64(udp, ports | size << 32);
     uint64_t sum = path->ends_sum + (PROTOCOL_UDP << 8) + size;
-    uint16_t checksum = checksum_finish(checksum_add_packet(sum, udp, length));
+    sum = request->data_sum != 0
+              ? checksum_add_word(checksum_add_word(sum, request->data_sum), ports | size << 32)
+              : checksum_add_packet(sum, udp, length);
+    uint16_t checksum = checksum_finish(sum);
     store_native16(udp + 6, checksum != 0 ? checksum : 0xffffu);
     stack->counters.udp_out++;
     ipv4_path_transmit(stack, path,
