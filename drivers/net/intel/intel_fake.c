@@ -237,11 +237,14 @@ static uint32_t hash_of(struct intel_fake *fake, const uint8_t *input, uint32_t 
 
 uint32_t intel_fake_steer(struct intel_fake *fake, const uint8_t *frame, size_t bytes)
 {
-    uint32_t mode = *reg(fake, INTEL_82576_MRQC);
     uint8_t input[36];
     uint32_t ends = 0;
 
-    if (fake->chip->queue_step == 0 || (mode & 7u) != INTEL_82576_MRQC_RSS ||
+    if (fake->chip->queue_step == 0) {
+        return 0; /* of one queue; a virtual function has no such register, either */
+    }
+    uint32_t mode = *reg(fake, INTEL_82576_MRQC);
+    if ((mode & 7u) != INTEL_82576_MRQC_RSS ||
         (*reg(fake, INTEL_82576_RXCSUM) & INTEL_82576_RXCSUM_NO_SUM) == 0 || bytes < 58) {
         return 0;
     }
