@@ -253,6 +253,10 @@ struct loglet_job {
     status_t status;
 };
 
+/* Zoned drives: appends of a log under way, and so how many frames lie before their turn, at most.
+ */
+#define LOGLET_ZONE_WINDOW 8u
+
 /* Reads durable records in order from a position on. Caller's memory, opaque. */
 struct loglet_reader {
     struct loglet *log;
@@ -268,7 +272,7 @@ struct loglet_reader {
     uint32_t next_bytes;      /* how much to read ahead */
     uint32_t at;              /* next unread byte of the frame, in the buffer */
     uint32_t end;             /* of the frame's body, in the buffer */
-    uint32_t frame_end;       /* of its last block */
+    uint32_t frame_bytes;     /* that it takes on the drive */
     uint32_t index;           /* of the next record in the frame */
     uint32_t total;           /* bytes of the record being read */
     uint32_t offset;          /* of them passed */
@@ -285,6 +289,18 @@ struct loglet_reader {
     bool paged;
     bool open_end;
     bool scanning; /* recovery: beyond what is known to be durable */
+    /* Zoned drives, where frames lie near their place: frames before `walk` bytes of the extent
+     * have been read or are in `seen`, if `swept`; else some that lie before their turn may be
+     * unknown. */
+    bool swept;
+    bool placed; /* the next frame was found, at `place` */
+    uint32_t place;
+    uint32_t walk;
+    uint32_t seen_count;
+    struct {
+        log_position_t position;
+        uint32_t at;
+    } seen[2u * LOGLET_ZONE_WINDOW];
 };
 
 /* `buffer` is LOGLET_READ_BYTES of the drive's data memory, page-aligned, the reader's until

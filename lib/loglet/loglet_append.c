@@ -128,6 +128,7 @@ static void take_extent(struct loglet *log)
     extent->first_sequence = log->sequence;
     extent->epoch = device->super.epoch;
     extent->written_blocks = 0;
+    extent->reach_blocks = 0;
     extent->uses++;
     log->extent = index;
     log->head_offset = 0;
@@ -162,6 +163,7 @@ void log_start_frame(struct loglet *log, uint8_t flags)
     frame->page_bytes = 0;
     frame->state = FRAME_OPEN;
     frame->tries = 0;
+    frame->doubtful = false;
     frame->log = (uint8_t)log->index;
     log->frames++;
     log->open_frame = index;

@@ -69,6 +69,53 @@ TEST(other_versions_are_left_alone)
     rig_free(&rig);
 }
 
+/* Makes version 2 of what begins at `at`: `length` bytes with a checksum at their end. */
+static void make_old(uint8_t *at, uint32_t version_at, uint32_t length)
+{
+    at[version_at] = 2;
+    store_le32(at + length - 4u, crc32c(0, at, length - 4u));
+}
+
+/* Images of version 2 are opened, with all that is in them, and are of this version from then on.
+ */
+TEST(the_version_before_is_taken_over)
+{
+    for (uint32_t kind = 0; kind < 2u; kind++) {
+        struct rig rig;
+        log_position_t position;
+        rig_init(&rig, kind == 0 ? &plain : &zoned);
+        CHECK_EQ(rig_open(&rig, 0), STATUS_OK);
+        CHECK_EQ(rig_log(&rig, "main", 0), STATUS_OK);
+        for (uint32_t i = 0; i < 20; i++) {
+            CHECK_EQ(rig_append(&rig, "hello", 5, &position), STATUS_OK);
+        }
+        CHECK_EQ(rig_close(&rig), STATUS_CLOSED);
+        for (uint64_t block = 0; block < rig.fake.media.block_count; block++) {
+            uint8_t *at = rig.fake.media.current + block * 512u;
+            struct super super;
+            struct frame_header header;
+            if (block + 8u <= rig.fake.media.block_count &&
+                super_decode(at, &super) == SUPER_VALID) {
+                make_old(at, 8, SUPER_BYTES);
+            } else if (frame_decode(at, &header)) {
+                make_old(at, 4, FRAME_HEADER_BYTES);
+            }
+        }
+        media_flush(&rig.fake.media);
+        CHECK_EQ(rig_open(&rig, 0), STATUS_OK);
+        CHECK(strstr(loglet_device_seen(rig.device), "format 2, 3 from now on") != NULL);
+        CHECK_EQ(rig_log(&rig, "main", 0), STATUS_OK);
+        CHECK(position < loglet_durable(rig.log));
+        CHECK_EQ(rig_append(&rig, "hello", 5, &position), STATUS_OK);
+        CHECK_EQ(rig_close(&rig), STATUS_CLOSED);
+        CHECK_EQ(rig_open(&rig, 0), STATUS_OK);
+        CHECK_TEXT(loglet_device_seen(rig.device), "a Hallows log");
+        CHECK_EQ(rig_log(&rig, "main", 0), STATUS_OK);
+        CHECK(position < loglet_durable(rig.log));
+        rig_free(&rig);
+    }
+}
+
 TEST(one_damaged_superblock_is_survived)
 {
     for (uint32_t copy = 0; copy < 2; copy++) {

@@ -87,6 +87,11 @@ static bool log_is_sound(const struct super *super, const struct super_log *log)
             (log->stable & (super->block_bytes - 1u)) == 0);
 }
 
+static bool version_is_known(uint32_t version)
+{
+    return version >= FORMAT_VERSION_OLDEST && version <= FORMAT_VERSION;
+}
+
 enum super_check super_decode(const uint8_t bytes[SUPER_BYTES], struct super *super)
 {
     struct super found = {0};
@@ -94,7 +99,8 @@ enum super_check super_decode(const uint8_t bytes[SUPER_BYTES], struct super *su
     if (load_le64(bytes) != SUPER_MAGIC) {
         return SUPER_ABSENT;
     }
-    if (load_le32(bytes + 8) != FORMAT_VERSION) {
+    found.version = load_le32(bytes + 8);
+    if (!version_is_known(found.version)) {
         return SUPER_OTHER_VERSION;
     }
     if (load_le32(bytes + SUPER_CRC_AT) != crc32c(0, bytes, SUPER_CRC_AT)) {
@@ -167,7 +173,7 @@ void frame_encode(const struct frame_header *header, uint8_t bytes[FRAME_HEADER_
 
 bool frame_decode(const uint8_t bytes[FRAME_HEADER_BYTES], struct frame_header *header)
 {
-    if (load_le32(bytes) != FRAME_MAGIC || load_le16(bytes + 4) != FORMAT_VERSION ||
+    if (load_le32(bytes) != FRAME_MAGIC || !version_is_known(load_le16(bytes + 4)) ||
         load_le32(bytes + FRAME_CRC_AT) != crc32c(0, bytes, FRAME_CRC_AT)) {
         return false;
     }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 /*
- * The on-disk format, version 2 (docs/storage-format.md): encoding, decoding and checking of
+ * The on-disk format, version 3 (docs/storage-format.md): encoding, decoding and checking of
  * superblocks and frame headers. Pure functions over bytes; all integers are little-endian.
  */
 #ifndef LIB_LOGLET_FORMAT_H
@@ -9,7 +9,8 @@
 #include <hallows/status.h>
 #include <hallows/types.h>
 
-#define FORMAT_VERSION 2u
+#define FORMAT_VERSION 3u
+#define FORMAT_VERSION_OLDEST 2u /* read, and written as version 3 from then on */
 #define SUPER_BYTES 4096u
 #define SUPER_LOGS 16u
 #define SUPER_NAME_BYTES 32u
@@ -56,6 +57,7 @@ struct super {
     uint64_t data_block;      /* of extent 0 */
     uint64_t extent_distance; /* blocks from extent to extent */
     uint64_t extent_blocks;   /* usable blocks of each */
+    uint32_t version;         /* that it was found in */
     uint32_t flags;
     uint32_t epoch; /* counts opens */
     uint32_t block_bytes;

@@ -14,6 +14,10 @@
 #define BATCH 32u /* requests or completions handled at a time */
 #define FRAMES_IN_FLIGHT_MAX 32u
 #define WRITE_TRIES 4u
+/* Zoned: a frame is sent when all but this many before it have landed, so it lies less than
+ * ZONE_SPREAD bytes from where its position says. */
+#define ZONE_WINDOW LOGLET_ZONE_WINDOW
+#define ZONE_SPREAD (ZONE_WINDOW * FRAME_BYTES_MAX)
 #define HEADER_JOBS 16u /* extents whose first blocks are read at a time */
 
 enum extent_state {
@@ -25,7 +29,8 @@ enum extent_state {
 struct extent {
     uint64_t sequence;       /* within its log, from 1 */
     uint64_t first_sequence; /* number of its first frame */
-    uint32_t written_blocks; /* zoned: write pointer */
+    uint32_t written_blocks; /* zoned: blocks that have landed */
+    uint32_t reach_blocks;   /* zoned: the end of those that lie farthest */
     uint32_t epoch;          /* of its first frame */
     uint32_t uses;           /* how often it was begun */
     uint32_t capacity;       /* zoned: of the zone, blocks */
@@ -65,7 +70,8 @@ struct frame {
     uint8_t state;
     uint8_t tries;
     uint8_t log;
-    bool forced; /* written with FUA */
+    bool forced;   /* written with FUA */
+    bool doubtful; /* zoned: an append of it failed, and may have landed */
 };
 
 /* An end of a log: records before `record` are whole, frames before `frame` are. */
@@ -96,6 +102,7 @@ struct loglet {
     uint32_t last_frame;
     uint32_t unsent;   /* oldest READY frame, NONE: none */
     bool probe_wanted; /* zoned: an append failed, its fate is unknown */
+    bool probing;      /* and asked for */
     uint32_t flying;
     uint32_t frames;      /* in use */
     uint32_t extent;      /* the head's; NONE: none yet */

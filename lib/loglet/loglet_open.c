@@ -86,6 +86,7 @@ static void take_zone(struct loglet_device *device, uint32_t index, const struct
     } else {
         struct extent *extent = &device->extents[index - 2u];
         extent->written_blocks = (uint32_t)zone->written_blocks;
+        extent->reach_blocks = extent->written_blocks;
         extent->reset_needed = zone->written_blocks != 0;
         extent->capacity = (uint32_t)zone->capacity;
         extent->full_state = zone->state == BLOCK_ZONE_FULL;
@@ -246,7 +247,9 @@ static void adopt(struct loglet_device *device)
                       "a Hallows log made for a drive of another size or kind");
         return;
     }
-    device->seen = "a Hallows log";
+    device->seen = device->super.version == FORMAT_VERSION
+                       ? "a Hallows log"
+                       : "a Hallows log of format 2, 3 from now on";
     for (uint32_t i = 0; i < LOGLET_LOGS_MAX; i++) {
         device->logs[i].info = device->super.logs[i];
         log_init(device, i);

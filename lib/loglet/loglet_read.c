@@ -23,6 +23,14 @@ void reader_begin(struct loglet_reader *reader, struct loglet *log, log_position
     reader->extent = NONE;
 }
 
+/* Frames of an extent that are not known yet are found from `offset` on. */
+static void start_walk(struct loglet_reader *reader, uint32_t offset)
+{
+    reader->walk = offset;
+    reader->swept = offset == 0;
+    reader->seen_count = 0;
+}
+
 status_t loglet_reader_start(struct loglet_reader *reader, struct loglet *log,
                              log_position_t position, void *buffer)
 {
@@ -72,6 +80,7 @@ static bool find_extent(struct loglet_reader *reader)
         device->extents[reader->extent].sequence != sequence) {
         reader->extent = extent_find(device, reader->log->index, sequence);
         reader->extent_sequence = sequence;
+        start_walk(reader, position_offset(device, reader->frame));
     }
     return reader->extent != NONE;
 }
@@ -125,6 +134,7 @@ static bool go_to_next_extent(struct loglet_reader *reader)
     reader->extent = next;
     reader->extent_sequence = sequence;
     reader->frame = position_of(device, sequence, 0);
+    start_walk(reader, 0);
     return true;
 }
 
@@ -181,13 +191,124 @@ static status_t take_frame(struct loglet_reader *reader, uint32_t at, uint32_t o
     reader->pages_end = at + total;
     reader->pages_due = 0;
     reader->head_at = reader->at;
-    reader->frame_end = at + rounded;
+    reader->frame_bytes = rounded;
     reader->continued = continues ? header.continued_bytes : 0;
     reader->record_count = header.record_count;
     reader->open_end = (header.flags & FRAME_OPEN_END) != 0;
     reader->index = 0;
     reader->in_frame = true;
     return STATUS_OK;
+}
+
+/* Whether the buffer holds the block at `offset` of the extent; else reads on from there. */
+static bool block_is_here(struct loglet_reader *reader, uint32_t offset, uint32_t end)
+{
+    log_position_t at = position_of(reader->log->device, reader->extent_sequence, 0) + offset;
+
+    if (at >= reader->buffer_at && at - reader->buffer_at < reader->filled) {
+        return true;
+    }
+    refill(reader, offset, 0, end);
+    return false;
+}
+
+/* The frame at reader->walk, if one of this log's begins there: its size on the drive; else 0. */
+static uint32_t frame_at_walk(const struct loglet_reader *reader, struct frame_header *header)
+{
+    const struct loglet *log = reader->log;
+    const struct loglet_device *device = log->device;
+    log_position_t base = position_of(device, reader->extent_sequence, 0);
+    uint32_t block_bytes = device->super.block_bytes;
+
+    if (!frame_decode(reader->buffer + (base + reader->walk - reader->buffer_at), header) ||
+        header->salt != log->info.salt || header->log_id != log->info.id ||
+        position_extent(device, header->position) != reader->extent_sequence) {
+        return 0;
+    }
+    uint32_t bytes = (header->flags & FRAME_PAGED) != 0 ? header->page_offset + header->page_bytes
+                                                        : FRAME_HEADER_BYTES + header->body_bytes;
+    return (bytes + block_bytes - 1u) & ~(block_bytes - 1u);
+}
+
+/* Takes the frame that is wanted out of those seen before their turn. */
+static bool take_seen(struct loglet_reader *reader, uint32_t *place)
+{
+    for (uint32_t i = 0; i < reader->seen_count; i++) {
+        if (reader->seen[i].position == reader->frame) {
+            *place = reader->seen[i].at;
+            reader->seen[i] = reader->seen[--reader->seen_count];
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Zoned: where the frame lies whose place would be `offset`: appends land in any order, but near
+ * (ZONE_SPREAD). OK, AGAIN (more is being read), or CORRUPT: it is not there. What is no frame was
+ * torn by a loss of power, and is passed over block by block. */
+static status_t locate(struct loglet_reader *reader, uint32_t offset, uint32_t *place)
+{
+    const struct loglet_device *device = reader->log->device;
+    uint32_t shift = device->block->block_shift;
+    uint32_t end = device->extents[reader->extent].reach_blocks << shift;
+    uint32_t limit = end - offset < ZONE_SPREAD ? end : offset + ZONE_SPREAD;
+
+    limit = offset < end ? limit : end;
+    if (take_seen(reader, place)) {
+        return STATUS_OK;
+    }
+    for (;;) {
+        struct frame_header header;
+        if (reader->walk >= limit) {
+            if (reader->swept) {
+                return STATUS_CORRUPT;
+            }
+            start_walk(reader, offset > ZONE_SPREAD ? offset - ZONE_SPREAD : 0);
+            reader->swept = true;
+            continue;
+        }
+        if (!block_is_here(reader, reader->walk, end)) {
+            return STATUS_AGAIN;
+        }
+        uint32_t bytes = frame_at_walk(reader, &header);
+        uint32_t at = reader->walk;
+        reader->walk += bytes != 0 ? bytes : device->super.block_bytes;
+        if (bytes != 0 && header.position == reader->frame) {
+            *place = at;
+            return STATUS_OK;
+        }
+        if (bytes != 0 && header.position > reader->frame &&
+            reader->seen_count < sizeof reader->seen / sizeof reader->seen[0]) {
+            reader->seen[reader->seen_count].position = header.position;
+            reader->seen[reader->seen_count++].at = at;
+        }
+    }
+}
+
+/* Finds the frame, whose place would be `offset`, and takes it. */
+static status_t place_frame(struct loglet_reader *reader, uint32_t offset, uint32_t end)
+{
+    const struct loglet_device *device = reader->log->device;
+    uint32_t place = offset;
+
+    if (device->zoned) {
+        if (!reader->placed) {
+            status_t status = locate(reader, offset, &reader->place);
+            if (status != STATUS_OK) {
+                return status;
+            }
+            reader->placed = true; /* also while its rest is being read */
+        }
+        place = reader->place;
+        end = device->extents[reader->extent].reach_blocks << device->block->block_shift;
+    }
+    if (!block_is_here(reader, place, end)) {
+        return STATUS_AGAIN;
+    }
+    log_position_t at = position_of(device, reader->extent_sequence, 0) + place;
+    status_t status = take_frame(reader, (uint32_t)(at - reader->buffer_at), place, end);
+    reader->placed = status == STATUS_AGAIN;
+    return status;
 }
 
 static status_t load_frame(struct loglet_reader *reader)
@@ -209,12 +330,7 @@ static status_t load_frame(struct loglet_reader *reader)
     uint32_t offset = (uint32_t)(reader->frame - position_of(device, reader->extent_sequence, 0));
     status_t status = STATUS_CORRUPT;
     if (offset < end) {
-        uint64_t at = reader->frame - reader->buffer_at;
-        if (reader->frame < reader->buffer_at || at >= reader->filled) {
-            refill(reader, offset, 0, end);
-            return STATUS_AGAIN;
-        }
-        status = take_frame(reader, (uint32_t)at, offset, end);
+        status = place_frame(reader, offset, end);
     }
     if (status == STATUS_CORRUPT) {
         /* From an unknown frame on only the extent's end leads further. */
@@ -359,7 +475,7 @@ static status_t next_in_frame(struct loglet_reader *reader, struct loglet_fragme
             return status;
         }
     }
-    reader->frame = reader->buffer_at + reader->frame_end;
+    reader->frame += reader->frame_bytes;
     reader->in_frame = false;
     return STATUS_AGAIN;
 }

@@ -41,6 +41,7 @@ static void send_probe(struct loglet *log, time_ns_t now_ns)
     if (!device->probing && log->flying == 0 && device_request(device, &request, now_ns)) {
         device->probing = true;
         log->probe_wanted = false;
+        log->probing = true;
         log->flying++;
         device->flying++;
     }
@@ -95,7 +96,19 @@ static bool zone_may_begin(struct loglet *log, const struct frame *frame,
     return false;
 }
 
-/* Sends what may be sent: on a zoned drive one frame at a time, so that its place is known. */
+/* Zoned: whether a frame may be appended while others are under way. Not the first of a zone, nor
+ * beside it: a zone begins with its first frame, and one zone is full before the next is begun. */
+static bool may_join(const struct loglet *log, const struct frame *frame)
+{
+    const struct loglet_device *device = log->device;
+    const struct frame *oldest = &device->frames[log->first_frame];
+
+    return device->extents[frame->extent].written_blocks != 0 && oldest->extent == frame->extent &&
+           frame->sequence - oldest->sequence < ZONE_WINDOW;
+}
+
+/* Sends what may be sent: on a zoned drive a few frames at a time, so that each lies near its
+ * place. */
 void log_send(struct loglet *log, time_ns_t now_ns)
 {
     struct loglet_device *device = log->device;
@@ -103,8 +116,10 @@ void log_send(struct loglet *log, time_ns_t now_ns)
     if (log->state != STATUS_OK && log->state != STATUS_CLOSED) {
         return;
     }
-    if (unlikely(log->probe_wanted)) {
-        send_probe(log, now_ns);
+    if (unlikely(log->probe_wanted || log->probing)) {
+        if (!log->probing) {
+            send_probe(log, now_ns);
+        }
         return;
     }
     while (log->unsent != NONE) {
@@ -132,7 +147,7 @@ void log_send(struct loglet *log, time_ns_t now_ns)
         if (frame->state == FRAME_READY) {
             uint32_t offset = position_offset(device, frame->position);
             if (device->flying >= FRAMES_IN_FLIGHT_MAX || log->flying >= device->flying_most ||
-                (device->zoned && log->flying != 0)) {
+                (device->zoned && log->flying != 0 && !may_join(log, frame))) {
                 return;
             }
             if (unlikely(extent->busy)) {
@@ -234,6 +249,7 @@ static void retry_frame(struct loglet *log, uint32_t index, status_t why)
     if (log->unsent == NONE || device->frames[log->unsent].sequence > frame->sequence) {
         log->unsent = index;
     }
+    frame->doubtful = device->zoned;
     log->probe_wanted = device->zoned;
     device->unsent_logs |= 1u << log->index;
 }
@@ -252,6 +268,18 @@ static void note_written(struct loglet_device *device, struct extent *extent, ui
     }
 }
 
+/* Whether the drive has put a frame where readers look for it. */
+static bool lies_near(const struct loglet_device *device, const struct frame *frame, uint64_t block)
+{
+    uint64_t first = extent_block(device, frame->extent);
+    uint64_t spread = ZONE_SPREAD >> device->block->block_shift;
+    uint64_t place =
+        first + (position_offset(device, frame->position) >> device->block->block_shift);
+
+    return block >= first && block + frame->blocks <= first + device->super.extent_blocks &&
+           block < place + spread && place < block + spread && (block == first) == (place == first);
+}
+
 void log_frame_done(struct loglet_device *device, uint32_t index,
                     const struct block_completion *completion)
 {
@@ -266,30 +294,61 @@ void log_frame_done(struct loglet_device *device, uint32_t index,
         return;
     }
     if (device->zoned) {
-        uint32_t offset = position_offset(device, frame->position);
-        uint64_t expected =
-            extent_block(device, frame->extent) + (offset >> device->block->block_shift);
-        if (completion->block != expected) { /* the header names another place: unreadable there */
+        if (!lies_near(device, frame, completion->block)) { /* nobody would find it there */
             log_fail(log, STATUS_DEVICE_ERROR);
             return;
         }
+        uint32_t end =
+            (uint32_t)(completion->block - extent_block(device, frame->extent)) + frame->blocks;
+        struct extent *extent = &device->extents[frame->extent];
+        extent->reach_blocks = end > extent->reach_blocks ? end : extent->reach_blocks;
         note_written(device, &device->extents[frame->extent], frame->blocks);
     }
     frame->state = FRAME_DONE;
     retire_frames(log);
 }
 
-/* The zone's write pointer tells what became of a failed append: nothing, then it is made again;
- * all of it, then it only has to be made durable; anything else cannot be repaired in this zone. */
+/* Blocks of the log's appends whose fate is not known. */
+static uint32_t doubtful_blocks(const struct loglet *log)
+{
+    const struct loglet_device *device = log->device;
+    uint32_t blocks = 0;
+
+    for (uint32_t i = log->first_frame; i != NONE; i = device->frames[i].next) {
+        const struct frame *frame = &device->frames[i];
+        blocks += frame->doubtful ? frame->blocks : 0;
+    }
+    return blocks;
+}
+
+/* None of them is in doubt any more: they have landed, or are made again. */
+static void settle_doubtful(struct loglet *log, bool landed)
+{
+    struct loglet_device *device = log->device;
+
+    for (uint32_t i = log->first_frame; i != NONE; i = device->frames[i].next) {
+        struct frame *frame = &device->frames[i];
+        if (frame->doubtful) {
+            frame->doubtful = false;
+            frame->state = landed ? FRAME_LANDED : FRAME_READY;
+        }
+    }
+}
+
+/* The zone's write pointer tells what became of failed appends: nothing, then they are made again;
+ * all of them, then they only have to be made durable; anything else cannot be repaired in this
+ * zone. */
 void log_probe_done(struct loglet_device *device, uint32_t index,
                     const struct block_completion *completion)
 {
     struct frame *frame = &device->frames[index];
     struct loglet *log = &device->logs[frame->log];
-    uint64_t before = position_offset(device, frame->position) >> device->block->block_shift;
+    struct extent *extent = &device->extents[frame->extent];
+    uint32_t doubtful = doubtful_blocks(log);
     struct block_zone zone;
 
     device->probing = false;
+    log->probing = false;
     device->flying--;
     log->flying--;
     if (completion->status != STATUS_OK || completion->block == 0) {
@@ -299,10 +358,13 @@ void log_probe_done(struct loglet_device *device, uint32_t index,
     memcpy(&zone, device->probe_buffer, sizeof zone);
     if (zone.block != extent_block(device, frame->extent) || zone.state >= BLOCK_ZONE_DEAD) {
         log_fail(log, STATUS_DEVICE_ERROR);
-    } else if (zone.written_blocks == before + frame->blocks) {
-        frame->state = FRAME_LANDED;
-    } else if (zone.written_blocks != before && !device->extents[frame->extent].reset_needed) {
+    } else if (zone.written_blocks == extent->written_blocks + doubtful) {
+        extent->reach_blocks = (uint32_t)zone.written_blocks;
+        settle_doubtful(log, true);
+    } else if (zone.written_blocks != extent->written_blocks && !extent->reset_needed) {
         log_fail(log, STATUS_DEVICE_ERROR);
+    } else {
+        settle_doubtful(log, false);
     }
 }
 
