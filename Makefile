@@ -167,8 +167,8 @@ $(BUILD)/kernel-obj/lib/base/bytes.c.o $(BUILD)/cell-obj/lib/base/bytes.c.o: \
 # ---- Kernel ---------------------------------------------------------------------------------
 
 # Three links. From `whole` the build learns which functions only the start runs, to set them apart.
-# The functions' names for backtraces are taken from `first`, whose table of them is empty, and embedded
-# in the last. They lie behind the code, so that no function moves.
+# The functions' names for backtraces, and where addresses of the kernel's own stand, are taken from
+# `first`, whose tables of them are empty, and embedded in the last. They lie behind the code, so that no function moves.
 KERNEL_LD := kernel/arch/x86_64/kernel.ld
 START_LD := $(BUILD)/kernel/start.ld kernel/arch/x86_64/start_only.ld
 KERNEL_OBJECTS := $(filter-out %/symbols.S.o,$(call objects,$(KERNEL_DIRS) lib/base lib/bundle lib/elf,kernel-obj))
@@ -180,15 +180,21 @@ $(BUILD)/kernel/empty.symbols: tools/kernel_symbols.py
 	$(Q)$(PYTHON) $< $@
 $(BUILD)/kernel/hallows.symbols: tools/kernel_symbols.py tools/bundle.py $(BUILD)/kernel/first.elf
 	$(Q)$(PYTHON) $< $(BUILD)/kernel/first.elf $@
-$(BUILD)/kernel/%.symbols.o: kernel/arch/x86_64/symbols.S $(BUILD)/kernel/%.symbols
-	$(Q)$(CC) $(KERNEL_FLAGS) -MF $@.d -DSYMBOL_FILE='"$(BUILD)/kernel/$*.symbols"' -c $< -o $@
+$(BUILD)/kernel/empty.relocations: tools/kernel_relocations.py
+	@mkdir -p $(@D)
+	$(Q)$(PYTHON) $< $@
+$(BUILD)/kernel/hallows.relocations: tools/kernel_relocations.py $(BUILD)/kernel/first.elf
+	$(Q)$(PYTHON) $< $(BUILD)/kernel/first.elf $@
+$(BUILD)/kernel/%.symbols.o: kernel/arch/x86_64/symbols.S $(BUILD)/kernel/%.symbols $(BUILD)/kernel/%.relocations
+	$(Q)$(CC) $(KERNEL_FLAGS) -MF $@.d -DSYMBOL_FILE='"$(BUILD)/kernel/$*.symbols"' \
+	    -DRELOCATION_FILE='"$(BUILD)/kernel/$*.relocations"' -c $< -o $@
 $(BUILD)/kernel/whole.elf: $(KERNEL_LD) $(BUILD)/kernel/empty.symbols.o $(KERNEL_OBJECTS)
 	@mkdir -p $(@D)/whole; : > $(@D)/whole/start.ld
 	$(Q)$(call link_kernel,$(@D)/whole) -Map=$@.map -o $@ $(filter %.o,$^)
 $(BUILD)/kernel/start.ld: tools/kernel_start.py tools/kernel_code.py $(BUILD)/kernel/whole.elf
 	$(Q)$(PYTHON) $< $(BUILD)/kernel/whole.elf $@
 $(BUILD)/kernel/first.elf: $(KERNEL_LD) $(START_LD) $(BUILD)/kernel/empty.symbols.o $(KERNEL_OBJECTS)
-	$(Q)$(link_start_apart) -o $@ $(filter %.o,$^)
+	$(Q)$(link_start_apart) --emit-relocs -o $@ $(filter %.o,$^)
 $(BUILD)/kernel/hallows.elf: $(KERNEL_LD) $(START_LD) $(BUILD)/kernel/hallows.symbols.o $(KERNEL_OBJECTS)
 	$(call say,LD,$@)
 	$(Q)$(link_start_apart) -o $@ $(filter %.o,$^)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
 """The kernel alone: bad boot modules end in one clear line, a panic in a readable report."""
 
+import re
 import struct
 
 import build
@@ -8,6 +9,7 @@ import bundle
 import layout
 import pytest
 import vm
+from kernel_code import Code
 
 SECONDS = 60
 SEMANTICS = build.BUILD / "tests/kernel/semantics.elf"
@@ -106,19 +108,44 @@ def test_old_cpu(tmp_path, program):
     assert "SSE4.2" in line.group(1)
 
 
-def test_nmi_makes_a_readable_panic(tmp_path, program):
+def nmi_report(tmp_path, program, command_line="idle", cpu="max"):
+    """What the kernel says when an NMI comes."""
     path = tmp_path / "module"
     path.write_bytes(pack(program))
-    machine = vm.Machine(kernel=build.KERNEL, bundle=path, nic=None, memory_mib=128,
-                         command_line="idle")
+    machine = vm.Machine(kernel=build.KERNEL, bundle=path, nic=None, memory_mib=128, cpu=cpu,
+                         command_line=command_line)
     with vm.Vm(machine) as guest:
         guest.wait_for(r"^IDLE$", SECONDS)
         guest.qmp("inject-nmi")
         guest.wait_for(r"^hallows: stopped$", SECONDS)
         text = guest.serial
-    report = text[text.index("hallows: PANIC: NMI") :]
+    return text[text.index("hallows: PANIC: NMI") :]
+
+
+def test_nmi_makes_a_readable_panic(tmp_path, program):
+    report = nmi_report(tmp_path, program)
     assert "rax " in report and "cr3 " in report and "backtrace:" in report
     assert "idle" in report or "user_return" in report
+
+
+# With a random number of the CPU's, and with nothing but the TSC and the loader's data.
+@pytest.mark.parametrize("cpu", ["max", "max,-rdrand,-rdseed"])
+def test_the_image_lies_elsewhere_at_each_start(tmp_path, program, cpu):
+    seen = set()
+    for _ in range(3):
+        report = nmi_report(tmp_path, program, cpu=cpu)
+        at, name = re.search(r"error 0\) at\n  ([0-9a-f]+) (\w+)\+", report).groups()
+        slide = int(re.search(r"the image lies ([0-9a-f]+) higher", report)[1], 16)
+        assert slide % 4096 == 0 and 2 << 20 <= slide < 1 << 30
+        linked = Code(build.KERNEL).at(int(at, 16) - slide)
+        assert linked is not None and linked.name.split("@")[0] == name
+        seen.add(slide)
+    assert len(seen) > 1
+
+
+def test_an_option_keeps_the_image_where_it_was_linked(tmp_path, program):
+    report = nmi_report(tmp_path, program, "idle nokaslr")
+    assert "hallows: the image lies 0 higher than linked" in report
 
 
 def test_a_crash_of_the_initial_cell_is_reported():

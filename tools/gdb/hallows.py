@@ -14,6 +14,7 @@ from itertools import product
 import gdb
 
 PHYSICAL_WINDOW = 0xFFFF800000000000  # kernel/arch/x86_64/layout.h
+LARGE = 1 << 7
 KERNEL_VIRTUAL = 0xFFFFFFFF80000000
 GRANULE_BYTES = 64
 PAGE_BYTES = 4096
@@ -117,7 +118,7 @@ def image():
     directories = dict(table_entries(top[KERNEL_VIRTUAL >> 39 & 511]))
     out = []
     for window, directory in table_entries(directories[KERNEL_VIRTUAL >> 30 & 511]):
-        for number, entry in table_entries(directory):
+        for number, entry in table_entries(directory) if not directory & LARGE else ():
             first = KERNEL_VIRTUAL + (window << 21) + number * PAGE_BYTES
             what = f"r{'w' if entry & 2 else '-'}{'-' if entry >> 63 else 'x'}"
             if out and out[-1][1:] == [first, what]:
@@ -125,6 +126,29 @@ def image():
             else:
                 out.append([first, first + PAGE_BYTES, what])
     return out
+
+
+def symbols_follow(_=None):
+    """Gives the kernel's symbols the addresses where this run has its image (slide.h)."""
+    file = gdb.current_progspace().filename
+    try:
+        shown = image() if int(gdb.parse_and_eval("$cr3")) else []
+        start, end = (int(gdb.parse_and_eval(f"(long)&{name}")) % (1 << 64)
+                      for name in ("text_start", "text_end"))
+    except (gdb.error, KeyError):
+        return  # there is no kernel yet, or no machine
+    # In user mode isolated page tables show the first pages only.
+    text = [first for first, last, what in shown if last - first == end - start and "x" in what]
+    text = text or [first for first, _, what in shown if "x" in what]
+    if file and text and text[0] != start:
+        Slide.now += text[0] - start
+        gdb.execute(f"symbol-file -o {Slide.now:#x} {file}", to_string=True)
+
+
+class Slide:
+    """How much higher than linked the symbols are."""
+
+    now = 0
 
 
 def thread_line(granule, thread):
@@ -267,6 +291,7 @@ class Hallows(gdb.Command):
     def invoke(self, argument, from_tty):
         """Runs one command."""
         words = gdb.string_to_argv(argument)
+        symbols_follow()
         for command in COMMANDS:
             if words and command.__name__ == f"show_{words[0]}":
                 try:
@@ -278,3 +303,5 @@ class Hallows(gdb.Command):
 
 
 Hallows()
+gdb.events.stop.connect(symbols_follow)
+gdb.events.new_thread.connect(symbols_follow)

@@ -6,7 +6,8 @@
  * Two doors: the PVH note (Xen's "x86/HVM direct boot ABI": EBX = start_info) and the Multiboot2
  * header (Multiboot2 specification 2.0, 3.1 and 3.3: EAX = magic, EBX = information). Both come
  * with paging off, interrupts off, flat segments and no stack. The early tables map the first
- * 4 GiB at 0 and at PHYSICAL_WINDOW, and the first GiB at KERNEL_VIRTUAL; paging.c replaces them.
+ * 4 GiB at 0 and at PHYSICAL_WINDOW, and the kernel where it was linked, later also where slide.c
+ * moves it; paging.c replaces them.
  */
 #include "kernel/arch/x86_64/layout.h"
 
@@ -90,8 +91,9 @@ multiboot2_start:
     movl %ecx, (%eax)
     movl %ecx, (256 * 8)(%eax)
     movl $(PHYSICAL(early_kernel_pdpt) + PTE_PRESENT_WRITE), 511 * 8(%eax)
+    movl $(PHYSICAL(early_image_directory) + PTE_PRESENT_WRITE), PHYSICAL(early_kernel_pdpt) + 510 * 8
+    movl $(KERNEL_PHYSICAL + PTE_LARGE_PRESENT_WRITE), PHYSICAL(early_image_directory) + 8
     movl $(PHYSICAL(early_directories) + PTE_PRESENT_WRITE), %ecx
-    movl %ecx, PHYSICAL(early_kernel_pdpt) + 510 * 8
     movl $PHYSICAL(early_pdpt), %eax
 1:  movl %ecx, (%eax)
     addl $8, %eax
@@ -129,6 +131,13 @@ early_gdt_pointer:
 long_mode:
     kernel_segments
     movq $kernel_stack_top, %rsp
+    pushq %rdi
+    pushq %rsi
+    movq $x86_64_place, %rax
+    call *%rax                             # changes the addresses in what follows
+    popq %rsi
+    popq %rdi
+    movq $kernel_stack_top, %rsp
     xorl %ebp, %ebp
     pushq $0                               # a backtrace ends here
     movq $x86_64_start, %rax
@@ -153,6 +162,11 @@ early_kernel_pdpt:
     .skip 4096
 early_directories:
     .skip 4 * 4096
+    .global early_image_directory, early_image_table
+early_image_directory:
+    .skip 4096
+early_image_table:
+    .skip 4096
 
 /* ---- Where another CPU starts after its start-up IPI (SDM vol. 3, 9.4) -------------------------
  * Real mode, at a copy of this page at TRAMPOLINE_PHYSICAL. Straight to long mode, with page tables

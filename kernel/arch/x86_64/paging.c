@@ -2,6 +2,7 @@
 #include "kernel/arch/x86_64/paging.h"
 
 #include "kernel/arch/x86_64/cpu.h"
+#include "kernel/arch/x86_64/slide.h"
 #include "kernel/arch/x86_64/traps.h"
 #include "lib/base/assert.h"
 #include "lib/base/bytes.h"
@@ -24,7 +25,7 @@ static uint32_t device_pages;
 
 static uint64_t image_physical(const char *symbol)
 {
-    return (uint64_t)symbol - KERNEL_VIRTUAL;
+    return (uint64_t)symbol - (uint64_t)image_base;
 }
 
 /* The entry of `address` in the table of `level` (0: 4 KiB pages .. 3: top), or NULL. */

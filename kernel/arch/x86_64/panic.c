@@ -7,6 +7,7 @@
 #include "kernel/arch/x86_64/cpu.h"
 #include "kernel/arch/x86_64/layout.h"
 #include "kernel/arch/x86_64/serial.h"
+#include "kernel/arch/x86_64/slide.h"
 #include "kernel/arch/x86_64/traps.h"
 #include "lib/base/assert.h"
 #include "lib/base/bytes.h"
@@ -32,10 +33,10 @@ static void begin(void)
     print("\nhallows: PANIC: ");
 }
 
-static void print_named(const struct symbols *symbols, uint64_t address)
+static void print_named(const struct symbols *symbols, uint64_t address, uint64_t slide)
 {
     uint64_t offset = 0;
-    const char *name = symbols == NULL ? NULL : symbols_find(symbols, address, &offset);
+    const char *name = symbols == NULL ? NULL : symbols_find(symbols, address - slide, &offset);
     if (name != NULL)
         print("  %016lx %s+0x%lx\n", address, name, offset);
     else
@@ -47,7 +48,7 @@ static void print_place(uint64_t address)
     struct symbols symbols;
     uint64_t bytes = (uint64_t)(kernel_symbols_end - kernel_symbols);
     bool usable = symbols_open(&symbols, kernel_symbols, bytes) == STATUS_OK;
-    print_named(usable ? &symbols : NULL, address);
+    print_named(usable ? &symbols : NULL, address, image_slide());
 }
 
 /* End of the kernel stack with that stack pointer: layout.h, paging_map_stack; 0: it is in none. */
@@ -91,7 +92,7 @@ static void print_backtrace(uint64_t stack)
 
 static _Noreturn void end(void)
 {
-    print("hallows: stopped\n");
+    print("hallows: the image lies %lx higher than linked\nhallows: stopped\n", image_slide());
     cpu_stop();
 }
 
@@ -163,7 +164,7 @@ void arch_report_fault(struct kernel *k, thread_ix thread, const struct fault *f
     print("hallows: thread %x stopped: %s (vector %lu, error %lx, address %lx), no fault handler\n",
           thread.n, exception_name(fault->vector), fault->vector, fault->error, fault->address);
     bool initial = thread.n == initial_thread.n;
-    print_named(initial ? &initial_symbols : NULL, r->ip);
+    print_named(initial ? &initial_symbols : NULL, r->ip, 0);
     print("  ip %016lx sp %016lx flags %lx rax %016lx\n", r->ip, r->sp, r->flags, r->result);
     print("  rbx %016lx rcx %016lx rdx %016lx rsi %016lx\n", r->caps, r->rcx, r->word[0], r->arg1);
     print("  rdi %016lx rbp %016lx r8  %016lx r9  %016lx\n", r->arg0, r->rbp, r->word[2],

@@ -152,7 +152,9 @@ static uint64_t arrived_tsc; /* [atomic] of the CPU that is being started; 0: no
 
 static void store_at(const char *symbol, const void *value, size_t bytes)
 {
-    memcpy((char *)physical_pointer(TRAMPOLINE_PHYSICAL) + (symbol - trampoline), value, bytes);
+    size_t offset = (size_t)(symbol - trampoline);
+    __asm__("" : "+r"(offset)); /* no sums of addresses: slide.h */
+    memcpy((char *)physical_pointer(TRAMPOLINE_PHYSICAL) + offset, value, bytes);
 }
 
 /* Where boot.S goes: long mode, first page tables, the CPU's own stack. */

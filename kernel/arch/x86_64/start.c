@@ -9,6 +9,7 @@
 #include "kernel/arch/x86_64/ioapic.h"
 #include "kernel/arch/x86_64/paging.h"
 #include "kernel/arch/x86_64/serial.h"
+#include "kernel/arch/x86_64/slide.h"
 #include "kernel/arch/x86_64/smp.h"
 #include "kernel/arch/x86_64/traps.h"
 #include "kernel/arch/x86_64/vtd.h"
@@ -23,8 +24,11 @@
 
 extern const char image_physical_start[], image_physical_end[], start_end[];
 
-_Noreturn void x86_64_start(uint32_t loader, uint32_t information);
+/* From boot.S, one after the other; the second at its final address. */
+void x86_64_place(uint32_t loader, uint32_t information);
+_Noreturn void x86_64_start(uint32_t loader);
 
+static status_t loader_status;
 static struct boot_parameters parameters;
 static struct acpi_facts facts;
 static struct initial_cell_request request;
@@ -98,16 +102,21 @@ static void trim_bundle(void)
         parameters.bundle_bytes = header->total_bytes;
 }
 
-static void read_loader(uint32_t loader, uint32_t information)
+void x86_64_place(uint32_t loader, uint32_t information)
 {
-    status_t status = STATUS_UNSUPPORTED;
+    loader_status = STATUS_UNSUPPORTED;
     if (loader == PVH_START_MAGIC)
-        status = pvh_read(information, early_view, &parameters);
+        loader_status = pvh_read(information, early_view, &parameters);
     else if (loader == MULTIBOOT2_LOADER_MAGIC)
-        status = multiboot2_read(information, early_view, &parameters);
-    else
+        loader_status = multiboot2_read(information, early_view, &parameters);
+    slide_image(&parameters);
+}
+
+static void check_loader(void)
+{
+    if (loader_status == STATUS_UNSUPPORTED)
         refuse("loader", "it speaks neither PVH nor Multiboot2");
-    if (status != STATUS_OK)
+    if (loader_status != STATUS_OK)
         refuse("boot information", parameters.problem);
     if (parameters.memory.count == 0)
         refuse("boot information", "it names no usable memory");
@@ -235,7 +244,7 @@ static void start_machine(void)
         refuse("clock", "neither the PM timer nor the PIT runs");
 }
 
-void x86_64_start(uint32_t loader, uint32_t information)
+void x86_64_start(uint32_t loader)
 {
     request.start_tsc = rdtsc();
     serial_init();
@@ -246,7 +255,7 @@ void x86_64_start(uint32_t loader, uint32_t information)
     cpu_features_enable();
     print("hallows: kernel for x86-64, %s\n",
           loader == PVH_START_MAGIC ? "started by PVH" : "started by Multiboot2");
-    read_loader(loader, information);
+    check_loader();
     plan_memory();
     start_machine();
     start_iommu();
@@ -259,7 +268,7 @@ void x86_64_start(uint32_t loader, uint32_t information)
     start_core();
     print_machine();
     map_check(memory_map_add(&request.free, KERNEL_PHYSICAL,
-                             (uint64_t)start_end - KERNEL_VIRTUAL - KERNEL_PHYSICAL));
+                             (uint64_t)(start_end - image_base) - KERNEL_PHYSICAL));
     status_t status = initial_cell_start(&kernel_state, &request);
     if (status != STATUS_OK)
         refuse("bundle", request.problem);
