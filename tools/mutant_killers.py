@@ -200,7 +200,7 @@ class Machine:
         return None
 
 
-def killing_proof(tool, file, text, deadline=proofs.DEADLINE_S):
+def killing_proof(tool, file, text, deadline=CPU_SECONDS):
     """The name of the first proof that does not hold with this text of a file, or None; `compiler`
     if it cannot be read."""
     with tempfile.TemporaryDirectory(prefix="hallows-mutant-") as work:
