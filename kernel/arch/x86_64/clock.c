@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 #include "kernel/arch/x86_64/clock.h"
 
+#include "kernel/arch.h"
 #include "kernel/arch/x86_64/apic.h"
 #include "kernel/arch/x86_64/cpu.h"
 
@@ -125,16 +126,15 @@ const struct time_calibration *clock_calibration(void)
     return &calibration;
 }
 
-time_ns_t clock_now(void)
+uint64_t arch_time_ns(void)
 {
     uint64_t ticks = rdtsc() - calibration.tsc_base;
     return (uint64_t)((unsigned __int128)ticks * calibration.tsc_mult >> 32);
 }
 
-uint64_t clock_tsc_at(time_ns_t time)
+void arch_timer_set(uint64_t deadline_ns)
 {
-    unsigned __int128 ticks = (unsigned __int128)time * tsc_per_ns >> 32;
-    if (ticks >> 63)
-        return UINT64_MAX;
-    return calibration.tsc_base + (uint64_t)ticks + 1;
+    unsigned __int128 ticks = (unsigned __int128)deadline_ns * tsc_per_ns >> 32;
+    bool never = deadline_ns == DEADLINE_NEVER || (ticks >> 63) != 0; /* in a hundred years */
+    apic_timer_arm(never ? UINT64_MAX : calibration.tsc_base + (uint64_t)ticks + 1);
 }

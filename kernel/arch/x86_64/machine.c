@@ -35,18 +35,6 @@ void arch_aspace_init(uint64_t root)
         entries[i] = kernel[i];
 }
 
-/* ---- Time ------------------------------------------------------------------------------------ */
-
-uint64_t arch_time_ns(void)
-{
-    return clock_now();
-}
-
-void arch_timer_set(uint64_t deadline_ns)
-{
-    apic_timer_arm(deadline_ns == DEADLINE_NEVER ? UINT64_MAX : clock_tsc_at(deadline_ns));
-}
-
 /* ---- Interrupts ------------------------------------------------------------------------------ */
 
 status_t arch_irq_msi(uint32_t vector, uint64_t *address, uint64_t *data)
@@ -71,7 +59,7 @@ void arch_irq_pin_mask(uint32_t gsi, bool masked)
     ioapic_set_mask(gsi, masked);
 }
 
-/* ---- Ports and console ----------------------------------------------------------------------- */
+/* ---- Ports ----------------------------------------------------------------------------------- */
 
 uint32_t arch_port_in(uint16_t port, uint32_t width)
 {
@@ -86,9 +74,4 @@ void arch_port_out(uint16_t port, uint32_t width, uint32_t value)
         port_out16(port, (uint16_t)value);
     else
         port_out32(port, value);
-}
-
-void arch_console_write(const char *text, uint32_t bytes)
-{
-    serial_write(text, bytes);
 }

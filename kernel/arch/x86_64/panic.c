@@ -111,10 +111,7 @@ void panic(const char *format, ...)
 
 void assertion_failed(const char *expression, const char *file, int line)
 {
-    begin();
-    print("assertion failed: %s (%s:%d)\nbacktrace:\n", expression, file, line);
-    print_backtrace((uint64_t)__builtin_frame_address(0));
-    end();
+    panic("assertion failed: %s (%s:%d)", expression, file, line);
 }
 
 /* In the order of vectors, ends of strings between them; the last stands for all that follow. */

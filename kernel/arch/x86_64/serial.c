@@ -3,6 +3,7 @@
 
 #include <stdarg.h>
 
+#include "kernel/arch.h"
 #include "kernel/arch/x86_64/cpu.h"
 #include "lib/base/format.h"
 
@@ -41,9 +42,9 @@ static void put(char c)
     }
 }
 
-void serial_write(const char *text, size_t bytes)
+void arch_console_write(const char *text, uint32_t bytes)
 {
-    for (size_t i = 0; i < bytes; i++) {
+    for (uint32_t i = 0; i < bytes; i++) {
         if (text[i] == '\n')
             put('\r');
         put(text[i]);
@@ -57,5 +58,5 @@ void print(const char *format, ...)
     va_start(arguments, format);
     size_t length = format_text_va(line, sizeof line, format, arguments);
     va_end(arguments);
-    serial_write(line, length < sizeof line ? length : sizeof line - 1);
+    arch_console_write(line, (uint32_t)(length < sizeof line ? length : sizeof line - 1));
 }

@@ -169,13 +169,8 @@ static _Noreturn void cpu_enter(struct cpu *cpu)
     cpu_idle();
 }
 
-static void pause_for(uint64_t ticks)
-{
-    for (uint64_t end = rdtsc() + ticks; rdtsc() < end;)
-        cpu_pause();
-}
-
-static bool has_arrived(uint64_t ticks)
+/* Waits for the CPU that is being started. */
+static bool arrives(uint64_t ticks)
 {
     uint64_t end = rdtsc() + ticks;
     while (__atomic_load_n(&arrived_tsc, __ATOMIC_ACQUIRE) == 0 && rdtsc() < end)
@@ -192,11 +187,11 @@ static const char *start_one(struct cpu *cpu)
     __atomic_store_n(&arrived_tsc, 0, __ATOMIC_RELEASE);
     uint64_t before = rdtsc();
     apic_send(cpu->arch.apic_id, APIC_INIT);
-    pause_for(hz / INIT_WAIT_DIVISOR);
+    (void)arrives(hz / INIT_WAIT_DIVISOR); /* not before STARTUP: it takes all that time */
     apic_send(cpu->arch.apic_id, APIC_STARTUP | TRAMPOLINE_PHYSICAL >> 12);
-    if (!has_arrived(hz / SIPI_WAIT_DIVISOR))
+    if (!arrives(hz / SIPI_WAIT_DIVISOR))
         apic_send(cpu->arch.apic_id, APIC_STARTUP | TRAMPOLINE_PHYSICAL >> 12);
-    if (!has_arrived(hz * UP_WAIT_SECONDS))
+    if (!arrives(hz * UP_WAIT_SECONDS))
         return "does not start";
     /* One clock for all: deadlines and times are compared across CPUs. */
     return arrived_tsc < before || arrived_tsc > rdtsc() ? "counts time on its own" : NULL;

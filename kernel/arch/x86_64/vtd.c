@@ -80,12 +80,12 @@ static void written(const void *memory, uint64_t bytes)
 static bool command(struct unit *u, uint32_t bits, bool on)
 {
     uint32_t value = on ? u->command | bits : u->command & ~bits;
-    uint64_t deadline = clock_now() + WAIT_NS;
+    uint64_t deadline = arch_time_ns() + WAIT_NS;
 
     write32(u, VTD_COMMAND, value);
     u->command = value & ~VTD_ONE_SHOT;
     while (((read32(u, VTD_STATUS) & bits) != 0) != on) {
-        if (clock_now() > deadline)
+        if (arch_time_ns() > deadline)
             return false;
         __asm__ volatile("pause");
     }
@@ -105,7 +105,7 @@ static void invalidate(const struct vtd_descriptor *descriptors, uint32_t count)
     for (uint32_t i = 0; i < unit_count; i++) {
         struct unit *u = &units[i];
         volatile uint32_t *status = physical_pointer(u->queue_physical + PAGE_BYTES);
-        uint64_t deadline = clock_now() + WAIT_NS;
+        uint64_t deadline = arch_time_ns() + WAIT_NS;
 
         for (uint32_t n = 0; n < count; n++)
             enqueue(u, descriptors[n]);
@@ -113,7 +113,7 @@ static void invalidate(const struct vtd_descriptor *descriptors, uint32_t count)
         write64(u, VTD_QUEUE_TAIL, u->tail);
         while (*status != u->waits) {
             /* Memory may not be used again while a device might still reach it. */
-            if (clock_now() > deadline || (read32(u, VTD_FAULT_STATUS) & VTD_FAULT_QUEUE_ERRORS))
+            if (arch_time_ns() > deadline || (read32(u, VTD_FAULT_STATUS) & VTD_FAULT_QUEUE_ERRORS))
                 panic("IOMMU %u does not invalidate (fault status %x)", i,
                       read32(u, VTD_FAULT_STATUS));
             __asm__ volatile("pause");
