@@ -56,15 +56,27 @@ static inline void bits_set(uint64_t *words, uint32_t first, uint32_t count)
     }
 }
 
-/* The lowest set bit of `count` words, or count * 64. */
-static inline uint32_t bit_first(const uint64_t *words, uint32_t count)
+/* The lowest bit of `count` words that differs from those of `other`, or count * 64. */
+static inline uint32_t bit_unlike(const uint64_t *words, uint32_t count, uint64_t other)
 {
     for (uint32_t i = 0; i < count; i++) {
-        if (words[i] != 0) {
-            return i * 64u + (uint32_t)__builtin_ctzll(words[i]);
+        if (words[i] != other) {
+            return i * 64u + (uint32_t)__builtin_ctzll(words[i] ^ other);
         }
     }
     return count * 64u;
+}
+
+/* The lowest set bit of `count` words, or count * 64. */
+static inline uint32_t bit_first(const uint64_t *words, uint32_t count)
+{
+    return bit_unlike(words, count, 0);
+}
+
+/* The lowest bit that is not set, or count * 64. */
+static inline uint32_t bit_free(const uint64_t *words, uint32_t count)
+{
+    return bit_unlike(words, count, ~(uint64_t)0);
 }
 
 /* The highest set bit of `count` words, or -1. */

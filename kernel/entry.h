@@ -74,11 +74,11 @@ struct start_capability {
     enum object_type type;
     uint64_t badge, base, length;
 };
-status_t start_root(struct kernel *k, const struct start_capability *capability);
+void start_root(struct kernel *k, const struct start_capability *capability);
 /* All RAM of [base, base + bytes) as untyped memory: page-aligned, reserved so far. */
-status_t start_untyped(struct kernel *k, uint32_t slot, uint64_t base, uint64_t bytes);
+void start_untyped(struct kernel *k, uint32_t slot, uint64_t base, uint64_t bytes);
 /* Physical addresses that are not RAM; page-aligned. */
-status_t start_device_memory(struct kernel *k, uint32_t slot, uint64_t base, uint64_t bytes);
+void start_device_memory(struct kernel *k, uint32_t slot, uint64_t base, uint64_t bytes);
 /* A zeroed page of the initial cell at `address` (page-aligned) with rights READ|WRITE or
  * READ|EXECUTE or READ; *memory is where the kernel fills it. ALREADY_MAPPED: it was asked for
  * before (then *memory is that page, if the rights are the same or fewer were given). */

@@ -40,6 +40,7 @@ void kernel_init(struct kernel *k, struct cpu *cpus, uint32_t cpu_count, struct 
         }
     }
     k->lease_next = LEASE_SERIAL_FIRST;
+    bit_set(k->io_domain_used, 0); /* nobody's */
     for (uint32_t v = 0; v < IRQ_VECTOR_COUNT; v++) {
         if (v < IRQ_VECTOR_FIRST || v > IRQ_VECTOR_LAST) {
             bit_set(k->irq_used, v); /* never a device's */
@@ -158,7 +159,7 @@ status_t start_cell(struct kernel *k, uint32_t table_slots, uint8_t priority)
     return STATUS_OK;
 }
 
-status_t start_root(struct kernel *k, const struct start_capability *capability)
+void start_root(struct kernel *k, const struct start_capability *capability)
 {
     slot_ix i = initial_slot(k, capability->slot);
 
@@ -167,24 +168,21 @@ status_t start_root(struct kernel *k, const struct start_capability *capability)
     slot->badge = capability->badge;
     slot->base = capability->base;
     slot->length = capability->length;
-    return STATUS_OK;
 }
 
-status_t start_untyped(struct kernel *k, uint32_t slot, uint64_t base, uint64_t bytes)
+void start_untyped(struct kernel *k, uint32_t slot, uint64_t base, uint64_t bytes)
 {
     slot_ix i = initial_slot(k, slot);
 
     pages_mark(k, base, bytes, PAGE_FREE);
     cap_create_root(k, i, OBJECT_UNTYPED, untyped_new(k, base, bytes, ROOT_LEVEL).n);
-    return STATUS_OK;
 }
 
-status_t start_device_memory(struct kernel *k, uint32_t slot, uint64_t base, uint64_t bytes)
+void start_device_memory(struct kernel *k, uint32_t slot, uint64_t base, uint64_t bytes)
 {
     VERIFY(((base | bytes) & (PAGE_BYTES - 1u)) == 0);
-    return start_root(
-        k, &(struct start_capability){
-               .slot = slot, .type = OBJECT_DEVICE_MEMORY, .base = base, .length = bytes});
+    start_root(k, &(struct start_capability){
+                      .slot = slot, .type = OBJECT_DEVICE_MEMORY, .base = base, .length = bytes});
 }
 
 /* The segment that covers the address in the initial cell; made, with its tables, when missing. */

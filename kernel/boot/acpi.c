@@ -87,8 +87,6 @@ static void read_madt_entry(const uint8_t *entry, uint32_t bytes, struct acpi_fa
 
 static void read_madt(const uint8_t *table, uint32_t bytes, struct acpi_facts *out)
 {
-    if (bytes < 44)
-        return;
     out->have_madt = true;
     out->cpu_count = 0;
     out->cpu_id_count = 0;
@@ -144,8 +142,6 @@ static void read_dmar_scopes(const uint8_t *scope, uint32_t bytes, struct acpi_f
 /* VT-d 5.0, 8.1 to 8.3. */
 static void read_dmar(const uint8_t *table, uint32_t bytes, struct acpi_facts *out)
 {
-    if (bytes < 48)
-        return;
     out->iommu_remaps_interrupts = (table[37] & 1) != 0;
     uint32_t at = 48;
     while (bytes - at >= 4) {
@@ -185,22 +181,15 @@ static uint32_t find_s5(const uint8_t *aml, uint32_t bytes)
     return 0xffffffffu;
 }
 
-static void read_fadt(const uint8_t *table, uint32_t bytes, physical_view view,
-                      struct acpi_facts *out)
+static void read_fadt(const uint8_t *table, uint32_t bytes, struct acpi_facts *out)
 {
-    if (bytes < 116)
-        return;
     out->sci_gsi = load_le16(table + 46);
     out->pm1a_event_port = load_le32(table + 56) & 0xffff;
     out->pm1a_control_port = load_le32(table + 64) & 0xffff;
     out->pm_timer_port = table[91] == 4 ? load_le32(table + 76) & 0xffff : 0;
-    uint64_t dsdt = load_le32(table + 40);
+    out->dsdt_address = load_le32(table + 40);
     if (bytes >= 148 && load_le64(table + 140) != 0)
-        dsdt = load_le64(table + 140);
-    uint32_t dsdt_bytes;
-    const uint8_t *aml = table_at(dsdt, view, &dsdt_bytes, out);
-    if (aml != NULL)
-        out->s5_sleep_type = find_s5(aml + SDT_HEADER_BYTES, dsdt_bytes - SDT_HEADER_BYTES);
+        out->dsdt_address = load_le64(table + 140);
 }
 
 /* Root table address and its entry size (8: XSDT, 4: RSDT) from an RSDP (5.2.5.3); 0 if bad. */
@@ -227,33 +216,33 @@ static const uint8_t *search_rsdp(physical_view view)
     return NULL;
 }
 
+/* Of tables that are read; shorter ones are left out. */
+static const struct {
+    char signature[5];
+    uint32_t bytes_min;
+    void (*read)(const uint8_t *table, uint32_t bytes, struct acpi_facts *out);
+} readers[] = {{"APIC", 44, read_madt},
+               {"MCFG", 44, read_mcfg},
+               {"FACP", 116, read_fadt},
+               {"DMAR", 48, read_dmar}};
+
 static void read_table(uint64_t address, physical_view view, struct acpi_facts *out)
 {
     const uint8_t *head = view(address, SDT_HEADER_BYTES);
     if (head == NULL)
         return;
-    bool madt = memcmp(head, "APIC", 4) == 0;
-    bool mcfg = memcmp(head, "MCFG", 4) == 0;
-    bool fadt = memcmp(head, "FACP", 4) == 0;
-    bool dmar = memcmp(head, "DMAR", 4) == 0;
     if (memcmp(head, "IVRS", 4) == 0)
         out->iommu_unsupported = "AMD-Vi";
     if (memcmp(head, "VIOT", 4) == 0)
         out->iommu_unsupported = "virtio-iommu";
-    if (!madt && !mcfg && !fadt && !dmar)
-        return;
-    uint32_t bytes;
-    const uint8_t *table = table_at(address, view, &bytes, out);
-    if (table == NULL)
-        return;
-    if (madt)
-        read_madt(table, bytes, out);
-    else if (mcfg)
-        read_mcfg(table, bytes, out);
-    else if (dmar)
-        read_dmar(table, bytes, out);
-    else
-        read_fadt(table, bytes, view, out);
+    for (uint32_t i = 0; i < sizeof readers / sizeof readers[0]; i++) {
+        uint32_t bytes;
+        if (memcmp(head, readers[i].signature, 4) != 0)
+            continue;
+        const uint8_t *table = table_at(address, view, &bytes, out);
+        if (table != NULL && bytes >= readers[i].bytes_min)
+            readers[i].read(table, bytes, out);
+    }
 }
 
 status_t acpi_read(const struct boot_parameters *parameters, physical_view view,
@@ -284,5 +273,8 @@ status_t acpi_read(const struct boot_parameters *parameters, physical_view view,
         const uint8_t *entry = root + SDT_HEADER_BYTES + i * entry_bytes;
         read_table(entry_bytes == 8 ? load_le64(entry) : load_le32(entry), view, out);
     }
+    const uint8_t *aml = out->dsdt_address ? table_at(out->dsdt_address, view, &bytes, out) : NULL;
+    if (aml != NULL)
+        out->s5_sleep_type = find_s5(aml + SDT_HEADER_BYTES, bytes - SDT_HEADER_BYTES);
     return STATUS_OK;
 }

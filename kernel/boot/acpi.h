@@ -50,6 +50,7 @@ struct acpi_facts {
     uint32_t pm1a_control_port;
     uint32_t pm_timer_port; /* 0: none in I/O space */
     uint32_t sci_gsi;
+    uint64_t dsdt_address;
     uint32_t s5_sleep_type; /* 0xffffffff: not found */
     uint32_t iommu_count;   /* VT-d units; 0: none */
     uint64_t iommus[ACPI_IOMMUS_MAX];

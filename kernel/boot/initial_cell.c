@@ -120,7 +120,7 @@ static status_t show_bundle(struct kernel *k, const struct boot_parameters *p)
 
 /* ---- Capabilities ---------------------------------------------------------------------------- */
 
-static status_t give_roots(struct kernel *k)
+static void give_roots(struct kernel *k)
 {
     bool iommu = arch_io_limits().domains != 0;
     const struct start_capability roots[] = {
@@ -140,12 +140,8 @@ static status_t give_roots(struct kernel *k)
                                           .length = PCI_FUNCTIONS}
               : (struct start_capability){.slot = BOOT_SLOT_IOSPACE, .type = OBJECT_IOSPACE},
     };
-    for (uint32_t i = 0; i < sizeof roots / sizeof roots[0]; i++) {
-        status_t status = start_root(k, &roots[i]);
-        if (status != STATUS_OK)
-            return status;
-    }
-    return STATUS_OK;
+    for (uint32_t i = 0; i < sizeof roots / sizeof roots[0]; i++)
+        start_root(k, &roots[i]);
 }
 
 /* Drops the smallest ranges until `max` are left: firmware may list dozens of a few pages each. */
@@ -162,29 +158,24 @@ static void keep_largest(struct memory_map *map, uint32_t max)
     }
 }
 
-static status_t give_memory(struct kernel *k, struct initial_cell_request *request,
-                            struct boot_info *info)
+static void give_memory(struct kernel *k, struct initial_cell_request *request,
+                        struct boot_info *info)
 {
     keep_largest(&request->free, BOOT_UNTYPED_MAX);
     keep_largest(&request->device, BOOT_DEVICE_MEMORY_MAX);
     uint32_t slot = BOOT_SLOT_FIRST_DYNAMIC;
     for (uint32_t i = 0; i < request->free.count; i++) {
         uint64_t base = request->free.range[i].base, bytes = request->free.range[i].bytes;
-        status_t status = start_untyped(k, slot, base, bytes);
-        if (status != STATUS_OK)
-            return status;
+        start_untyped(k, slot, base, bytes);
         info->untyped[info->untyped_count++] = (struct boot_range){base, bytes, slot++, 0};
     }
     for (uint32_t i = 0; i < request->device.count; i++) {
         uint64_t base = request->device.range[i].base, bytes = request->device.range[i].bytes;
-        status_t status = start_device_memory(k, slot, base, bytes);
-        if (status != STATUS_OK)
-            return status;
+        start_device_memory(k, slot, base, bytes);
         info->device_memory[info->device_memory_count++] =
             (struct boot_range){base, bytes, slot++, 0};
     }
     info->first_free_slot = slot;
-    return STATUS_OK;
 }
 
 /* ---- Boot information ------------------------------------------------------------------------ */
@@ -234,14 +225,11 @@ status_t initial_cell_start(struct kernel *k, struct initial_cell_request *reque
         status = show_bundle(k, p);
     if (status == STATUS_OK)
         status = start_page(k, CELL_INFO_ADDRESS, RIGHT_READ, &info);
-    if (status == STATUS_OK)
-        status = give_roots(k);
-    if (status == STATUS_OK) {
-        fill_info(request, info);
-        status = give_memory(k, request, info);
-    }
     if (status != STATUS_OK)
         return fail(request, status, "there is too little memory for the initial cell");
+    give_roots(k);
+    fill_info(request, info);
+    give_memory(k, request, info);
     start_thread(k, program.entry, CELL_STACK_TOP, CELL_INFO_ADDRESS);
     return STATUS_OK;
 }

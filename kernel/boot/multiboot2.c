@@ -21,24 +21,19 @@ enum tag_type {
     TAG_RSDP_NEW = 15
 };
 
-static status_t refuse(struct boot_parameters *out, const char *problem)
-{
-    out->problem = problem;
-    return STATUS_CORRUPT;
-}
-
 static status_t read_memory_map(const uint8_t *tag, uint32_t bytes, struct boot_parameters *out)
 {
     if (bytes < 16)
-        return refuse(out, "the Multiboot2 memory map is cut off");
+        return boot_refuse(out, "the Multiboot2 memory map is cut off");
     uint32_t entry_bytes = load_le32(tag + 8);
     if (entry_bytes < MEMORY_ENTRY_BYTES_MIN || entry_bytes > MEMORY_ENTRY_BYTES_MAX)
-        return refuse(out, "the Multiboot2 memory map has entries of a size that makes no sense");
+        return boot_refuse(out,
+                           "the Multiboot2 memory map has entries of a size that makes no sense");
     uint32_t at = 16;
     for (uint32_t i = 0; i < MEMORY_ENTRIES_MAX && bytes - at >= entry_bytes; i++) {
         if (load_le32(tag + at + 16) == MEMORY_AVAILABLE &&
             memory_map_add(&out->memory, load_le64(tag + at), load_le64(tag + at + 8)) != STATUS_OK)
-            return refuse(out, "the Multiboot2 memory map has too many ranges");
+            return boot_refuse(out, "the Multiboot2 memory map has too many ranges");
         at += entry_bytes;
     }
     return STATUS_OK;
@@ -68,7 +63,7 @@ static status_t read_tag(const uint8_t *tag, uint32_t bytes, struct boot_paramet
         return STATUS_OK;
     case TAG_MODULE:
         if (bytes < 16)
-            return refuse(out, "a Multiboot2 module tag is cut off");
+            return boot_refuse(out, "a Multiboot2 module tag is cut off");
         if (out->bundle_bytes == 0 && load_le32(tag + 12) > load_le32(tag + 8)) {
             out->bundle_address = load_le32(tag + 8);
             out->bundle_bytes = load_le32(tag + 12) - load_le32(tag + 8);
@@ -93,13 +88,13 @@ status_t multiboot2_read(uint64_t address, physical_view view, struct boot_param
     memset(out, 0, sizeof *out);
     const uint8_t *head = view(address, 8);
     if (head == NULL)
-        return refuse(out, "the Multiboot2 information lies outside memory");
+        return boot_refuse(out, "the Multiboot2 information lies outside memory");
     uint32_t total = load_le32(head);
     if (total < 16 || total > INFORMATION_BYTES_MAX)
-        return refuse(out, "the Multiboot2 information has a length that makes no sense");
+        return boot_refuse(out, "the Multiboot2 information has a length that makes no sense");
     const uint8_t *info = view(address, total);
     if (info == NULL)
-        return refuse(out, "the Multiboot2 information lies outside memory");
+        return boot_refuse(out, "the Multiboot2 information lies outside memory");
 
     uint32_t at = 8;
     for (uint32_t i = 0; i < TAGS_MAX && total - at >= TAG_HEADER_BYTES; i++) {
@@ -107,14 +102,14 @@ status_t multiboot2_read(uint64_t address, physical_view view, struct boot_param
         if (load_le32(info + at) == TAG_END)
             return STATUS_OK;
         if (bytes < TAG_HEADER_BYTES || bytes > total - at)
-            return refuse(out, "a Multiboot2 tag reaches beyond the information");
+            return boot_refuse(out, "a Multiboot2 tag reaches beyond the information");
         status_t status = read_tag(info + at, bytes, out);
         if (status != STATUS_OK)
             return status;
         uint32_t step = (bytes + 7u) & ~7u;
         if (step > total - at)
-            return refuse(out, "a Multiboot2 tag reaches beyond the information");
+            return boot_refuse(out, "a Multiboot2 tag reaches beyond the information");
         at += step;
     }
-    return refuse(out, "the Multiboot2 information has no end tag");
+    return boot_refuse(out, "the Multiboot2 information has no end tag");
 }

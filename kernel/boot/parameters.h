@@ -38,6 +38,13 @@ struct boot_parameters {
     const char *problem; /* when a reader refuses: what is wrong, one sentence */
 };
 
+/* For readers: says what is wrong. Returns CORRUPT. */
+static inline status_t boot_refuse(struct boot_parameters *out, const char *problem)
+{
+    out->problem = problem;
+    return STATUS_CORRUPT;
+}
+
 /* Reads the PVH start information (Xen public/arch-x86/hvm/start_info.h) at `address`. Returns
  * CORRUPT with out->problem set when it is not to be believed. */
 HALLOWS_MUST_CHECK status_t pvh_read(uint64_t address, physical_view view,

@@ -23,12 +23,6 @@ struct pvh_memory {
     uint32_t type, reserved;
 };
 
-static status_t refuse(struct boot_parameters *out, const char *problem)
-{
-    out->problem = problem;
-    return STATUS_CORRUPT;
-}
-
 static void copy_command_line(uint64_t address, physical_view view, struct boot_parameters *out)
 {
     for (uint32_t i = 0; address != 0 && i < BOOT_COMMAND_LINE_BYTES - 1; i++) {
@@ -45,28 +39,29 @@ status_t pvh_read(uint64_t address, physical_view view, struct boot_parameters *
     struct pvh_start_info info;
     const void *at = view(address, sizeof info);
     if (at == NULL)
-        return refuse(out, "the PVH start information lies outside memory");
+        return boot_refuse(out, "the PVH start information lies outside memory");
     memcpy(&info, at, sizeof info);
     if (info.magic != PVH_MAGIC || info.version < 1)
-        return refuse(out, "the PVH start information has no memory map (version 1 is needed)");
+        return boot_refuse(out,
+                           "the PVH start information has no memory map (version 1 is needed)");
     if (info.memory_map_entries > PVH_MEMORY_ENTRIES_MAX || info.module_count > PVH_MODULES_MAX)
-        return refuse(out, "the PVH start information lists too many ranges or modules");
+        return boot_refuse(out, "the PVH start information lists too many ranges or modules");
 
     for (uint32_t i = 0; i < info.memory_map_entries; i++) {
         struct pvh_memory memory;
         at = view(info.memory_map_address + i * sizeof memory, sizeof memory);
         if (at == NULL)
-            return refuse(out, "the PVH memory map lies outside memory");
+            return boot_refuse(out, "the PVH memory map lies outside memory");
         memcpy(&memory, at, sizeof memory);
         if (memory.type == PVH_MEMORY_RAM &&
             memory_map_add(&out->memory, memory.base, memory.bytes) != STATUS_OK)
-            return refuse(out, "the PVH memory map has too many ranges");
+            return boot_refuse(out, "the PVH memory map has too many ranges");
     }
     if (info.module_count > 0) {
         struct pvh_module module;
         at = view(info.modules_address, sizeof module);
         if (at == NULL)
-            return refuse(out, "the PVH module list lies outside memory");
+            return boot_refuse(out, "the PVH module list lies outside memory");
         memcpy(&module, at, sizeof module);
         out->bundle_address = module.address;
         out->bundle_bytes = module.bytes;

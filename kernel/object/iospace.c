@@ -18,15 +18,9 @@
 
 uint32_t iospace_domain_free(const struct kernel *k)
 {
-    for (uint32_t word = 0; word < IO_DOMAINS_MAX / 64u; word++) {
-        /* Number 0 is nobody's. */
-        uint64_t free = ~(k->io_domain_used[word] | (word == 0 ? 1u : 0u));
-        if (free != 0) {
-            uint32_t domain = word * 64u + (uint32_t)__builtin_ctzll(free);
-            return domain < arch_io_limits().domains ? domain : 0;
-        }
-    }
-    return 0;
+    uint32_t domain = bit_free(k->io_domain_used, IO_DOMAINS_MAX / 64u);
+
+    return domain < arch_io_limits().domains ? domain : 0;
 }
 
 /* ---- Memory ---------------------------------------------------------------------------------- */

@@ -11,18 +11,6 @@
 #include "kernel/sched.h"
 #include "kernel/trace.h"
 
-/* A free vector, or NIL. */
-static irq_ix irq_free(const struct kernel *k)
-{
-    for (uint32_t word = 0; word < IRQ_VECTOR_COUNT / 64u; word++) {
-        uint64_t free = ~k->irq_used[word];
-        if (free != 0) {
-            return (irq_ix){word * 64u + (uint32_t)__builtin_ctzll(free)};
-        }
-    }
-    return (irq_ix){NIL};
-}
-
 /* Checks what both kinds of creation need. */
 static status_t irq_decode(struct kernel *k, uint64_t control, cap_ref_t to, slot_ix *dst,
                            irq_ix *irq)
@@ -43,8 +31,8 @@ static status_t irq_decode(struct kernel *k, uint64_t control, cap_ref_t to, slo
     if (slot->depth >= DERIVATION_DEPTH_MAX) {
         return STATUS_DERIVATION_DEPTH;
     }
-    *irq = irq_free(k);
-    return irq->n == NIL ? STATUS_NO_MEMORY : STATUS_OK;
+    irq->n = bit_free(k->irq_used, IRQ_VECTOR_COUNT / 64u);
+    return irq->n == IRQ_VECTOR_COUNT ? STATUS_NO_MEMORY : STATUS_OK;
 }
 
 /*

@@ -60,14 +60,16 @@ static inline status_t untyped_prepare(struct untyped *u, uint64_t bytes)
 {
     return bytes <= u->prepared - u->watermark ? STATUS_OK : untyped_clear(u, bytes);
 }
-/* A page of untyped memory is free no more. */
-static inline void page_take(struct kernel *k, uint64_t physical, uint8_t kind, uint32_t owner)
+/* So many pages of untyped memory are free no more. */
+static inline void pages_take(struct kernel *k, uint64_t at, uint32_t count, uint8_t kind,
+                              uint32_t owner)
 {
-    struct page *page = page_at(k, physical);
-
-    ASSERT(page->kind == PAGE_FREE);
-    page->kind = kind;
-    page->owner = owner;
+    for (; count > 0; count--, at += PAGE_BYTES) {
+        struct page *page = page_at(k, at);
+        ASSERT(page->kind == PAGE_FREE);
+        page->kind = kind;
+        page->owner = owner;
+    }
 }
 /* The retype behind the call, also for boot: `parent` is the slot of the untyped memory. */
 struct retype_plan {

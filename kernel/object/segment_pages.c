@@ -55,7 +55,7 @@ inline uint64_t segment_take_frame(struct kernel *k, segment_ix i)
     if (u->prepared == physical) {
         u->prepared = physical + PAGE_BYTES;
     }
-    page_take(k, physical, PAGE_FRAME, i.n);
+    pages_take(k, physical, 1, PAGE_FRAME, i.n);
     return physical;
 }
 

@@ -119,7 +119,7 @@ static uint32_t fill_take(struct kernel *k, struct untyped *u, enum object_type 
 {
     if (u->fill_page == 0 || u->fill_type != (uint16_t)type ||
         u->fill_next + granules > GRANULES_PER_PAGE) {
-        page_take(k, *next_page, (uint8_t)(PAGE_OBJECT + type), NIL);
+        pages_take(k, *next_page, 1, (uint8_t)(PAGE_OBJECT + type), NIL);
         u->fill_page = (uint32_t)(*next_page >> PAGE_SHIFT);
         u->fill_type = (uint16_t)type;
         u->fill_next = 0;
@@ -147,23 +147,21 @@ static void object_init(struct kernel *k, const struct retype_plan *plan, uint32
         arch_thread_init(thread_at(k, (thread_ix){n}));
         break;
     case OBJECT_ASPACE:
-        page_take(k, own, PAGE_PAGING, n);
+        pages_take(k, own, 1, PAGE_PAGING, n);
         aspace_at(k, (aspace_ix){n})->paging.physical = own;
         arch_aspace_init(own);
         break;
     case OBJECT_PAGE_TABLE: {
         struct page_table *table = page_table_at(k, (page_table_ix){n});
-        page_take(k, own, PAGE_PAGING, n);
-        for (uint32_t i = 1; i <= RECORD_PAGES; i++) {
-            page_take(k, own + (uint64_t)i * PAGE_BYTES, PAGE_RECORDS, n);
-        }
+        pages_take(k, own, 1, PAGE_PAGING, n);
+        pages_take(k, own + PAGE_BYTES, RECORD_PAGES, PAGE_RECORDS, n);
         table->paging.physical = own;
         table->records = own + PAGE_BYTES;
         break;
     }
     case OBJECT_SEGMENT: {
         struct segment *segment = segment_at(k, (segment_ix){n});
-        page_take(k, own, PAGE_PAGING, n);
+        pages_take(k, own, 1, PAGE_PAGING, n);
         segment->physical = own;
         segment->shown = own;
         segment->source = plan->untyped;
@@ -171,9 +169,7 @@ static void object_init(struct kernel *k, const struct retype_plan *plan, uint32
     }
     case OBJECT_IOSPACE: {
         struct iospace *space = iospace_at(k, (iospace_ix){n});
-        for (uint32_t i = 0; i < IO_SPACE_PAGES; i++) {
-            page_take(k, own + (uint64_t)i * PAGE_BYTES, PAGE_PAGING, n);
-        }
+        pages_take(k, own, IO_SPACE_PAGES, PAGE_PAGING, n);
         space->paging.physical = own;
         space->domain = iospace_domain_free(k);
         bit_set(k->io_domain_used, space->domain);
@@ -191,9 +187,7 @@ static uint32_t table_init(struct kernel *k, const struct retype_plan *plan, uin
 {
     uint32_t n = address_granule(own);
 
-    for (uint32_t i = 0; i < pages; i++) {
-        page_take(k, own + (uint64_t)i * PAGE_BYTES, PAGE_OBJECT + OBJECT_TABLE, n);
-    }
+    pages_take(k, own, pages, PAGE_OBJECT + OBJECT_TABLE, n);
     struct table *table = table_at(k, (table_ix){n});
     table->slots = (uint32_t)plan->size;
     table->slots_made = (uint32_t)plan->size;
