@@ -51,7 +51,7 @@ void kernel_reschedule(struct kernel *k);
 void arch_report_fault(struct kernel *k, thread_ix thread, const struct fault *fault);
 
 /* ---- Boot ------------------------------------------------------------------------------------
- * Order: kernel_init; page kinds of the bundle by start_bundle; start_memory; start_cell;
+ * Order: kernel_init; page kinds of the bundle by start_mark; start_memory; start_cell;
  * start_root, start_untyped, start_device_memory...; start_page / start_bundle_page; start_thread.
  * After that the first CPU's current thread is the initial thread: enter user mode. All VERIFY that
  * boot code keeps the rules; statuses are for machines that are too small. */
@@ -63,8 +63,8 @@ void kernel_init(struct kernel *k, struct cpu *cpus, uint32_t cpu_count, struct 
 /* RAM for the initial cell's own objects and pages (4 MiB will do for a cell of 1 MiB).
  * Page-aligned; not to be handed to start_untyped too. Once. */
 void start_memory(struct kernel *k, uint64_t base, uint64_t bytes);
-/* Marks pages of the boot module. */
-void start_bundle(struct kernel *k, uint64_t base, uint64_t bytes);
+/* Marks pages, reserved so far: the boot module's as PAGE_BUNDLE. */
+void start_mark(struct kernel *k, uint64_t base, uint64_t bytes, uint8_t kind);
 /* Table, address space and thread of the initial cell, and BOOT_SLOT_TABLE, _ASPACE, _THREAD. */
 status_t start_cell(struct kernel *k, uint32_t table_slots, uint8_t priority);
 /* A root capability in slot `slot` of the initial cell's table: IRQ_CONTROL, IOSPACE, CONSOLE,
@@ -83,7 +83,7 @@ void start_device_memory(struct kernel *k, uint32_t slot, uint64_t base, uint64_
  * READ|EXECUTE or READ; *memory is where the kernel fills it. ALREADY_MAPPED: it was asked for
  * before (then *memory is that page, if the rights are the same or fewer were given). */
 status_t start_page(struct kernel *k, uint64_t address, uint32_t rights, void **memory);
-/* Shows a page marked by start_bundle, read-only. */
+/* Shows a page of the bundle, read-only. */
 status_t start_bundle_page(struct kernel *k, uint64_t address, uint64_t physical);
 /* Makes the initial thread current: entry point, stack pointer, value of its first argument (rdi).
  */

@@ -48,7 +48,7 @@ void kernel_init(struct kernel *k, struct cpu *cpus, uint32_t cpu_count, struct 
     }
 }
 
-static void pages_mark(struct kernel *k, uint64_t base, uint64_t bytes, uint8_t kind)
+void start_mark(struct kernel *k, uint64_t base, uint64_t bytes, uint8_t kind)
 {
     VERIFY(base >= PAGE_BYTES && ((base | bytes) & (PAGE_BYTES - 1u)) == 0);
     VERIFY(base + bytes <= (uint64_t)k->page_count * PAGE_BYTES);
@@ -56,11 +56,6 @@ static void pages_mark(struct kernel *k, uint64_t base, uint64_t bytes, uint8_t 
         VERIFY(page_at(k, at)->kind == PAGE_RESERVED);
         page_at(k, at)->kind = kind;
     }
-}
-
-void start_bundle(struct kernel *k, uint64_t base, uint64_t bytes)
-{
-    pages_mark(k, base, bytes, PAGE_BUNDLE);
 }
 
 static slot_ix boot_slot(struct kernel *k)
@@ -88,9 +83,9 @@ void start_memory(struct kernel *k, uint64_t base, uint64_t bytes)
 
     VERIFY(k->boot_untyped.n == NIL && bytes > head);
     memset(arch_memory(base), 0, head);
-    pages_mark(k, base, PAGE_BYTES, PAGE_OBJECT + OBJECT_UNTYPED);
-    pages_mark(k, table, head - PAGE_BYTES, PAGE_OBJECT + OBJECT_TABLE);
-    pages_mark(k, base + head, bytes - head, PAGE_FREE);
+    start_mark(k, base, PAGE_BYTES, PAGE_OBJECT + OBJECT_UNTYPED);
+    start_mark(k, table, head - PAGE_BYTES, PAGE_OBJECT + OBJECT_TABLE);
+    start_mark(k, base + head, bytes - head, PAGE_FREE);
     k->untyped_next = address_granule(base);
     k->boot_table = (table_ix){address_granule(table)};
     for (uint32_t i = 0; i < BOOT_TABLE_PAGES; i++) {
@@ -174,7 +169,7 @@ void start_untyped(struct kernel *k, uint32_t slot, uint64_t base, uint64_t byte
 {
     slot_ix i = initial_slot(k, slot);
 
-    pages_mark(k, base, bytes, PAGE_FREE);
+    start_mark(k, base, bytes, PAGE_FREE);
     cap_create_root(k, i, OBJECT_UNTYPED, untyped_new(k, base, bytes, ROOT_LEVEL).n);
 }
 

@@ -217,7 +217,7 @@ status_t initial_cell_start(struct kernel *k, struct initial_cell_request *reque
     if (status != STATUS_OK)
         return status;
     start_memory(k, request->start_memory_base, request->start_memory_bytes);
-    start_bundle(k, p->bundle_address, (p->bundle_bytes + PAGE_MASK) & ~PAGE_MASK);
+    start_mark(k, p->bundle_address, (p->bundle_bytes + PAGE_MASK) & ~PAGE_MASK, PAGE_BUNDLE);
     status = start_cell(k, INITIAL_CELL_SLOTS, INITIAL_CELL_PRIORITY);
     if (status == STATUS_OK)
         status = load_program(k, &program);

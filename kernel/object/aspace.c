@@ -103,15 +103,6 @@ status_t aspace_enter_table(struct kernel *k, aspace_ix i, page_table_ix table, 
     return table_enter(k, t, &aspace_at(k, i)->paging, address);
 }
 
-static status_t iospace_enter_table(struct kernel *k, iospace_ix i, page_table_ix table,
-                                    uint64_t address)
-{
-    struct page_table *t = page_table_at(k, table);
-
-    t->iospace = i;
-    return table_enter(k, t, &iospace_at(k, i)->paging, address);
-}
-
 /*
  * Requires: a space of that type and a page table held with MANAGE; the table not mapped (BUSY); an
  *           address that the space's user or devices can use; a level that misses a table there
@@ -134,12 +125,16 @@ status_t paging_map_table(struct kernel *k, enum object_type type, uint64_t spac
     if (address >= (io ? arch_io_limits().address_end : USER_ADDRESS_END)) {
         return STATUS_INVALID_ARGUMENT;
     }
-    page_table_ix table = {slot->object};
-    if (page_table_at(k, table)->level != 0) {
+    struct page_table *t = page_table_at(k, (page_table_ix){slot->object});
+    if (t->level != 0) {
         return STATUS_BUSY;
     }
-    return io ? iospace_enter_table(k, (iospace_ix){space->object}, table, address)
-              : aspace_enter_table(k, (aspace_ix){space->object}, table, address);
+    if (!io) {
+        return aspace_enter_table(k, (aspace_ix){space->object}, (page_table_ix){slot->object},
+                                  address);
+    }
+    t->iospace = (iospace_ix){space->object};
+    return table_enter(k, t, &iospace_at(k, t->iospace)->paging, address);
 }
 
 static bool paging_empty(const struct paging *p)
@@ -260,11 +255,7 @@ status_t page_table_destroy(struct kernel *k, page_table_ix i)
     } else if (t->level == 2) {
         done = middle_step(k, i);
     }
-    if (!done) {
-        return STATUS_AGAIN;
-    }
-    *object_original(k, OBJECT_PAGE_TABLE, i.n) = (slot_ix){NIL};
-    return STATUS_OK;
+    return done ? STATUS_OK : STATUS_AGAIN;
 }
 
 /* No thread uses it: their embedded capabilities were children of the original. */
@@ -278,6 +269,5 @@ status_t aspace_destroy(struct kernel *k, aspace_ix i)
         return STATUS_AGAIN;
     }
     arch_aspace_forget(space->paging.physical);
-    *object_original(k, OBJECT_ASPACE, i.n) = (slot_ix){NIL};
     return STATUS_OK;
 }

@@ -46,6 +46,16 @@ void cap_derive(struct kernel *k, slot_ix from, slot_ix to, uint32_t rights, uin
     cap_link(k, from, to);
 }
 
+/* The object, if the type has one, names that slot as its original. */
+static void original_set(struct kernel *k, enum object_type type, uint32_t object, slot_ix to)
+{
+    slot_ix *original = object_original(k, type, object);
+
+    if (original != NULL) {
+        *original = to;
+    }
+}
+
 void cap_create_root(struct kernel *k, slot_ix to, enum object_type type, uint32_t object)
 {
     struct slot *slot = slot_at(k, to);
@@ -54,10 +64,7 @@ void cap_create_root(struct kernel *k, slot_ix to, enum object_type type, uint32
     slot->rights = RIGHTS_ALL;
     slot->original = 1;
     slot->object = object;
-    slot_ix *original = object_original(k, type, object);
-    if (original != NULL) {
-        *original = to;
-    }
+    original_set(k, type, object, to);
 }
 
 void cap_create(struct kernel *k, slot_ix parent, slot_ix to, enum object_type type,
@@ -128,6 +135,7 @@ static status_t cap_delete_leaf(struct kernel *k, slot_ix i)
     }
     status_t status = object_destroy(k, slot);
     if (status == STATUS_OK) {
+        original_set(k, (enum object_type)slot->type, slot->object, (slot_ix){NIL});
         cap_empty(k, i);
     }
     return status;
@@ -278,10 +286,7 @@ status_t cap_move(struct kernel *k, cap_ref_t to, cap_ref_t from)
         slot_at(k, source->next)->previous = dst;
     }
     if (source->original != 0) {
-        slot_ix *original = object_original(k, (enum object_type)source->type, source->object);
-        if (original != NULL) {
-            *original = dst;
-        }
+        original_set(k, (enum object_type)source->type, source->object, dst);
     }
     *source = (struct slot){0};
     return STATUS_OK;

@@ -522,11 +522,7 @@ status_t endpoint_destroy(struct kernel *k, endpoint_ix i)
     for (uint32_t step = 0; step < TEARDOWN_STEP && endpoint->head.n != NIL; step++) {
         thread_wake(k, endpoint->head, STATUS_CANCELLED);
     }
-    if (endpoint->head.n != NIL) {
-        return STATUS_AGAIN;
-    }
-    *object_original(k, OBJECT_ENDPOINT, i.n) = (slot_ix){NIL};
-    return STATUS_OK;
+    return endpoint->head.n != NIL ? STATUS_AGAIN : STATUS_OK;
 }
 
 status_t reply_destroy(struct kernel *k, reply_ix i)
@@ -536,6 +532,5 @@ status_t reply_destroy(struct kernel *k, reply_ix i)
     if (reply->thread.n != NIL) {
         thread_wake(k, reply->thread, STATUS_CANCELLED);
     }
-    *object_original(k, OBJECT_REPLY, i.n) = (slot_ix){NIL};
     return STATUS_OK;
 }

@@ -289,6 +289,5 @@ status_t iospace_destroy(struct kernel *k, iospace_ix i)
     arch_io_flush(space->domain);
     k->io_domains[space->domain] = (iospace_ix){NIL};
     bit_clear(k->io_domain_used, space->domain);
-    *object_original(k, OBJECT_IOSPACE, i.n) = (slot_ix){NIL};
     return STATUS_OK;
 }

@@ -130,9 +130,5 @@ status_t notification_destroy(struct kernel *k, notification_ix i)
     for (uint32_t step = 0; step < TEARDOWN_STEP && n->iospaces.n != NIL; step++) {
         iospace_unbind(k, n->iospaces);
     }
-    if (n->irqs.n != NIL || n->iospaces.n != NIL) {
-        return STATUS_AGAIN;
-    }
-    *object_original(k, OBJECT_NOTIFICATION, i.n) = (slot_ix){NIL};
-    return STATUS_OK;
+    return n->irqs.n != NIL || n->iospaces.n != NIL ? STATUS_AGAIN : STATUS_OK;
 }

@@ -15,8 +15,8 @@
 #define TEARDOWN_STEP 4u
 
 /* ---- Life of objects --------------------------------------------------------------------------
- * X_destroy: the original capability, childless, is about to go. OK: the object is idle, let go of
- * by everything, and its `original` is NIL. AGAIN: one step was done. */
+ * X_destroy: the original capability, childless, is about to go. OK: the object is idle and let go
+ * of by everything; it names no original from then on. AGAIN: one step was done. */
 /* X(type, struct) */
 #define OBJECT_KINDS(X)                                                                            \
     X(UNTYPED, untyped)                                                                            \

@@ -269,6 +269,5 @@ status_t sched_context_destroy(struct kernel *k, sched_context_ix i)
     lease_renew(k, i);
     context_unbind(k, c);
     c->lease = LEASE_UNBUDGETED; /* nobody's */
-    *object_original(k, OBJECT_SCHED_CONTEXT, i.n) = (slot_ix){NIL};
     return STATUS_OK;
 }

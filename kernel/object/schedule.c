@@ -134,6 +134,5 @@ status_t schedule_destroy(struct kernel *k, schedule_ix i)
             }
         }
     }
-    *object_original(k, OBJECT_PARTITION_SCHEDULE, i.n) = (slot_ix){NIL};
     return STATUS_OK;
 }

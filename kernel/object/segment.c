@@ -207,10 +207,8 @@ status_t segment_destroy(struct kernel *k, segment_ix i)
         arch_io_flush(iospace_at(k, space)->domain);
     }
     if (segment->open.table.n != NIL || segment->held.table.n != NIL ||
-        segment->io.table.n != NIL || segment_pinned(segment) ||
-        segment_leave_tree(k, i) != STATUS_OK) {
+        segment->io.table.n != NIL || segment_pinned(segment)) {
         return STATUS_AGAIN;
     }
-    *object_original(k, OBJECT_SEGMENT, i.n) = (slot_ix){NIL};
-    return STATUS_OK;
+    return segment_leave_tree(k, i);
 }

@@ -193,7 +193,7 @@ TEST(boot_module_pages_stay_read_only)
 {
     harness_start();
     struct kernel *k = kernel_under_test;
-    start_bundle(k, HARNESS_UNTYPED_BASE + HARNESS_UNTYPED_BYTES + 0x80000, 0x1000);
+    start_mark(k, HARNESS_UNTYPED_BASE + HARNESS_UNTYPED_BYTES + 0x80000, 0x1000, PAGE_BUNDLE);
     CHECK_EQ(
         start_bundle_page(k, 0x10000000, HARNESS_UNTYPED_BASE + HARNESS_UNTYPED_BYTES + 0x80000),
         STATUS_OK);

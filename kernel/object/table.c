@@ -20,11 +20,7 @@ status_t table_destroy(struct kernel *k, table_ix i)
         }
         table->slots--;
     }
-    if (table->slots > 1u) {
-        return STATUS_AGAIN;
-    }
-    *object_original(k, OBJECT_TABLE, i.n) = (slot_ix){NIL};
-    return STATUS_OK;
+    return table->slots > 1u ? STATUS_AGAIN : STATUS_OK;
 }
 
 uint32_t object_level(struct kernel *k, enum object_type type, uint32_t object)

@@ -389,6 +389,5 @@ status_t thread_destroy(struct kernel *k, thread_ix i)
     upcall_forget(k, i);
     sched_context_forget(k, i);
     arch_thread_forget(t);
-    *object_original(k, OBJECT_THREAD, i.n) = (slot_ix){NIL};
     return STATUS_OK;
 }
