@@ -4,6 +4,7 @@
 #include "tests/kernel/harness.h"
 
 #define MS 1000000ull
+#define TRIES 20u
 
 static cap_slot_t endpoint, reply, context;
 static volatile uint64_t rounds, served;
@@ -75,15 +76,22 @@ static struct helper budgeted(void (*entry)(uint64_t), uint64_t argument)
     return helper;
 }
 
+/* Several times: a budget counts time, which passes too while the host runs something else, or
+ * while a checked kernel asks its invariants between giving the budget and going to user mode. */
 KERNEL_TEST(a_budget_ends)
 {
-    set_up(1 * MS, 1000 * MS, 0);
-    (void)budgeted(spin, 0);
-    EXPECT(rounds > 0); /* it had its budget before this thread went on */
-    uint64_t before = rounds, used = used_ns();
-    EXPECT(used >= MS && used < 50 * MS);
-    pause_ns(5 * MS);
-    EXPECT_EQ(rounds, before);
+    bool shown = false;
+    for (uint32_t n = 0; n < TRIES && !shown; n++) {
+        set_up(1 * MS, 1000 * MS, 0);
+        struct helper helper = budgeted(spin, 0); /* has its budget before this thread goes on */
+        uint64_t before = rounds, used = used_ns();
+        EXPECT(used >= MS);
+        pause_ns(5 * MS);
+        EXPECT_EQ(rounds, before);
+        EXPECT_OK(destroy(helper.thread));
+        shown = before > 0 && used < 50 * MS;
+    }
+    EXPECT(shown);
 }
 
 KERNEL_TEST(a_budget_comes_back)
