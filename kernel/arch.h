@@ -204,11 +204,17 @@ void arch_timer_set(uint64_t deadline_ns);
 /* ---- Interrupts, ports, console ---------------------------------------------------------------
  */
 
-/* What a device writes where, to raise `vector`. UNSUPPORTED if there is no local APIC. */
-status_t arch_irq_msi(uint32_t vector, uint64_t *address, uint64_t *data);
-/* Routes a pin to a vector, masked. irq_flags. NOT_FOUND: no such pin; IN_USE: the kernel's own. */
-status_t arch_irq_pin(uint32_t gsi, uint32_t vector, uint32_t flags);
+/* What a device writes where (address, data) to raise `vector` on that CPU. Of a vector that is
+ * known already only the CPU changes, at once if messages are remapped. UNSUPPORTED: only with
+ * remapping can a message reach that CPU. */
+status_t arch_irq_msi(uint32_t vector, const struct cpu *c, uint64_t values[2]);
+/* Routes a pin to a vector of that CPU; masked as it was, which at first it is. irq_flags.
+ * NOT_FOUND: no such pin. UNSUPPORTED: as arch_irq_msi. */
+status_t arch_irq_pin(uint32_t gsi, uint32_t vector, uint32_t flags, const struct cpu *c);
 void arch_irq_pin_mask(uint32_t gsi, bool masked);
+/* Messages for the vector are dropped, or not; at first they are. Without interrupt remapping they
+ * always come. */
+void arch_irq_message_mask(uint32_t vector, bool masked);
 /* Only this function's message may raise the vector. UNSUPPORTED without interrupt remapping. */
 status_t arch_irq_source(uint32_t vector, uint32_t function);
 /* The vector's handler died: no message raises it any more, where the machine can. */

@@ -77,6 +77,9 @@ void kernel_timer(struct kernel *k)
     if (c->wheel[c->domain].next <= now) {
         timer_run(k, now);
     }
+    if (c->releasing) {
+        irq_release(k);
+    }
     if (c->current.n != NIL && upcall_due(thread_at(k, c->current), now)) {
         upcall_quantum_end(thread_at(k, c->current), now);
     }

@@ -158,6 +158,7 @@ static const struct {
     {CALL_irq_create_ioapic, 2, "c0NN"},
     {CALL_irq_bind, 3, "qn"},
     {CALL_irq_ack, 1, "q"},
+    {CALL_irq_affinity, 3, "qs2Y"},
     {CALL_irq_source, 1, "qfW"},
     {CALL_iospace_map_table, 4, "ipA"},
     {CALL_iospace_attach, 5, "giAR"},
@@ -367,6 +368,20 @@ static void random_dma(struct kernel *k)
     }
 }
 
+/* Any, or one that has a notification. */
+static uint32_t random_vector(const struct kernel *k)
+{
+    uint32_t vector = (uint32_t)random_below(IRQ_VECTOR_COUNT);
+
+    for (uint32_t n = 0; n < IRQ_VECTOR_COUNT && random_below(128) != 0; n++) {
+        vector = (vector + 1) % IRQ_VECTOR_COUNT;
+        if (k->irqs[vector].notification.n != NIL) {
+            break;
+        }
+    }
+    return vector;
+}
+
 /* Something from outside. */
 static void random_event(struct kernel *k)
 {
@@ -381,7 +396,7 @@ static void random_event(struct kernel *k)
         }
         break;
     case 0:
-        kernel_interrupt(k, (uint32_t)random_below(256));
+        kernel_interrupt(k, random_vector(k));
         break;
     case 1:
         host_machine.now_ns += random_below(10000);
@@ -424,6 +439,11 @@ static void populate(void)
                    random_below(2) == 0 ? 0 : 24);
         (void)CALL(thread_set_priority, 20 + n, BOOT_SLOT_SCHED_CONTROL, 98 + random_below(3));
         (void)CALL(thread_resume, 20 + n);
+    }
+    for (uint64_t n = 0; n < 2; n++) { /* the last minted is a notification with a badge */
+        (void)CALL(irq_create_msi, BOOT_SLOT_IRQ_CONTROL, slot + n);
+        (void)CALL(irq_bind, slot + n, slot - 1);
+        (void)CALL(irq_affinity, slot + n, BOOT_SLOT_SCHED_CONTROL, n, random_below(3));
     }
 }
 

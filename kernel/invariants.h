@@ -58,7 +58,11 @@
       "a thread with its own context holds its lease; without budget none; demoted is of "         \
       "priority 0")                                                                                \
     X(73, schedule, "the lengths of a schedule's windows add up to its frame")                     \
-    X(74, window, "a CPU runs the domain of the window that it is in, and domain 0 outside of any")
+    X(74, window,                                                                                  \
+      "a CPU runs the domain of the window that it is in, and domain 0 outside of any")            \
+    X(75, irq_held,                                                                                \
+      "an interrupt held back is bound, of that CPU and domain, which has no window now or lets "  \
+      "it go")
 
 /* The first broken invariant's number and where, or 0. */
 struct invariant_failure {

@@ -151,6 +151,7 @@ static uint32_t irq_check(struct kernel *k, irq_ix i)
         return irq->notification.n == NIL ? 0 : 22;
     }
     FAIL_UNLESS(22, inv_original_check(k, OBJECT_IRQ, i.n) == 0)
+    FAIL_UNLESS(22, irq->cpu < k->cpu_count && irq->domain < DOMAIN_COUNT)
     if (irq->notification.n == NIL) {
         return irq->next.n == NIL && irq->previous.n == NIL ? 0 : 22;
     }
@@ -223,6 +224,23 @@ static struct invariant_failure domain_check(struct kernel *k, const struct cpu 
     return (struct invariant_failure){0, 0};
 }
 
+static uint32_t held_check(struct kernel *k, const struct cpu *c, uint32_t domain)
+{
+    const uint64_t *held = c->held[domain];
+
+    if (bit_first(held, IRQ_VECTOR_COUNT / 64u) == IRQ_VECTOR_COUNT) {
+        return 0; /* the usual case */
+    }
+    FAIL_UNLESS(75, domain != c->domain || c->releasing)
+    for (uint32_t v = 0; v < IRQ_VECTOR_COUNT; v++) {
+        const struct irq *irq = &k->irqs[v];
+        FAIL_UNLESS(75,
+                    !bit_get(held, v) || (bit_get(k->irq_used, v) && irq->notification.n != NIL &&
+                                          irq->cpu == c->index && irq->domain == domain))
+    }
+    return 0;
+}
+
 struct invariant_failure invariants_check_cpu(struct kernel *k, const struct cpu *c,
                                               uint32_t first_domain, uint32_t domains)
 {
@@ -236,9 +254,11 @@ struct invariant_failure invariants_check_cpu(struct kernel *k, const struct cpu
     FAIL_UNLESS_AT(28, c->index,
                    (c->kicked || c->timer_armed <= c->timer_due) &&
                        c->timer_due <= c->wheel[c->domain].next && c->timer_due <= c->budget_end &&
-                       c->timer_due <= c->window_end)
+                       c->timer_due <= c->window_end && (!c->releasing || c->timer_due == 0))
     struct invariant_failure failure = {0, 0};
     for (uint32_t n = 0; n < domains && failure.number == 0; n++) {
+        failed = held_check(k, c, first_domain + n);
+        FAIL_UNLESS_AT(failed, first_domain + n, failed == 0)
         if (!domain_empty(c, first_domain + n)) {
             failure = domain_check(k, c, first_domain + n);
         }

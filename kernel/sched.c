@@ -228,6 +228,7 @@ void sched_enter_domain(struct kernel *k, uint32_t domain)
         }
         c->quantum_end = DEADLINE_NEVER;
         c->domain = (uint8_t)domain;
+        c->releasing = true; /* what was held back for it; whoever calls sets the timer */
         top_find(c);
     }
 }

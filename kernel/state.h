@@ -336,13 +336,14 @@ enum irq_kind { IRQ_NONE = 0, IRQ_MSI = 1, IRQ_PIN = 2 };
 
 struct irq {
     uint8_t kind;  /* enum irq_kind */
-    uint8_t level; /* level-triggered: masked when it fires until irq_ack */
+    uint8_t flags; /* enum irq_flags; level-triggered: masked when it fires until irq_ack */
     uint16_t gsi;
     slot_ix original;
     notification_ix notification;
     irq_ix next; /* others of the same notification */
     irq_ix previous;
-    uint32_t reserved;
+    uint8_t cpu, domain; /* where it arrives, and in whose windows */
+    uint8_t reserved[2];
     uint64_t badge;
 };
 
@@ -383,6 +384,7 @@ struct cpu {
     uint32_t quantum_priority;
     int32_t ready_top; /* highest bit of the domain's ready_used, or -1 */
     bool kicked;       /* its current thread may not be the best: kernel_reschedule is coming */
+    bool releasing;    /* interrupts held back until this window may be left: the timer is due */
     uint64_t lease;    /* of the scheduling context that is in use since charge_from */
     uint64_t charge_from;
     uint64_t budget_end;  /* when that has nothing left; DEADLINE_NEVER without one */
@@ -398,9 +400,11 @@ struct cpu {
     uint64_t ready_used[DOMAIN_COUNT][PRIORITY_COUNT / 64u];
     struct timer_wheel wheel[DOMAIN_COUNT];
     struct thread_queue ready[DOMAIN_COUNT][PRIORITY_COUNT];
+    /* Interrupts that came in other domains' windows: bit v: irqs[v], masked until its own. */
+    uint64_t held[DOMAIN_COUNT][IRQ_VECTOR_COUNT / 64u];
     struct trace trace;
     /* `arch` may lie on a page of its own, which user mode's page tables show: see smp_cpus. */
-    uint8_t apart[5800];
+    uint8_t apart[5288];
 };
 _Static_assert(sizeof(struct cpu) % PAGE_BYTES == 0, "whole pages: give `apart` another size");
 _Static_assert(sizeof((struct cpu *)0)->apart >= PAGE_BYTES, "no less, or the page shows more");

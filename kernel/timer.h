@@ -41,7 +41,8 @@ static inline void timer_due_update(struct cpu *c)
     uint64_t due = c->wheel[c->domain].next;
 
     due = c->budget_end < due ? c->budget_end : due;
-    c->timer_due = c->window_end < due ? c->window_end : due;
+    due = c->window_end < due ? c->window_end : due;
+    c->timer_due = c->releasing ? 0 : due;
 }
 
 /* The bucket for a deadline, as level * TIMER_BUCKETS + digit. */

@@ -25,4 +25,12 @@ static inline status_t thread_set_domain(cap_slot_t thread, cap_slot_t control, 
     return call_6(CALL_thread_set_domain, thread, control, (struct call_arguments){.rdx = domain});
 }
 
+/* values: what a device that sends messages has to write from now on. */
+static inline status_t irq_affinity(cap_slot_t irq, cap_slot_t control, uint32_t cpu,
+                                    uint32_t domain, uint64_t values[2])
+{
+    return call_values(CALL_irq_affinity, irq, control,
+                       (struct call_arguments){.rdx = cpu, .r10 = domain}, values);
+}
+
 #endif

@@ -101,6 +101,8 @@ enum page_attribute {
       "create `count` objects in consecutive slots; AGAIN while it clears memory")                 \
     X(untyped_reset, 11, "slot untyped", "", "make childless untyped memory whole again")          \
     X(untyped_info, 12, "slot untyped", "bytes, free bytes", "size and what is left")              \
+    X(irq_affinity, 13, "slot irq, slot sched_control, cpu, domain", "MSI address, MSI data",      \
+      "the CPU where it arrives, and the domain in whose windows")                                 \
     X(thread_configure, 20, "slot thread, slot table, slot aspace, slot fault endpoint or 0", "",  \
       "set what an inactive thread may use")                                                       \
     X(thread_write_registers, 21, "slot thread, group; words 0..7", "",                            \

@@ -2,14 +2,40 @@
 /*
  * Interrupt handlers: one for each vector, made from the irq control capability. When its interrupt
  * comes, a handler signals the notification it is bound to. A level-triggered pin is masked then,
- * until irq_ack; a pin is masked while its handler is not bound.
+ * until irq_ack; every source is masked while its handler is not bound.
+ *
+ * A handler has a CPU and a domain. An interrupt that comes in a window of another domain is *held
+ * back*: its source is masked, so that it comes once, and it arrives when its CPU enters a window
+ * of its domain (docs/decisions/017). Invariant 75.
  */
 #include "kernel/entry.h"
 #include "kernel/object/cap.h"
 #include "kernel/object/lists.h"
 #include "kernel/object/object.h"
 #include "kernel/sched.h"
+#include "kernel/timer.h"
 #include "kernel/trace.h"
+
+/* Interrupts held back that one entry lets arrive. */
+#define IRQ_RELEASE_STEP 2u
+
+/* At the source. */
+static void irq_mask(struct kernel *k, irq_ix i, bool masked)
+{
+    const struct irq *irq = irq_at(k, i);
+
+    if (irq->kind == IRQ_PIN) {
+        arch_irq_pin_mask(irq->gsi, masked);
+    } else {
+        arch_irq_message_mask(i.n, masked);
+    }
+}
+
+/* Where it is held back, if it is. */
+static uint64_t *irq_held(struct kernel *k, const struct irq *irq)
+{
+    return cpu_at(k, irq->cpu)->held[irq->domain];
+}
 
 /* Checks what both kinds of creation need. */
 static status_t irq_decode(struct kernel *k, uint64_t control, cap_ref_t to, slot_ix *dst,
@@ -35,6 +61,14 @@ static status_t irq_decode(struct kernel *k, uint64_t control, cap_ref_t to, slo
     return irq->n == IRQ_VECTOR_COUNT ? STATUS_NO_MEMORY : STATUS_OK;
 }
 
+/* Cannot fail. It arrives on the CPU that makes it, in domain 0. */
+static void irq_create(struct kernel *k, uint64_t control, slot_ix dst, irq_ix i, struct irq irq)
+{
+    *irq_at(k, i) = irq;
+    bit_set(k->irq_used, i.n);
+    cap_create(k, cap_own(k, control), dst, OBJECT_IRQ, i.n);
+}
+
 /*
  * Requires: irq_control, an empty slot, a free vector (NO_MEMORY).
  * Changes:  the slot holds a new handler, a child of irq_control; the values tell the device where
@@ -47,15 +81,12 @@ status_t irq_create_msi(struct kernel *k, uint64_t control, cap_ref_t to, uint64
     status_t status = irq_decode(k, control, to, &dst, &i);
 
     if (status == STATUS_OK) {
-        status = arch_irq_msi(i.n, &values[0], &values[1]);
+        status = arch_irq_msi(i.n, cpu_self(k), values);
     }
-    if (status != STATUS_OK) {
-        return status;
+    if (status == STATUS_OK) {
+        irq_create(k, control, dst, i, (struct irq){.kind = IRQ_MSI, .cpu = cpu_self(k)->index});
     }
-    *irq_at(k, i) = (struct irq){.kind = IRQ_MSI};
-    bit_set(k->irq_used, i.n);
-    cap_create(k, cap_own(k, control), dst, OBJECT_IRQ, i.n);
-    return STATUS_OK;
+    return status;
 }
 
 /* Bound: the number of vectors. */
@@ -89,15 +120,15 @@ status_t irq_create_ioapic(struct kernel *k, uint64_t control, cap_ref_t to, uin
     if (pin_taken(k, gsi)) {
         return STATUS_IN_USE;
     }
-    status = arch_irq_pin((uint32_t)gsi, i.n, (uint32_t)flags);
-    if (status != STATUS_OK) {
-        return status;
+    status = arch_irq_pin((uint32_t)gsi, i.n, (uint32_t)flags, cpu_self(k));
+    if (status == STATUS_OK) {
+        irq_create(k, control, dst, i,
+                   (struct irq){.kind = IRQ_PIN,
+                                .flags = (uint8_t)flags,
+                                .gsi = (uint16_t)gsi,
+                                .cpu = cpu_self(k)->index});
     }
-    *irq_at(k, i) =
-        (struct irq){.kind = IRQ_PIN, .level = (flags & IRQ_LEVEL) != 0, .gsi = (uint16_t)gsi};
-    bit_set(k->irq_used, i.n);
-    cap_create(k, cap_own(k, control), dst, OBJECT_IRQ, i.n);
-    return STATUS_OK;
+    return status;
 }
 
 DEFINE_MEMBERS(irq, irq, notification, notification, irqs, next, previous)
@@ -106,9 +137,8 @@ void irq_unbind(struct kernel *k, irq_ix i)
 {
     struct irq *irq = irq_at(k, i);
 
-    if (irq->notification.n != NIL && irq->kind == IRQ_PIN) {
-        arch_irq_pin_mask(irq->gsi, true);
-    }
+    irq_mask(k, i, true);
+    bit_clear(irq_held(k, irq), i.n);
     irq_unlink(k, i);
     irq->badge = 0;
 }
@@ -116,8 +146,8 @@ void irq_unbind(struct kernel *k, irq_ix i)
 /*
  * Requires: irq held with MANAGE; notification 0, or one held with SEND and a badge that is not 0
  *           (INVALID_ARGUMENT).
- * Changes:  the handler signals that notification with that badge, or none; a pin is unmasked while
- *           it is bound.
+ * Changes:  the handler signals that notification with that badge, or none; what was held back is
+ *           forgotten.
  */
 status_t irq_bind(struct kernel *k, uint64_t irq_slot, uint64_t notification)
 {
@@ -136,9 +166,7 @@ status_t irq_bind(struct kernel *k, uint64_t irq_slot, uint64_t notification)
     if (with != NULL) {
         irq->badge = with->badge;
         irq_link(k, (notification_ix){with->object}, i);
-        if (irq->kind == IRQ_PIN) {
-            arch_irq_pin_mask(irq->gsi, false);
-        }
+        irq_mask(k, i, false);
     }
     return STATUS_OK;
 }
@@ -157,7 +185,7 @@ status_t irq_ack(struct kernel *k, uint64_t irq_slot)
     if (irq->notification.n == NIL) {
         return STATUS_NOT_MAPPED;
     }
-    if (irq->level != 0) {
+    if ((irq->flags & IRQ_LEVEL) != 0 && !bit_get(irq_held(k, irq), slot->object)) {
         arch_irq_pin_mask(irq->gsi, false);
     }
     return STATUS_OK;
@@ -191,16 +219,88 @@ status_t irq_destroy(struct kernel *k, irq_ix i)
     return STATUS_OK;
 }
 
+/* Precondition: bound. */
+static void irq_arrive(struct kernel *k, irq_ix i)
+{
+    const struct irq *irq = irq_at(k, i);
+
+    if (irq->domain != cpu_at(k, irq->cpu)->domain) {
+        bit_set(irq_held(k, irq), i.n);
+        irq_mask(k, i, true);
+        return;
+    }
+    if ((irq->flags & IRQ_LEVEL) != 0) {
+        arch_irq_pin_mask(irq->gsi, true);
+    }
+    notification_raise(k, irq->notification, irq->badge);
+}
+
+/* It arrives once more. A source that is not level-triggered is unmasked first: what it drops until
+ * then is what arrives here. */
+static void irq_again(struct kernel *k, irq_ix i)
+{
+    bit_clear(irq_held(k, irq_at(k, i)), i.n);
+    if ((irq_at(k, i)->flags & IRQ_LEVEL) == 0) {
+        irq_mask(k, i, false);
+    }
+    irq_arrive(k, i);
+}
+
+/* Bound: IRQ_RELEASE_STEP; what is left makes the timer fire again at once. */
+void irq_release(struct kernel *k)
+{
+    struct cpu *c = cpu_self(k);
+    const uint64_t *held = c->held[c->domain];
+    uint32_t v = bit_first(held, IRQ_VECTOR_COUNT / 64u);
+
+    for (uint32_t step = 0; step < IRQ_RELEASE_STEP && v != IRQ_VECTOR_COUNT; step++) {
+        irq_again(k, (irq_ix){v});
+        v = bit_first(held, IRQ_VECTOR_COUNT / 64u);
+    }
+    c->releasing = v != IRQ_VECTOR_COUNT;
+    timer_due_update(c);
+}
+
+/*
+ * Requires: irq held with MANAGE; a sched_control; a CPU that is used, a domain (INVALID_ARGUMENT);
+ *           interrupt remapping if the CPU's APIC id is above 255 (UNSUPPORTED).
+ * Changes:  the interrupt arrives on that CPU, in windows of that domain. If it is bound it arrives
+ *           once without having come, since one may have been lost on the way. The values are what
+ *           the device of a message has to write from now on; with remapping, the same as before.
+ */
+status_t irq_affinity(struct kernel *k, const struct irq_place *place, uint64_t values[2])
+{
+    struct slot *slot, *with;
+    status_t status = cap_find_sched(k, place->irq, OBJECT_IRQ, place->control, &slot, &with);
+
+    if (status != STATUS_OK) {
+        return status;
+    }
+    if (place->cpu >= k->cpu_count || place->domain >= DOMAIN_COUNT) {
+        return STATUS_INVALID_ARGUMENT;
+    }
+    irq_ix i = {slot->object};
+    struct irq *irq = irq_at(k, i);
+    struct cpu *c = cpu_at(k, (uint32_t)arch_index(place->cpu, k->cpu_count));
+    status = irq->kind == IRQ_PIN ? arch_irq_pin(irq->gsi, i.n, irq->flags, c)
+                                  : arch_irq_msi(i.n, c, values);
+    if (status == STATUS_OK) {
+        bit_clear(irq_held(k, irq), i.n);
+        irq->cpu = c->index;
+        irq->domain = (uint8_t)arch_index(place->domain, DOMAIN_COUNT);
+        if (irq->notification.n != NIL) {
+            irq_again(k, i);
+        }
+    }
+    return status;
+}
+
 void kernel_interrupt(struct kernel *k, uint32_t vector)
 {
-    if (vector >= IRQ_VECTOR_FIRST && vector <= IRQ_VECTOR_LAST) {
-        const struct irq *irq = irq_at(k, (irq_ix){vector});
-        if (irq->notification.n != NIL) {
-            if (irq->level != 0) {
-                arch_irq_pin_mask(irq->gsi, true);
-            }
-            notification_raise(k, irq->notification, irq->badge);
-        }
+    bool device = vector >= IRQ_VECTOR_FIRST && vector <= IRQ_VECTOR_LAST;
+
+    if (device && irq_at(k, (irq_ix){vector})->notification.n != NIL) {
+        irq_arrive(k, (irq_ix){vector});
     }
     sched_finish(k);
     trace(k, TRACE_IRQ, vector, 0);

@@ -283,6 +283,14 @@ status_t irq_create_ioapic(struct kernel *k, uint64_t control, cap_ref_t to, uin
                            uint64_t flags);
 status_t irq_bind(struct kernel *k, uint64_t irq, uint64_t notification);
 status_t irq_ack(struct kernel *k, uint64_t irq);
+struct irq_place {
+    uint64_t irq, control; /* slots */
+    uint64_t cpu, domain;
+};
+status_t irq_affinity(struct kernel *k, const struct irq_place *place, uint64_t values[2]);
+/* The CPU's window is of another domain than before: interrupts of this one that were held back
+ * arrive, IRQ_RELEASE_STEP at most. */
+void irq_release(struct kernel *k);
 status_t irq_source(struct kernel *k, uint64_t irq, uint64_t functions, uint64_t function);
 /* Held with MANAGE, and covers the function: OK; else as cap_find or INVALID_ARGUMENT. */
 status_t functions_decode(struct kernel *k, uint64_t functions, uint64_t function);

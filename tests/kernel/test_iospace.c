@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 /* I/O spaces with a real device: QEMU's `edu`, which copies between memory and a buffer of its own
  * and sends interrupts when it is told to (QEMU, docs/specs/edu.rst). */
-#include "tests/kernel/harness.h"
+#include "tests/kernel/held.h"
 
 #define RW (RIGHT_READ | RIGHT_WRITE)
 #define AT 0x400000ull /* device addresses; edu takes 28 bits */
@@ -246,25 +246,33 @@ KERNEL_TEST(a_stream_of_faults_is_one_report)
     expect_fault(&edu, AT, true);
 }
 
-KERNEL_TEST(an_interrupt_comes_from_its_function_only)
+/* Its messages raise the irq; the capability that turns them off. */
+static volatile uint32_t *edu_messages(const struct edu *edu, cap_slot_t irq)
 {
-    struct edu edu;
-    uint64_t target[2], word = 0;
-    if (!edu_find(&edu))
-        return;
-    cap_slot_t irq = slot_new();
-    cap_slot_t notification = object_new(OBJECT_NOTIFICATION, 0);
+    uint64_t target[2];
     EXPECT_OK(irq_create_msi(BOOT_SLOT_IRQ_CONTROL, irq, target));
-    EXPECT_OK(irq_bind(irq, minted(notification, RIGHTS_ALL, 2)));
-    uint32_t at = edu.config[PCI_CAPABILITIES] & 0xfcu;
-    while (at != 0 && (edu.config[at / 4u] & 0xffu) != CAP_MSI)
-        at = edu.config[at / 4u] >> 8 & 0xfcu;
+    uint32_t at = edu->config[PCI_CAPABILITIES] & 0xfcu;
+    while (at != 0 && (edu->config[at / 4u] & 0xffu) != CAP_MSI)
+        at = edu->config[at / 4u] >> 8 & 0xfcu;
     EXPECT(at != 0);
-    volatile uint32_t *msi = &edu.config[at / 4u];
+    volatile uint32_t *msi = &edu->config[at / 4u];
     msi[1] = (uint32_t)target[0];
     msi[2] = (uint32_t)(target[0] >> 32);
     msi[3] = (uint32_t)target[1];
     msi[0] |= 1u << 16;
+    return msi;
+}
+
+KERNEL_TEST(an_interrupt_comes_from_its_function_only)
+{
+    struct edu edu;
+    uint64_t word = 0;
+    if (!edu_find(&edu))
+        return;
+    cap_slot_t irq = slot_new();
+    cap_slot_t notification = object_new(OBJECT_NOTIFICATION, 0);
+    volatile uint32_t *msi = edu_messages(&edu, irq);
+    EXPECT_OK(irq_bind(irq, minted(notification, RIGHTS_ALL, 2)));
     if (irq_source(irq, BOOT_SLOT_PCI_FUNCTIONS, edu.function) == STATUS_UNSUPPORTED)
         return test_skip("interrupts are not remapped");
     edu.registers[EDU_RAISE] = 1;
@@ -273,6 +281,30 @@ KERNEL_TEST(an_interrupt_comes_from_its_function_only)
     EXPECT_OK(irq_source(irq, BOOT_SLOT_PCI_FUNCTIONS, edu.function + 8));
     edu.registers[EDU_RAISE] = 1;
     EXPECT_EQ(notification_wait(notification, now_ns() + 50000000, &word), STATUS_TIMED_OUT);
+    edu.registers[EDU_ACKNOWLEDGE] = 1;
+    msi[0] &= ~(1u << 16);
+}
+
+static void edu_raise(void *device)
+{
+    const struct edu *edu = device;
+    edu->registers[EDU_ACKNOWLEDGE] = 1;
+    edu->registers[EDU_RAISE] = 1;
+}
+
+/* Without remapping: test_held.c. */
+KERNEL_TEST(a_remapped_message_waits_for_its_window)
+{
+    struct edu edu;
+    if (!edu_find(&edu))
+        return;
+    struct held_source source = {
+        .irq = slot_new(), .fire = edu_raise, .device = &edu, .masked = true};
+    volatile uint32_t *msi = edu_messages(&edu, source.irq);
+    if (irq_source(source.irq, BOOT_SLOT_PCI_FUNCTIONS, edu.function) == STATUS_UNSUPPORTED)
+        return test_skip("interrupts are not remapped");
+    held_bind(&source);
+    held_expect(&source);
     edu.registers[EDU_ACKNOWLEDGE] = 1;
     msi[0] &= ~(1u << 16);
 }

@@ -175,4 +175,5 @@ status_t arch_irq_source(uint32_t vector, uint32_t function)
 void arch_irq_forget(uint32_t vector)
 {
     host_machine.irq_source[vector] = 0;
+    host_machine.irq_cpu[vector] = 0;
 }

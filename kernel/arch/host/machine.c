@@ -162,21 +162,33 @@ void arch_timer_set(uint64_t deadline_ns)
     host_machine.timer_ns = deadline_ns;
 }
 
-status_t arch_irq_msi(uint32_t vector, uint64_t *address, uint64_t *data)
+status_t arch_irq_msi(uint32_t vector, const struct cpu *c, uint64_t values[2])
 {
-    *address = 0xfee00000u;
-    *data = vector;
+    if (host_machine.irq_cpu[vector] == 0) {
+        host_machine.message_masked[vector] = true;
+    }
+    host_machine.irq_cpu[vector] = c->index + 1u;
+    values[0] = 0xfee00000u | (uint32_t)c->index << 12;
+    values[1] = vector;
     return STATUS_OK;
 }
 
-status_t arch_irq_pin(uint32_t gsi, uint32_t vector, uint32_t flags)
+void arch_irq_message_mask(uint32_t vector, bool masked)
+{
+    host_machine.message_masked[vector] = masked;
+}
+
+status_t arch_irq_pin(uint32_t gsi, uint32_t vector, uint32_t flags, const struct cpu *c)
 {
     (void)flags;
     if (gsi >= HOST_PINS) {
         return STATUS_NOT_FOUND;
     }
+    if (host_machine.pin_vector[gsi] != vector) {
+        host_machine.pin_masked |= (uint64_t)1 << gsi;
+    }
     host_machine.pin_vector[gsi] = vector;
-    host_machine.pin_masked |= (uint64_t)1 << gsi;
+    host_machine.irq_cpu[vector] = c->index + 1u;
     return STATUS_OK;
 }
 

@@ -22,6 +22,8 @@ struct host_machine {
     uint32_t io_domain[256];  /* per function: its domain, 0: none */
     uint64_t io_root[256];    /* and its space's top table */
     bool io_quiet[256];       /* its faults are not reported */
+    uint32_t irq_cpu[256];    /* per vector: where it goes + 1; 0: nowhere */
+    bool message_masked[256]; /* per vector */
     uint32_t irq_source[256]; /* per vector: the function that may raise it + 1; 0: any */
     char console[256];        /* what was printed last */
     uint32_t console_bytes;

@@ -19,6 +19,8 @@
 #define VECTOR_TIMER 0xf0u
 #define VECTOR_KICK 0xf1u /* from another CPU */
 #define VECTOR_SPURIOUS 0xffu
+/* The largest id that an interrupt reaches without remapping (SDM vol. 3, 11.11.1). */
+#define APIC_ID_UNMAPPED_MAX 0xffu
 
 /* Masks the PICs and turns the local APIC on, its timer stopped. `lapic_address` is used when there
  * is no x2APIC, and while the timer is calibrated. Context: start only. */

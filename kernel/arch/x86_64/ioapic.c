@@ -4,6 +4,7 @@
 #include "kernel/arch/x86_64/apic.h"
 #include "kernel/arch/x86_64/paging.h"
 #include "kernel/arch/x86_64/vtd.h"
+#include "kernel/state.h"
 
 #define IOAPIC_VERSION 0x01u
 #define IOAPIC_REDIRECTION 0x10u /* two 32-bit registers a pin */
@@ -58,25 +59,28 @@ static const struct ioapic *find(uint32_t gsi)
     return NULL;
 }
 
-status_t ioapic_route(uint32_t gsi, uint32_t vector, bool level, bool active_low)
+status_t arch_irq_pin(uint32_t gsi, uint32_t vector, uint32_t flags, const struct cpu *c)
 {
     const struct ioapic *io = find(gsi);
+    bool level = (flags & IRQ_LEVEL) != 0;
+    uint32_t handle, upper = c->arch.apic_id << 24;
     if (io == NULL)
         return STATUS_NOT_FOUND;
+    if (vtd_pin(vector, c->arch.apic_id, level, io->id, &handle))
+        upper = handle << 17 | REDIRECTION_REMAPPED; /* VT-d 5.0, 5.1.5.1 */
+    else if (c->arch.apic_id > APIC_ID_UNMAPPED_MAX)
+        return STATUS_UNSUPPORTED;
     uint32_t reg = IOAPIC_REDIRECTION + 2 * (gsi - io->gsi_base);
+    uint32_t masked = reg_read(io, reg) & REDIRECTION_MASKED;
     reg_write(io, reg, REDIRECTION_MASKED);
-    uint32_t handle;
-    if (vtd_pin(vector, apic_id(), level, io->id, &handle))
-        reg_write(io, reg + 1, handle << 17 | REDIRECTION_REMAPPED); /* VT-d 5.0, 5.1.5.1 */
-    else
-        reg_write(io, reg + 1, apic_id() << 24);
+    reg_write(io, reg + 1, upper);
     reg_write(io, reg,
-              vector | (level ? REDIRECTION_LEVEL : 0) | (active_low ? REDIRECTION_ACTIVE_LOW : 0) |
-                  REDIRECTION_MASKED);
+              vector | (level ? REDIRECTION_LEVEL : 0) |
+                  ((flags & IRQ_ACTIVE_LOW) != 0 ? REDIRECTION_ACTIVE_LOW : 0) | masked);
     return STATUS_OK;
 }
 
-void ioapic_set_mask(uint32_t gsi, bool masked)
+void arch_irq_pin_mask(uint32_t gsi, bool masked)
 {
     const struct ioapic *io = find(gsi);
     if (io == NULL)

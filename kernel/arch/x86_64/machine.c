@@ -6,7 +6,6 @@
 #include "kernel/arch/x86_64/apic.h"
 #include "kernel/arch/x86_64/clock.h"
 #include "kernel/arch/x86_64/cpu.h"
-#include "kernel/arch/x86_64/ioapic.h"
 #include "kernel/arch/x86_64/paging.h"
 #include "kernel/arch/x86_64/serial.h"
 #include "kernel/arch/x86_64/traps.h"
@@ -14,7 +13,6 @@
 
 #define MSI_ADDRESS 0xfee00000u /* SDM vol. 3, 11.11.1 */
 #define MSI_DESTINATION_SHIFT 12u
-#define APIC_ID_MAX 0xffu
 
 _Static_assert(IRQ_VECTOR_FIRST == VECTOR_DEVICE_FIRST, "the core hands out these vectors");
 _Static_assert(IRQ_VECTOR_LAST == VECTOR_DEVICE_LAST, "the core hands out these vectors");
@@ -37,26 +35,16 @@ void arch_aspace_init(uint64_t root)
 
 /* ---- Interrupts ------------------------------------------------------------------------------ */
 
-status_t arch_irq_msi(uint32_t vector, uint64_t *address, uint64_t *data)
+status_t arch_irq_msi(uint32_t vector, const struct cpu *c, uint64_t values[2])
 {
-    uint32_t id = apic_id();
-    if (vtd_message(vector, id, address, data))
+    uint32_t id = c->arch.apic_id;
+    if (vtd_message(vector, id, values))
         return STATUS_OK;
-    if (id > APIC_ID_MAX)
-        return STATUS_UNSUPPORTED; /* wants interrupt remapping */
-    *address = MSI_ADDRESS | id << MSI_DESTINATION_SHIFT;
-    *data = vector; /* fixed, edge */
+    if (id > APIC_ID_UNMAPPED_MAX)
+        return STATUS_UNSUPPORTED;
+    values[0] = MSI_ADDRESS | id << MSI_DESTINATION_SHIFT;
+    values[1] = vector; /* fixed, edge */
     return STATUS_OK;
-}
-
-status_t arch_irq_pin(uint32_t gsi, uint32_t vector, uint32_t flags)
-{
-    return ioapic_route(gsi, vector, (flags & IRQ_LEVEL) != 0, (flags & IRQ_ACTIVE_LOW) != 0);
-}
-
-void arch_irq_pin_mask(uint32_t gsi, bool masked)
-{
-    ioapic_set_mask(gsi, masked);
 }
 
 /* ---- Ports ----------------------------------------------------------------------------------- */

@@ -129,14 +129,11 @@ static struct vtd_descriptor invalidate_space(uint32_t domain)
 
 static void invalidate_functions(uint32_t domain)
 {
-    const struct vtd_descriptor d[] = {vtd_invalidate_contexts(), vtd_invalidate_pasids(),
+    const struct vtd_descriptor contexts = vtd_invalidate_contexts();
+    const struct vtd_descriptor d[] = {contexts,
+                                       mode == VTD_LEGACY ? contexts : vtd_invalidate_pasids(),
                                        invalidate_space(domain)};
-    if (mode == VTD_LEGACY) {
-        const struct vtd_descriptor legacy[] = {d[0], d[2]};
-        invalidate(legacy, 2);
-    } else {
-        invalidate(d, 3);
-    }
+    invalidate(d, 3);
 }
 
 /* ---- Start ----------------------------------------------------------------------------------- */
@@ -388,7 +385,7 @@ void arch_io_unassign(uint32_t function)
     invalidate_functions(domain);
 }
 
-static void report(uint32_t function, bool on)
+void arch_io_report(uint32_t function, bool on)
 {
     uint64_t *context = context_of(function);
     uint64_t value = on ? *context & ~VTD_NO_REPORT : *context | VTD_NO_REPORT;
@@ -401,32 +398,42 @@ static void report(uint32_t function, bool on)
     invalidate(&d, 1);
 }
 
-void arch_io_report(uint32_t function, bool on)
-{
-    report(function, on);
-}
-
 /* ---- Interrupts ------------------------------------------------------------------------------ */
 
 static void interrupt_set(uint32_t vector, struct vtd_interrupt entry)
 {
     const struct vtd_descriptor d = vtd_invalidate_interrupts();
 
-    interrupts[vector].low = 0;
+    if (interrupts[vector].high != entry.high)
+        interrupts[vector].low = 0; /* else one store does it, and no message is lost */
     interrupts[vector].high = entry.high;
     interrupts[vector].low = entry.low;
     written(&interrupts[vector], sizeof entry);
     invalidate(&d, 1);
 }
 
-bool vtd_message(uint32_t vector, uint32_t apic, uint64_t *address, uint64_t *data)
+bool vtd_message(uint32_t vector, uint32_t apic, uint64_t values[2])
 {
     if (interrupts == NULL)
         return false;
-    interrupt_set(vector, vtd_interrupt_entry(vector, apic, cpu_features.x2apic, false));
-    *address = vtd_interrupt_message(vector);
-    *data = 0;
+    struct vtd_interrupt entry = vtd_interrupt_entry(vector, apic, cpu_features.x2apic, false);
+    entry.high = interrupts[vector].high;
+    if (!(interrupts[vector].low & VTD_PRESENT))
+        entry.low ^= VTD_PRESENT | VTD_NO_REPORT;
+    interrupt_set(vector, entry);
+    values[0] = vtd_interrupt_message(vector);
+    values[1] = 0;
     return true;
+}
+
+void arch_irq_message_mask(uint32_t vector, bool masked)
+{
+    if (interrupts == NULL)
+        return;
+    struct vtd_interrupt entry = interrupts[vector];
+    entry.low &= ~(VTD_PRESENT | VTD_NO_REPORT);
+    entry.low |= masked ? VTD_NO_REPORT : VTD_PRESENT;
+    interrupt_set(vector, entry);
 }
 
 bool vtd_pin(uint32_t vector, uint32_t apic, bool level, uint32_t ioapic_id, uint32_t *handle)
@@ -463,10 +470,10 @@ void arch_irq_forget(uint32_t vector)
 /* A fault of a function without a space, or of an interrupt; said on the console, a few times. */
 static void stray(uint32_t function, uint64_t address, uint32_t reason)
 {
-    bool interrupt = reason >= 0x20 && reason <= 0x27; /* 7.1.3: interrupt remapping faults */
+    bool interrupt = VTD_REASON_INTERRUPT(reason);
 
     if (!interrupt)
-        report(function, false); /* until somebody drives it */
+        arch_io_report(function, false); /* until somebody drives it */
     if (strays++ < STRAYS_SAID_MAX)
         print("hallows: IOMMU: %02x:%02x.%u: %s %lx refused (reason %u)\n", function >> 8,
               function >> 3 & 0x1fu, function & 7u, interrupt ? "interrupt" : "access to", address,
@@ -487,9 +494,9 @@ void vtd_interrupt(void)
             uint32_t reason = VTD_RECORD_REASON(high);
             uint32_t flags = reason << IO_FAULT_REASON_SHIFT |
                              ((high & VTD_RECORD_READ) != 0 ? 0u : (uint32_t)IO_FAULT_WRITE);
-            bool interrupt = reason >= 0x20 && reason <= 0x27;
             write64(u, record + 8, VTD_RECORD_VALID);
-            if (interrupt || !kernel_io_fault(&kernel_state, high & 0xffffu, address, flags))
+            if (VTD_REASON_INTERRUPT(reason) ||
+                !kernel_io_fault(&kernel_state, high & 0xffffu, address, flags))
                 stray(high & 0xffffu, address, reason);
         }
         write32(u, VTD_FAULT_STATUS, VTD_FAULT_STATUS_CLEAR);

@@ -63,6 +63,7 @@ enum vtd_register {
 /* Fault record, upper half (10.4.14). */
 #define VTD_RECORD_VALID (1ull << 63)
 #define VTD_RECORD_READ (1ull << 62)
+#define VTD_REASON_INTERRUPT(reason) ((reason) >= 0x20 && (reason) <= 0x27) /* 7.1.3: remapping */
 #define VTD_RECORD_REASON(high) ((uint32_t)((high) >> 32) & 0xffu)
 
 /* ---- Tables (9.1 to 9.7) --------------------------------------------------------------------- */
