@@ -128,12 +128,59 @@ BAD = [
     ("cells/nic.toml", "priority = 110", "priority = 110\ncpu = 64", ":9: ", "outside 0 to 63"),
     ("cells/nic.toml", "priority = 110", "priority = 110\nbudget_us = 5", ":9: ", "less time than it takes"),
     ("cells/nic.toml", "priority = 110", "priority = 110\nbudget_us = 20000", ":9: ", "more than the period of 10000"),
+    ("cells/nic.toml", "priority = 110", 'priority = 110\npartition = "net"', ":9: ", "CPU 0 has no schedule"),
+    ("system.toml", "[ring.net]", '[schedule.a]\nwindows = ["system 10", "flight 10"]\n[ring.net]', ":19: ", "no cell on CPU 0 is in the partition 'flight'"),
+    ("system.toml", "[ring.net]", '[schedule.a]\nwindows = [\n "system 10",\n "flight 1s",\n]\n[ring.net]', ":21: ", "'flight 1s' is no window"),
+    ("system.toml", "[ring.net]", '[schedule.a]\nwindows = ["system 5"]\n[ring.net]', ":19: ", "a window of 5 us, outside 10 to"),
+    ("system.toml", "[ring.net]", '[schedule.a]\nwindows = []\n[ring.net]', ":19: ", "has no window"),
+    ("system.toml", "[ring.net]", '[schedule.a]\nwindows = [1]\n[ring.net]', ":19: ", "is a list, not a list of texts"),
+    ("system.toml", "[ring.net]", '[schedule.a]\nwindows = ["system 60000000", "system 10"]\n[ring.net]', ":19: ", "is longer than"),
+    ("system.toml", "[ring.net]", '[schedule.a]\nwindows = ["system 10"]\n[schedule.b]\nwindows = ["system 10"]\n[ring.net]', ":20: ", "has the schedule 'a' already"),
     ("cells/nic.toml", 'policy = "on-fault"', 'policy = "always"', ":12: ", "use one of: on-fault, never"),
     ("cells/nic.toml", 'program = "nic"', "program = 3", ":5: ", "is a number, not a name"),
     ("cells/nic.toml", "[cell]", "[cel]", ":4: ", "did you mean 'cell'?"),
     ("cells/kvstore.toml", "port = 6379", "port = [6379]", ":14: ", "neither text, number nor boolean"),
     ("cells/kvstore.toml", "[config]", "[config]\nBAD = 1", ":13: ", "no config key"),
 ]
+
+
+SCHEDULED = '[schedule.a]\nwindows = ["system 2000", "net 1000"]\n[schedule.b]\ncpu = 1\nwindows = ["log 500"]\n'
+
+
+def scheduled(folder, partition="net", more=""):
+    """The system with a schedule, and its NIC's cell in a partition."""
+    system, nic = folder / "system.toml", folder / "cells/nic.toml"
+    system.write_text(system.read_text() + SCHEDULED)
+    place = f'priority = 110\npartition = "{partition}"{more}'
+    nic.write_text(nic.read_text().replace("priority = 110", place))
+    kvstore = folder / "cells/kvstore.toml"
+    kvstore.write_text(kvstore.read_text().replace("[cell]", '[cell]\ncpu = 1\npartition = "log"'))
+    return folder / "system.toml"
+
+
+def test_windows_are_compiled(shared):
+    data = compile_system(load_system(scheduled(shared), shared.parent.parent))
+    header = layout.unpack("system_header", data)
+    found = [layout.unpack("system_window", data, header["windows_offset"] + 16 * i)
+             for i in range(header["window_count"])]
+    assert [(w["cpu"], w["domain"], w["length_us"]) for w in found] == [
+        (0, 0, 2000), (0, 1, 1000), (1, 1, 500)]
+    cells = [layout.unpack("system_cell", data, header["cells_offset"] + i * layout.size("system_cell"))
+             for i in range(header["cell_count"])]
+    assert {cell["name"]: cell["domain"] for cell in cells} == {"pci": 0, "nic": 1, "kvstore": 1}
+
+
+@pytest.mark.parametrize("partition,more,words", [
+    ("nit", "", "never runs: the schedule of CPU 0 has no window of 'nit' (did you mean 'net'?)"),
+    ("net", "\nbudget_us = 4000", "more than the windows of 'net' give: 1000 of each 3000"),
+    ("net", "\ncpu = 1", "has no window of 'net'"),
+    ("system", "\ncpu = 1", "has no window of 'system'"),
+])
+def test_cells_without_their_windows_are_named(shared, partition, more, words):
+    with pytest.raises(ManifestError) as caught:
+        load_system(scheduled(shared, partition, more), shared.parent.parent)
+    assert any("cells/nic.toml:" in line and words in line and "; fix: " in line
+               for line in caught.value.problems)
 
 
 @pytest.mark.parametrize("file,old,new,place,words", BAD, ids=[f"{row[0]}:{row[4]}" for row in BAD])

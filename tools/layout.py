@@ -21,13 +21,16 @@ BUNDLE_SYMBOLS = 4
 BUNDLE_FILE = 5
 
 SYSTEM_MAGIC = 0x4D54535953484C48
-SYSTEM_VERSION = 2
+SYSTEM_VERSION = 3
 SYSTEM_NAME_BYTES = 24
 SYSTEM_CELLS_MAX = 32
 SYSTEM_DEVICES_MAX = 16
 SYSTEM_RINGS_MAX = 32
 SYSTEM_VIRTUAL_FUNCTIONS_MAX = 64
 SYSTEM_CPUS_MAX = 64
+SYSTEM_CPU_WINDOWS_MAX = 124
+SYSTEM_DOMAINS_MAX = 16
+SYSTEM_WINDOW_MIN_US = 10
 SYSTEM_BUDGET_MIN_US = 10
 SYSTEM_PERIOD_MAX_US = 60000000
 CELL_DEVICES_MAX = 4
@@ -88,6 +91,8 @@ STRUCTS = {
         ("devices_offset", "I", 1),
         ("ring_count", "I", 1),
         ("rings_offset", "I", 1),
+        ("window_count", "I", 1),
+        ("windows_offset", "I", 1),
     ],
     "system_device": [
         ("name", "s", SYSTEM_NAME_BYTES),
@@ -126,6 +131,12 @@ STRUCTS = {
         ("devices", "I", CELL_DEVICES_MAX),
         ("config_offset", "I", 1),
         ("config_bytes", "I", 1),
+        ("domain", "I", 1),
+    ],
+    "system_window": [
+        ("cpu", "I", 1),
+        ("domain", "I", 1),
+        ("length_us", "I", 1),
         ("reserved", "I", 1),
     ],
 }

@@ -10,6 +10,7 @@ from pathlib import Path
 import contracts
 import layout
 import loglets
+import partitions
 from toml_fields import Field, Reader, show_size
 from toml_source import ManifestError, Problems, Source, nearest
 
@@ -56,6 +57,7 @@ CELL_FIELDS = {
     "pci": Field("bool", False),
     "start_ready": Field("bool", True),
     "manage": Field("bool", False),
+    **partitions.CELL_FIELDS,
 }
 RESTART_FIELDS = {
     "policy": Field("choice", "on-fault", choices=("on-fault", "never")),
@@ -84,6 +86,7 @@ class Cell:
     pci: bool
     start_ready: bool
     manage: bool
+    partition: str
     restart: dict
     contracts: dict
     config: dict
@@ -100,6 +103,7 @@ class System:
     devices: dict = field(default_factory=dict)
     rings: dict = field(default_factory=dict)  # those of loglets as well
     loglets: dict = field(default_factory=dict)
+    windows: dict = field(default_factory=dict)  # of each CPU: [(partition, us)]
 
     def cell_index(self, name):
         """Position of the cell of that name."""
@@ -367,12 +371,14 @@ def load_system(path, root=Path.cwd(), settings=()):
     source = Source(Path(path), _shown(Path(path), root))
     problems = Problems()
     reader = Reader(source, problems)
-    reader.unknown((), source.data, ("system", "device", "ring", "loglet"))
+    reader.unknown((), source.data, ("system", "device", "ring", "loglet", "schedule"))
     top = reader.fields(reader.subtable(source.data, (), "system"), ("system",), SYSTEM_FIELDS)
     system = System(source=source, name=top["name"], memory=top["memory"])
     system.devices = _load_named(reader, "device", DEVICE_FIELDS, layout.SYSTEM_DEVICES_MAX)
     system.rings = _load_named(reader, "ring", RING_FIELDS, layout.SYSTEM_RINGS_MAX)
     system.loglets = _load_named(reader, "loglet", loglets.LOGLET_FIELDS, layout.SYSTEM_RINGS_MAX)
+    schedules = _load_named(reader, "schedule", partitions.SCHEDULE_FIELDS, layout.SYSTEM_CPUS_MAX)
+    system.windows = partitions.read(schedules, reader)
     if top["cells"] == []:
         reader.add(("system", "cells"), "the system has no cell", 'write cells = ["pci", ...]')
     for name in top["cells"] or []:
@@ -391,6 +397,7 @@ def load_system(path, root=Path.cwd(), settings=()):
             contracts.check_cell(cell, system.devices, reader)
         loglets.check(system, system.loglets, reader)
         system.rings |= loglets.rings(system.loglets)
+        partitions.check(system, schedules, reader)
         _check_rings(system, reader)
         _check_pci(system, reader)
         _check_memory(system, reader)
@@ -412,8 +419,8 @@ def _apply_settings(system, settings):
         system.cells[system.cell_index(cell)].config[key] = value
 
 
-def _pack_cell(cell, device_names, config_offset, config):
-    devices = [device_names.index(name) for name in cell.devices]
+def _pack_cell(system, cell, config_offset, config):
+    devices = [list(system.devices).index(name) for name in cell.devices]
     flags = (
         (layout.CELL_FLAG_PCI if cell.pci else 0)
         | (layout.CELL_FLAG_START_READY if cell.start_ready else 0)
@@ -439,7 +446,7 @@ def _pack_cell(cell, device_names, config_offset, config):
         devices=devices + [layout.SYSTEM_NONE] * (layout.CELL_DEVICES_MAX - len(devices)),
         config_offset=config_offset,
         config_bytes=len(config),
-        reserved=0,
+        domain=partitions.domain(system, cell.cpu, cell.partition),
     )
 
 
@@ -449,14 +456,16 @@ def compile_system(system):
     cells_offset = header_bytes
     devices_offset = cells_offset + layout.size("system_cell") * len(system.cells)
     rings_offset = devices_offset + layout.size("system_device") * len(system.devices)
-    config_offset = rings_offset + layout.size("system_ring") * len(system.rings)
+    windows_offset = rings_offset + layout.size("system_ring") * len(system.rings)
+    windows = partitions.pack(system)
+    config_offset = windows_offset + len(windows)
 
     cells, config = b"", b""
     for cell in system.cells:
         text = b"".join(f"{k}={v}".encode() + b"\0" for k, v in
                         (contracts.settings(cell, system.devices) | loglets.settings(cell, system)
                          | cell.config).items())
-        cells += _pack_cell(cell, list(system.devices), config_offset + len(config), text)
+        cells += _pack_cell(system, cell, config_offset + len(config), text)
         config += text
     kinds = {"net": layout.SYSTEM_DEVICE_NET, "nvme": layout.SYSTEM_DEVICE_NVME}
     devices = b"".join(
@@ -498,8 +507,10 @@ def compile_system(system):
         devices_offset=devices_offset,
         ring_count=len(system.rings),
         rings_offset=rings_offset,
+        window_count=len(windows) // layout.size("system_window"),
+        windows_offset=windows_offset,
     )
-    return header + cells + devices + rings + config
+    return header + cells + devices + rings + windows + config
 
 
 def programs(system):

@@ -16,7 +16,7 @@ NAME = re.compile(r"[a-z][a-z0-9_-]*\Z")
 class Field:
     """One key of a table: its kind and limits."""
 
-    kind: str  # name, text, int, size, bool, choice, names
+    kind: str  # name, text, int, size, bool, choice, names, texts
     default: object = REQUIRED
     low: int = 0
     high: int = 0
@@ -164,6 +164,13 @@ class Reader:
             )
         return value
 
+    def _texts(self, path, value, spec):
+        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+            return self._wrong_type(path, value, "a list of texts", spec)
+        if len(value) > spec.high:
+            self.add(path, f"'{path[-1]}' has {len(value)} texts, more than {spec.high}", "use fewer")
+        return value
+
     def _names(self, path, value, spec):
         if not isinstance(value, list):
             return self._wrong_type(path, value, "a list of names", spec)
@@ -189,6 +196,7 @@ def _example(spec):
         "bool": "true",
         "choice": " or ".join(f'"{choice}"' for choice in spec.choices),
         "names": '["kvstore"]',
+        "texts": '["text"]',
     }[spec.kind]
 
 

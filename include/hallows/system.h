@@ -10,13 +10,16 @@
 #include <hallows/types.h>
 
 #define SYSTEM_MAGIC 0x4d54535953484c48ull /* "HLHSYSTM" */
-#define SYSTEM_VERSION 2u
+#define SYSTEM_VERSION 3u
 #define SYSTEM_NAME_BYTES 24u
 #define SYSTEM_CELLS_MAX 32u
 #define SYSTEM_DEVICES_MAX 16u
 #define SYSTEM_RINGS_MAX 32u
 #define SYSTEM_VIRTUAL_FUNCTIONS_MAX 64u
 #define SYSTEM_CPUS_MAX 64u
+#define SYSTEM_CPU_WINDOWS_MAX 124u
+#define SYSTEM_DOMAINS_MAX 16u
+#define SYSTEM_WINDOW_MIN_US 10u
 #define SYSTEM_BUDGET_MIN_US 10u
 #define SYSTEM_PERIOD_MAX_US 60000000u
 #define CELL_DEVICES_MAX 4u
@@ -76,7 +79,15 @@ struct system_cell {
     uint32_t devices[CELL_DEVICES_MAX]; /* indices into the devices */
     uint32_t config_offset; /* from the start of the description: "key=value\0" strings */
     uint32_t config_bytes;
-    uint32_t reserved; /* 0 */
+    uint32_t domain; /* of its CPU, in whose windows it runs; 0 without a schedule */
+};
+
+/* A window of the partition schedule of a CPU, in the order in which it goes through them. */
+struct system_window {
+    uint32_t cpu;       /* that of the window before or above; CPU 0 has windows of domain 0 */
+    uint32_t domain;    /* below SYSTEM_DOMAINS_MAX */
+    uint32_t length_us; /* of all of the CPU SYSTEM_PERIOD_MAX_US at most */
+    uint32_t reserved;  /* 0 */
 };
 
 struct system_header {
@@ -90,11 +101,14 @@ struct system_header {
     uint32_t devices_offset;
     uint32_t ring_count;
     uint32_t rings_offset;
+    uint32_t window_count; /* SYSTEM_CPU_WINDOWS_MAX of each CPU at most */
+    uint32_t windows_offset;
 };
 
 _Static_assert(sizeof(struct system_device) == 48, "tools/image writes this layout");
 _Static_assert(sizeof(struct system_ring) == 48, "tools/image writes this layout");
 _Static_assert(sizeof(struct system_cell) == 152, "tools/image writes this layout");
-_Static_assert(sizeof(struct system_header) == 64, "tools/image writes this layout");
+_Static_assert(sizeof(struct system_window) == 16, "tools/image writes this layout");
+_Static_assert(sizeof(struct system_header) == 72, "tools/image writes this layout");
 
 #endif

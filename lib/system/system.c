@@ -15,7 +15,7 @@
 
 const char *system_part_text(enum system_part part)
 {
-    static const char *const texts[] = {"header", "cell", "device", "ring"};
+    static const char *const texts[] = {"header", "cell", "device", "ring", "window"};
     return texts[part];
 }
 
@@ -63,12 +63,14 @@ static const char *header_problem(const struct system_header *h, uint64_t bytes)
     if (h->cell_count == 0 || h->cell_count > SYSTEM_CELLS_MAX) {
         return "the number of cells is not 1..32";
     }
-    if (h->device_count > SYSTEM_DEVICES_MAX || h->ring_count > SYSTEM_RINGS_MAX) {
-        return "there are too many devices or rings";
+    if (h->device_count > SYSTEM_DEVICES_MAX || h->ring_count > SYSTEM_RINGS_MAX ||
+        h->window_count > SYSTEM_CPUS_MAX * SYSTEM_CPU_WINDOWS_MAX) {
+        return "there are too many devices, rings or windows";
     }
     if (!array_fits(h, h->cells_offset, h->cell_count, sizeof(struct system_cell)) ||
         !array_fits(h, h->devices_offset, h->device_count, sizeof(struct system_device)) ||
-        !array_fits(h, h->rings_offset, h->ring_count, sizeof(struct system_ring))) {
+        !array_fits(h, h->rings_offset, h->ring_count, sizeof(struct system_ring)) ||
+        !array_fits(h, h->windows_offset, h->window_count, sizeof(struct system_window))) {
         return "a table lies outside the description";
     }
     return NULL;
@@ -147,6 +149,44 @@ static const char *ring_problem(const struct system_view *view, uint32_t index)
     return NULL;
 }
 
+/* ---- Windows --------------------------------------------------------------------------------- */
+
+/* Whether the CPU has a window of that domain; of any domain, if that is SYSTEM_DOMAINS_MAX. */
+static bool has_window(const struct system_view *view, uint32_t cpu, uint32_t domain)
+{
+    for (uint32_t i = 0; i < view->header->window_count; i++) {
+        const struct system_window *w = &view->windows[i];
+        if (w->cpu == cpu && (w->domain == domain || domain == SYSTEM_DOMAINS_MAX)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Windows of the same CPU before it are good. */
+static const char *window_problem(const struct system_view *view, uint32_t index)
+{
+    const struct system_window *w = &view->windows[index];
+    uint64_t frame_us = w->length_us;
+    uint32_t count = 1;
+
+    if (w->cpu >= SYSTEM_CPUS_MAX || (index > 0 && w->cpu < w[-1].cpu)) {
+        return "cpu is above 63 or below that of the window before";
+    }
+    for (uint32_t i = index; i > 0 && view->windows[i - 1u].cpu == w->cpu; i--) {
+        frame_us += view->windows[i - 1u].length_us;
+        count++;
+    }
+    if (w->length_us < SYSTEM_WINDOW_MIN_US || frame_us > SYSTEM_PERIOD_MAX_US ||
+        count > SYSTEM_CPU_WINDOWS_MAX) {
+        return "it is too short, or the CPU's frame too long";
+    }
+    if (w->domain >= SYSTEM_DOMAINS_MAX || w->reserved != 0) {
+        return "domain is above 15";
+    }
+    return w->cpu == 0 && !has_window(view, 0, 0) ? "CPU 0 has no window of domain 0" : NULL;
+}
+
 /* ---- Cells ----------------------------------------------------------------------------------- */
 
 static const char *cell_names_problem(const struct system_view *view, uint32_t index)
@@ -189,6 +229,10 @@ static const char *cell_ranges_problem(const struct system_view *view, const str
     }
     if (c->cpu >= SYSTEM_CPUS_MAX) {
         return "cpu is above 63";
+    }
+    if ((c->domain != 0 || has_window(view, c->cpu, SYSTEM_DOMAINS_MAX)) &&
+        !has_window(view, c->cpu, c->domain)) {
+        return "its CPU has no window of its domain";
     }
     if (c->budget_us != 0 ? c->budget_us < SYSTEM_BUDGET_MIN_US || c->budget_us > c->period_us ||
                                 c->period_us > SYSTEM_PERIOD_MAX_US
@@ -285,6 +329,14 @@ static bool tables_are_good(const struct system_view *view, struct system_proble
             return false;
         }
     }
+    problem->part = SYSTEM_PART_WINDOW;
+    for (uint32_t i = 0; i < view->header->window_count; i++) {
+        problem->index = i;
+        problem->what = window_problem(view, i);
+        if (problem->what != NULL) {
+            return false;
+        }
+    }
     problem->part = SYSTEM_PART_CELL;
     problem->what = cells_problem(view, &problem->index);
     return problem->what == NULL;
@@ -315,6 +367,7 @@ status_t system_open(struct system_view *view, const void *data, uint64_t bytes,
         .cells = (const struct system_cell *)(base + header->cells_offset),
         .devices = (const struct system_device *)(base + header->devices_offset),
         .rings = (const struct system_ring *)(base + header->rings_offset),
+        .windows = (const struct system_window *)(base + header->windows_offset),
     };
     if (!tables_are_good(&opened, problem)) {
         return STATUS_CORRUPT;

@@ -12,6 +12,8 @@
  * (hallows/cell.h) 4 the stack is 1 page to 1 MiB, in pages 5 configuration lies inside the
  * description and is well-formed (lib/config) 6 priority, restart kind, flags, device kind,
  * interrupt count and ring sizes are in range
+ *  7 windows stand CPU by CPU, as many and as long as a schedule takes; CPU 0 has one of domain 0,
+ *    if any; a cell's CPU has a window of its domain, or none at all and the domain is 0
  */
 #ifndef LIB_SYSTEM_SYSTEM_H
 #define LIB_SYSTEM_SYSTEM_H
@@ -30,13 +32,20 @@ struct system_view {
     const struct system_cell *cells;
     const struct system_device *devices;
     const struct system_ring *rings;
+    const struct system_window *windows;
 };
 
-enum system_part { SYSTEM_PART_HEADER, SYSTEM_PART_CELL, SYSTEM_PART_DEVICE, SYSTEM_PART_RING };
+enum system_part {
+    SYSTEM_PART_HEADER,
+    SYSTEM_PART_CELL,
+    SYSTEM_PART_DEVICE,
+    SYSTEM_PART_RING,
+    SYSTEM_PART_WINDOW
+};
 
 struct system_problem {
     enum system_part part;
-    uint32_t index;   /* of the cell, device or ring */
+    uint32_t index;   /* of the cell, device, ring or window */
     const char *what; /* e.g. "priority is above 255" */
 };
 

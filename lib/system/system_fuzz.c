@@ -19,11 +19,14 @@ static void repair(uint8_t *data, size_t bytes)
     header.cell_count %= 8u;
     header.device_count %= 8u;
     header.ring_count %= 4u;
+    header.window_count %= 8u;
     header.cells_offset = sizeof(header);
     header.devices_offset =
         header.cells_offset + header.cell_count * (uint32_t)sizeof(struct system_cell);
     header.rings_offset =
         header.devices_offset + header.device_count * (uint32_t)sizeof(struct system_device);
+    header.windows_offset =
+        header.rings_offset + header.ring_count * (uint32_t)sizeof(struct system_ring);
     memcpy(data, &header, sizeof(header));
 }
 
@@ -39,7 +42,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
             const struct system_cell *cell = &view.cells[n];
             VERIFY(fuzz_within(cell, sizeof(*cell), copy, bytes));
             VERIFY(fuzz_within(system_cell_config(&view, cell), cell->config_bytes, copy, bytes));
-            VERIFY(cell->device_count <= CELL_DEVICES_MAX);
+            VERIFY(cell->device_count <= CELL_DEVICES_MAX && cell->domain < SYSTEM_DOMAINS_MAX);
             for (uint32_t d = 0; d < cell->device_count; d++) {
                 VERIFY(cell->devices[d] < view.header->device_count);
             }

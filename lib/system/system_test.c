@@ -12,6 +12,7 @@ struct description {
     struct system_cell cells[3];
     struct system_device devices[2];
     struct system_ring rings[1];
+    struct system_window windows[3];
     char config[32];
 };
 
@@ -27,7 +28,10 @@ static struct description good(void)
                    .device_count = 2,
                    .devices_offset = offsetof(struct description, devices),
                    .ring_count = 1,
-                   .rings_offset = offsetof(struct description, rings)},
+                   .rings_offset = offsetof(struct description, rings),
+                   .window_count = 3,
+                   .windows_offset = offsetof(struct description, windows)},
+        .windows = {{0, 0, 1000, 0}, {0, 3, 500, 0}, {2, 1, SYSTEM_WINDOW_MIN_US, 0}},
         .devices = {{.name = "net0", .kind = SYSTEM_DEVICE_NET, .irq_count = 2},
                     {.name = "disk0", .kind = SYSTEM_DEVICE_NVME, .irq_count = 1}},
         .rings = {{"net", 2, 1, 256, 512, 2048, 0}},
@@ -119,6 +123,8 @@ TEST(header_rules)
     BREAK(d.header.cells_offset = 4);
     BREAK(d.header.cells_offset += 4u);
     BREAK(d.header.rings_offset = UINT32_MAX - 7u);
+    BREAK(d.header.windows_offset += 16u * 1024u);
+    BREAK(d.header.window_count = UINT32_MAX);
     BREAK(d.header.device_count = SYSTEM_DEVICES_MAX + 1u);
 #undef BREAK
 }
@@ -146,6 +152,24 @@ TEST(device_and_ring_rules)
     BREAK(SYSTEM_PART_RING, 0, d.rings[0].buffer_count = UINT32_MAX);
 }
 
+TEST(window_rules)
+{
+    struct system_problem problem;
+    struct description d = good();
+
+    d.cells[1].domain = 3;
+    d.cells[2].cpu = 2;
+    d.cells[2].domain = 1;
+    CHECK_EQ(try_open(&d, &problem), STATUS_OK);
+    BREAK(SYSTEM_PART_WINDOW, 1, d.windows[0].cpu = 1); /* out of order */
+    BREAK(SYSTEM_PART_WINDOW, 2, d.windows[2].cpu = SYSTEM_CPUS_MAX);
+    BREAK(SYSTEM_PART_WINDOW, 0, d.windows[0].length_us = SYSTEM_WINDOW_MIN_US - 1u);
+    BREAK(SYSTEM_PART_WINDOW, 1, d.windows[1].length_us = SYSTEM_PERIOD_MAX_US);
+    BREAK(SYSTEM_PART_WINDOW, 1, d.windows[1].domain = SYSTEM_DOMAINS_MAX);
+    BREAK(SYSTEM_PART_WINDOW, 1, d.windows[1].reserved = 1);
+    BREAK(SYSTEM_PART_WINDOW, 0, d.windows[0].domain = 3); /* none for the supervisor */
+}
+
 TEST(cell_rules)
 {
     struct description d;
@@ -167,6 +191,9 @@ TEST(cell_rules)
           (d.cells[1].budget_us = SYSTEM_BUDGET_MIN_US - 1u, d.cells[1].period_us = 1000));
     BREAK(SYSTEM_PART_CELL, 1,
           (d.cells[1].budget_us = 1000, d.cells[1].period_us = SYSTEM_PERIOD_MAX_US + 1u));
+    BREAK(SYSTEM_PART_CELL, 1, d.cells[1].domain = 1); /* has windows on CPU 2 only */
+    BREAK(SYSTEM_PART_CELL, 1, d.cells[1].cpu = 2);    /* which has none of domain 0 */
+    BREAK(SYSTEM_PART_CELL, 1, (d.cells[1].cpu = 1, d.cells[1].domain = 1));
     BREAK(SYSTEM_PART_CELL, 1, d.cells[1].flags = 8);
     BREAK(SYSTEM_PART_CELL, 1, d.cells[1].flags = CELL_FLAG_PCI);
     BREAK(SYSTEM_PART_CELL, 1, d.cells[1].restart = 2);

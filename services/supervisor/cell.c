@@ -4,6 +4,7 @@
 
 #include "lib/base/bytes.h"
 #include "lib/elf/elf.h"
+#include "runtime/syscall_partition.h"
 #include "runtime/syscall_time.h"
 
 #define RFLAGS_INTERRUPTS 0x202u /* IF and the bit that is always 1 */
@@ -283,7 +284,7 @@ static status_t capabilities_give(struct supervisor *s, struct cell *cell)
     return status;
 }
 
-/* Its priority, CPU and budget. */
+/* Its priority, CPU, domain and budget. */
 static status_t thread_place(const struct supervisor *s, const struct cell *cell)
 {
     const struct system_cell *wanted = cell->description;
@@ -297,6 +298,9 @@ static status_t thread_place(const struct supervisor *s, const struct cell *cell
     status_t status = thread_set_priority(slots->thread, BOOT_SLOT_SCHED_CONTROL, wanted->priority);
     if (status == STATUS_OK && wanted->cpu != 0) {
         status = thread_set_cpu(slots->thread, BOOT_SLOT_SCHED_CONTROL, wanted->cpu);
+    }
+    if (status == STATUS_OK && wanted->domain != 0) {
+        status = thread_set_domain(slots->thread, BOOT_SLOT_SCHED_CONTROL, wanted->domain);
     }
     if (status != STATUS_OK || wanted->budget_us == 0) {
         return status;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 /* Which PCI function is which device, their interrupts, and the work for the pci service. */
+#include "runtime/syscall_partition.h"
 #include "services/supervisor/supervisor.h"
 
 #define ADDRESS_LIMIT 0x10000u /* bus << 8 | device << 3 | function */
@@ -299,6 +300,7 @@ static status_t irq_source_set(const struct supervisor *s, const struct device *
 status_t device_irqs_make(struct supervisor *s, struct cell *cell, uint32_t index)
 {
     struct device *device = cell->devices[index];
+    const struct system_cell *to = cell->description; /* they arrive where it runs */
     uint32_t count = device->description->irq_count;
     status_t status = STATUS_OK;
 
@@ -313,6 +315,10 @@ status_t device_irqs_make(struct supervisor *s, struct cell *cell, uint32_t inde
         if (status == STATUS_OK) {
             device->irqs_made = i + 1u;
             status = irq_source_set(s, device, i);
+        }
+        if (status == STATUS_OK && (to->cpu != 0 || to->domain != 0)) {
+            status = irq_affinity(device->irqs + i, BOOT_SLOT_SCHED_CONTROL, to->cpu, to->domain,
+                                  device->msi[i]);
         }
         if (status == STATUS_OK) {
             status = irq_bind(device->irqs + i, cell->slots.device[index]);

@@ -115,5 +115,8 @@ const char *supervisor_prepare(struct supervisor *s, const struct boot_info *boo
     }
     calendar_read(s);
     power_prepare(s);
+    if (schedules_prepare(s) != STATUS_OK) {
+        return "the CPUs' schedules cannot be made";
+    }
     return NULL;
 }

@@ -262,6 +262,12 @@ void rings_disconnect(struct supervisor *s, struct cell *cell);
 uint64_t rings_pool_pages(const struct supervisor *s, const struct cell *cell);
 uint64_t rings_bytes(const struct supervisor *s, const struct cell *cell);
 
+/* ---- schedule.c --------------------------------------------------------------------------------
+ */
+
+/* CPUs go through their windows from now on, and this thread runs in those of domain 0. */
+status_t schedules_prepare(struct supervisor *s) HALLOWS_MUST_CHECK;
+
 /* ---- iospace.c ---------------------------------------------------------------------------------
  */
 

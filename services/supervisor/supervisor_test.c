@@ -23,6 +23,7 @@ struct description {
     struct system_cell cells[CELLS];
     struct system_device devices[1];
     struct system_ring rings[1];
+    struct system_window windows[2];
 };
 
 struct image {
@@ -76,7 +77,11 @@ static void description_make(void)
                                        .device_count = 1,
                                        .devices_offset = offsetof(struct description, devices),
                                        .ring_count = 1,
-                                       .rings_offset = offsetof(struct description, rings)};
+                                       .rings_offset = offsetof(struct description, rings),
+                                       .window_count = 2,
+                                       .windows_offset = offsetof(struct description, windows)};
+    d->windows[0] = (struct system_window){0, 0, 3000, 0};
+    d->windows[1] = (struct system_window){0, 1, 2000, 0};
     for (uint32_t i = 0; i < CELLS; i++) {
         struct system_cell *c = &d->cells[i];
         strcpy(c->name, names[i]);
@@ -93,6 +98,7 @@ static void description_make(void)
     d->cells[NIC].flags = CELL_FLAG_START_READY;
     d->cells[NIC].dma_bytes = SEGMENT_BYTES;
     d->cells[NIC].device_count = 1;
+    d->cells[NIC].domain = 1;
     d->cells[KV].flags = CELL_FLAG_MANAGE;
     d->devices[0] = (struct system_device){"net0", SYSTEM_DEVICE_NET, 0, 0, 0, 2, 0, 0};
     d->rings[0] = (struct system_ring){"net", KV, NIC, 256, 512, 2048, 0};

@@ -117,7 +117,8 @@ priority = 200
 """,
     )
     for name, limit in {"free": "", "budget": "budget_us = 3000\nperiod_us = 10000",
-                        "cpu1": "cpu = 1", "cpu5": "cpu = 5"}.items()
+                        "cpu1": "cpu = 1", "cpu5": "cpu = 5",
+                        "windows": 'partition = "spinner"'}.items()
 }
 
 # Systems whose key-value server has contracts: what the drive declares, and what is promised.
@@ -161,6 +162,8 @@ def extended_system(name):
         text += '\n[device.nvme1]\nkind = "nvme"\nindex = 1\nirqs = 1\n'
     if "vf2" in manifest:
         text += '\n[device.vf2]\nkind = "net"\nof = "net0"\nindex = 2\nirqs = 2\n'
+    if "partition" in manifest:
+        text += '\n[schedule.first]\nwindows = ["system 3000", "spinner 2000"]\n'
     path.write_text(text.replace(f'"{last}"]', f'"{last}", "{name}"]'), encoding="utf-8")
     (folder / base / f"cells/{name}.toml").write_text(manifest, encoding="utf-8")
     return path

@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
 """Budgets and CPUs in manifests, with a cell of the highest priority that never stops by itself."""
 
+import shutil
+
+import build
+import pytest
 import vm
 from guest import Guest, machine_for
 
@@ -37,3 +41,20 @@ def test_a_cpu_that_is_not_there_is_said(disk):
     with vm.Vm(machine) as guest:
         guest.wait_for("spinner-cpu5 wants CPU 5, and the machine runs 2; give it more", 90)
         guest.wait_for("the system is not whole", 90)
+
+
+@pytest.mark.parametrize("iommu", ["legacy", None])
+def test_interrupts_follow_a_driver_to_its_cpu(disk, tmp_path, iommu):
+    shutil.copytree(build.ROOT / "systems", tmp_path / "systems")
+    cell = tmp_path / "systems/reference/cells/kvstore.toml"
+    text = cell.read_text(encoding="utf-8").replace("[cell]\n", "[cell]\ncpu = 1\n")
+    cell.write_text(text, encoding="utf-8")
+    system = tmp_path / "systems/reference/system.toml"
+    settings = [("kvstore", "poll_us", "0")]  # it sleeps until an interrupt wakes it
+    _, bundle = build.make_bundle(system, settings, tmp_path / "cpu1.bundle")
+    machine = vm.Machine(kernel=build.KERNEL, bundle=bundle, disk=disk, memory_mib=512, cpus=2,
+                         iommu=iommu)
+    with Guest(machine) as guest:
+        with guest.client(timeout=60) as client:
+            assert all(client("SET", f"k{i}", "v") == "OK" for i in range(20))
+        assert guest.shut_down() == 0
