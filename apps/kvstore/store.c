@@ -263,6 +263,7 @@ status_t store_open(struct kvstore *kvstore)
     kvstore->server.database.checkpoint_possible = true;
     (void)nvme_ask_health(&kvstore->store.nvme, kvstore_now(kvstore));
     kvstore->server.database.checkpoint_ms = kvstore->server.database.now_ms;
+    kvstore->server.log.base_bytes = loglet_used_bytes(kvstore->store.log);
     return status;
 }
 
@@ -431,6 +432,8 @@ static bool carry_checkpoint(struct store *store, time_ns_t now_ns)
         if (status != STATUS_OK) {
             log_line("log: trim after a checkpoint: %s", status_text(status));
         }
+        database_checkpoint_end(database, status);
+        store->server->log.base_bytes = loglet_used_bytes(store->log);
         return true;
     }
     if (!database->checkpointing) {
@@ -472,6 +475,9 @@ static void check_failure(struct store *store)
 
     if (store->failure == STATUS_OK && state != STATUS_OK) {
         store->failure = state;
+    }
+    if (store->failure != STATUS_OK && store->server->database.checkpoint_open) {
+        database_checkpoint_end(&store->server->database, store->failure);
     }
     if (store->failure != STATUS_OK && store->server->database.journal.refusal == STATUS_OK) {
         log_line("log: %s; changes are refused from now on, reads go on",

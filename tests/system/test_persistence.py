@@ -56,6 +56,9 @@ def test_bgsave_rewrites_the_log(kv):
         assert time.monotonic() < deadline
         assert kv("SET", "meanwhile", "1") == "OK"
     after = persistence(kv)
+    assert after["rdb_last_bgsave_status"] == after["aof_last_bgrewrite_status"] == "ok"
+    assert int(after["rdb_last_bgsave_time_sec"]) >= 0 > int(after["rdb_current_bgsave_time_sec"])
+    assert 0 < int(after["aof_base_size"]) <= int(after["aof_current_size"])
     assert after["rdb_bgsave_in_progress"] == "0" and after["aof_rewrite_in_progress"] == "0"
     assert kv("BGREWRITEAOF") == "Background append only file rewriting started"
     while int(persistence(kv)["rdb_saves"]) < int(after["rdb_saves"]) + 1:

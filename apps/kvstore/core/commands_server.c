@@ -18,7 +18,7 @@ void command_lastsave(struct call *call)
 
 /* Both ask for the same: everything that lives is written again in the background, and the log
  * before it is given back. */
-static bool ask_for_checkpoint(struct call *call, const char *busy)
+static bool ask_for_checkpoint(struct call *call, bool schedule, const char *busy)
 {
     struct database *database = call->database;
 
@@ -26,7 +26,7 @@ static bool ask_for_checkpoint(struct call *call, const char *busy)
         reply_error(&call->reply, "ERR this server's log cannot be rewritten");
         return false;
     }
-    if (database->checkpointing || database->checkpoint_wanted) {
+    if (database->checkpoint_wanted || (database->checkpoint_open && !schedule)) {
         reply_error(&call->reply, busy);
         return false;
     }
@@ -36,18 +36,21 @@ static bool ask_for_checkpoint(struct call *call, const char *busy)
 
 void command_bgsave(struct call *call)
 {
-    if (call->count > 2 || (call->count == 2 && !argument_is(call, 1, "SCHEDULE"))) {
+    bool schedule = call->count == 2 && argument_is(call, 1, "SCHEDULE");
+    bool busy = call->database->checkpoint_open;
+
+    if (call->count > 2 || (call->count == 2 && !schedule)) {
         reply_error(&call->reply, "ERR syntax error");
-        return;
-    }
-    if (ask_for_checkpoint(call, "ERR Background save already in progress")) {
-        reply_status(&call->reply, "Background saving started");
+    } else if (ask_for_checkpoint(call, schedule, "ERR Background save already in progress")) {
+        reply_status(&call->reply,
+                     busy ? "Background saving scheduled" : "Background saving started");
     }
 }
 
 void command_bgrewriteaof(struct call *call)
 {
-    if (ask_for_checkpoint(call, "ERR Background append only file rewriting already in progress")) {
+    if (ask_for_checkpoint(call, false,
+                           "ERR Background append only file rewriting already in progress")) {
         reply_status(&call->reply, "Background append only file rewriting started");
     }
 }

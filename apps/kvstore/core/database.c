@@ -10,7 +10,7 @@
 
 status_t database_init(struct database *database, struct heap *heap, const uint64_t random[3])
 {
-    *database = (struct database){.heap = heap, .random = random[2] | 1u};
+    *database = (struct database){.heap = heap, .random = random[2] | 1u, .checkpoint_took_ms = -1};
     journal_init(&database->journal, heap);
     return keyspace_init(&database->keyspace, heap, random);
 }

@@ -30,12 +30,17 @@ struct database {
     uint64_t changes; /* since the start; "dirty" */
     /* A checkpoint under way writes every key anew, so that the log before it can go. */
     bool checkpointing;
+    bool checkpoint_open;         /* from its begin until its owner has ended it */
+    int64_t checkpoint_begun_ms;  /* Unix time, of the last one */
+    int64_t checkpoint_took_ms;   /* of the last one that has ended; -1: none has */
+    status_t checkpoint_result;   /* its result */
     uint64_t checkpoint_position; /* of the scan */
     uint64_t checkpoints;
     bool checkpoint_wanted;      /* asked for by a client; the owner begins it */
     bool checkpoint_possible;    /* set by an owner that can */
-    int64_t checkpoint_ms;       /* Unix time of the end of the last one, or of the start */
-    uint64_t checkpoint_changes; /* `changes` when the last one began */
+    int64_t checkpoint_ms;       /* Unix time of the end of the last good one, or of the start */
+    uint64_t checkpoint_changes; /* `changes` when that one began */
+    uint64_t checkpoint_begun_changes;
 };
 
 status_t database_init(struct database *database, struct heap *heap,
@@ -117,6 +122,8 @@ void database_checkpoint_begin(struct database *database);
 /* Puts records for some keys, about `bytes` bytes. OK: complete; AGAIN; or a put's error (try again
  * later; nothing is lost). */
 status_t database_checkpoint_step(struct database *database, size_t bytes) HALLOWS_MUST_CHECK;
+/* What it wrote is durable and the log before it has gone (OK), or that failed. */
+void database_checkpoint_end(struct database *database, status_t result);
 
 /* Makes the change that a record from the log describes, without recording it. */
 status_t database_apply(struct database *database,

@@ -37,8 +37,10 @@ bool database_reclaim_some(struct database *database)
 void database_checkpoint_begin(struct database *database)
 {
     database->checkpointing = true;
+    database->checkpoint_open = true;
+    database->checkpoint_begun_ms = database->now_ms;
     database->checkpoint_wanted = false;
-    database->checkpoint_changes = database->changes;
+    database->checkpoint_begun_changes = database->changes;
     database->checkpoint_position = 0;
 }
 
@@ -78,7 +80,18 @@ status_t database_checkpoint_step(struct database *database, size_t bytes)
         return STATUS_AGAIN;
     }
     database->checkpointing = false;
-    database->checkpoints++;
-    database->checkpoint_ms = database->now_ms;
     return STATUS_OK;
+}
+
+void database_checkpoint_end(struct database *database, status_t result)
+{
+    database->checkpointing = false;
+    database->checkpoint_open = false;
+    database->checkpoint_result = result;
+    database->checkpoint_took_ms = database->now_ms - database->checkpoint_begun_ms;
+    if (result == STATUS_OK) {
+        database->checkpoints++;
+        database->checkpoint_ms = database->now_ms;
+        database->checkpoint_changes = database->checkpoint_begun_changes;
+    }
 }

@@ -42,39 +42,60 @@ static void info_memory(const struct server *server, struct text *text)
                (ull)heap.failures);
 }
 
+/* Seconds, as Redis tells them: -1 where there is nothing to tell. */
+static long long seconds(int64_t ms)
+{
+    return ms < 0 ? -1 : (long long)(ms / 1000);
+}
+
+/* A checkpoint is both of what Redis knows: a save, and a rewrite of the log. */
+static void info_checkpoint(const struct database *database, struct text *text)
+{
+    bool open = database->checkpoint_open;
+    const char *result = database->checkpoint_result == STATUS_OK ? "ok" : "err";
+    long long last_s = seconds(database->checkpoint_took_ms);
+    long long now_s = seconds(open ? database->now_ms - database->checkpoint_begun_ms : -1);
+
+    text_print(text,
+               "rdb_changes_since_last_save:%llu\r\nrdb_bgsave_in_progress:%d\r\n"
+               "rdb_last_save_time:%lld\r\nrdb_last_bgsave_status:%s\r\n"
+               "rdb_last_bgsave_time_sec:%lld\r\nrdb_current_bgsave_time_sec:%lld\r\n"
+               "rdb_saves:%llu\r\n",
+               (ull)(database->changes - database->checkpoint_changes), open,
+               (long long)(database->checkpoint_ms / 1000), result, last_s, now_s,
+               (ull)database->checkpoints);
+    text_print(text,
+               "aof_enabled:1\r\naof_rewrite_in_progress:%d\r\naof_rewrite_scheduled:%d\r\n"
+               "aof_last_rewrite_time_sec:%lld\r\naof_current_rewrite_time_sec:%lld\r\n"
+               "aof_last_bgrewrite_status:%s\r\naof_rewrites:%llu\r\n",
+               open, database->checkpoint_wanted, last_s, now_s, result,
+               (ull)database->checkpoints);
+}
+
 static void info_persistence(const struct server *server, struct text *text)
 {
     const struct journal *journal = &server->database.journal;
     const struct server_log_status *log = &server->log;
-    bool failed = journal->refusal != STATUS_OK;
 
-    const struct database *database = &server->database;
-
+    /* Nobody is served while the log is read. */
+    text_print(text, "# Persistence\r\nloading:0\r\nasync_loading:0\r\n");
+    info_checkpoint(&server->database, text);
     text_print(text,
-               "# Persistence\r\nloading:0\r\nasync_loading:0\r\n"
-               "rdb_changes_since_last_save:%llu\r\nrdb_bgsave_in_progress:%d\r\n"
-               "rdb_last_save_time:%lld\r\nrdb_saves:%llu\r\n",
-               (ull)(database->changes - database->checkpoint_changes), database->checkpointing,
-               (long long)(database->checkpoint_ms / 1000), (ull)database->checkpoints);
+               "aof_last_write_status:%s\r\naof_current_size:%llu\r\naof_base_size:%llu\r\n"
+               "aof_buffer_length:%llu\r\naof_pending_bio_fsync:%d\r\n",
+               journal->refusal != STATUS_OK ? "err" : "ok", (ull)log->used_bytes,
+               (ull)log->base_bytes, (ull)chain_bytes(&journal->pending),
+               log->accepted != log->durable);
     text_print(text,
-               "aof_enabled:1\r\naof_rewrite_in_progress:%d\r\naof_rewrite_scheduled:%d\r\n"
-               "aof_last_write_status:%s\r\naof_rewrites:%llu\r\naof_pending_bio_fsync:%d\r\n"
-               "log_flushes:%llu\r\nlog_accepted:%llu\r\n",
-               database->checkpointing, database->checkpoint_wanted, failed ? "err" : "ok",
-               (ull)database->checkpoints, log->accepted != log->durable, (ull)log->flushes,
-               (ull)log->accepted);
-    text_print(text,
-               "aof_current_size:%llu\r\naof_pending_bytes:%llu\r\nlog_tail:%llu\r\n"
-               "log_head:%llu\r\nlog_durable:%llu\r\nlog_capacity_bytes:%llu\r\n",
-               (ull)log->used_bytes, (ull)chain_bytes(&journal->pending), (ull)log->tail,
-               (ull)log->head, (ull)log->durable, (ull)log->capacity_bytes);
+               "log_tail:%llu\r\nlog_head:%llu\r\nlog_accepted:%llu\r\nlog_durable:%llu\r\n"
+               "log_capacity_bytes:%llu\r\nlog_flushes:%llu\r\n",
+               (ull)log->tail, (ull)log->head, (ull)log->accepted, (ull)log->durable,
+               (ull)log->capacity_bytes, (ull)log->flushes);
     text_print(text,
                "log_records:%llu\r\nlog_appends:%llu\r\nlog_append_bytes:%llu\r\n"
-               "log_checkpoints:%llu\r\nlog_checkpoint_in_progress:%d\r\n"
                "log_recovered_records:%llu\r\nlog_recovered_bytes:%llu\r\n"
                "log_recovery_milliseconds:%llu\r\n",
                (ull)journal->records, (ull)log->appends, (ull)log->append_bytes,
-               (ull)server->database.checkpoints, server->database.checkpointing,
                (ull)log->recovered_records, (ull)log->recovered_bytes,
                (ull)log->recovery_ns / 1000000);
 }

@@ -69,8 +69,9 @@ struct server_counters {
 struct server_log_status {
     uint64_t tail, head, durable; /* positions in the log */
     uint64_t used_bytes, capacity_bytes;
-    uint64_t accepted; /* that the drive has, >= durable */
-    uint64_t flushes;  /* asked for */
+    uint64_t base_bytes; /* used_bytes after the last rewrite, or at the start */
+    uint64_t accepted;   /* that the drive has, >= durable */
+    uint64_t flushes;    /* asked for */
     uint64_t appends, append_bytes;
     uint64_t recovered_records, recovered_bytes, recovery_ns;
 };

@@ -37,6 +37,48 @@ TEST(replies_wait_for_the_log)
     fixture_end(&fixture);
 }
 
+static bool told(struct session *session, const char *field)
+{
+    feed_text(session, "INFO persistence\r\n");
+    return strstr(take_output(session), field) != NULL;
+}
+
+TEST(saves_are_told_from_their_begin_to_their_end)
+{
+    struct fixture fixture;
+    struct server *server = &fixture.server;
+    struct database *database = &server->database;
+
+    fixture_server(&fixture, 4u << 20);
+    struct session *a = session_open(server, "a");
+    feed_text(a, "BGSAVE\r\n");
+    CHECK(strncmp(take_output(a), "-ERR ", 5) == 0); /* a log that cannot be rewritten */
+    database->checkpoint_possible = true;
+    CHECK(told(a, "rdb_last_bgsave_time_sec:-1\r\n") && told(a, "rdb_bgsave_in_progress:0\r\n"));
+    feed_text(a, "BGSAVE\r\nBGREWRITEAOF\r\nBGSAVE NOW\r\n");
+    CHECK_TEXT(take_output(a), "+Background saving started\r\n"
+                               "-ERR Background append only file rewriting already in progress\r\n"
+                               "-ERR syntax error\r\n");
+    CHECK(told(a, "aof_rewrite_scheduled:1\r\n"));
+    database_checkpoint_begin(database);
+    while (database_checkpoint_step(database, 1000) != STATUS_OK) {
+    }
+    /* Written, not yet durable. */
+    CHECK(told(a, "rdb_bgsave_in_progress:1\r\n") && told(a, "aof_rewrite_scheduled:0\r\n"));
+    server_set_time(server, server->now_ns, database->now_ms + 2500);
+    CHECK(told(a, "rdb_current_bgsave_time_sec:2\r\n"));
+    feed_text(a, "BGSAVE\r\nBGSAVE SCHEDULE\r\n");
+    CHECK_TEXT(take_output(a), "-ERR Background save already in progress\r\n"
+                               "+Background saving scheduled\r\n");
+    database_checkpoint_end(database, STATUS_OK);
+    CHECK(told(a, "rdb_last_bgsave_time_sec:2\r\n") && told(a, "aof_rewrite_scheduled:1\r\n"));
+    CHECK(told(a, "rdb_last_bgsave_status:ok\r\n") && told(a, "rdb_saves:1\r\n"));
+    database_checkpoint_begin(database);
+    database_checkpoint_end(database, STATUS_DEVICE_ERROR);
+    CHECK(told(a, "aof_last_bgrewrite_status:err\r\n") && told(a, "rdb_saves:1\r\n"));
+    fixture_end(&fixture);
+}
+
 TEST(a_failed_log_refuses_changes_and_goes_on_reading)
 {
     struct fixture fixture;
