@@ -218,6 +218,7 @@ void set_self(uint32_t budget)
     }
     c->lease = t->lease;
     if (t->lease != LEASE_UNBUDGETED) {
+        sched_context_of(kernel_under_test, t->lease)->user = 1;
         c->charge_from = NOW - 100;
         c->budget_end = NOW + MS;
         timer_due_update(c);

@@ -180,6 +180,7 @@ static const struct {
     {CALL_schedule_append, 3, "ysYV"},
     {CALL_schedule_start, 3, "ysJX"},
     {CALL_thread_set_domain, 2, "tsY"},
+    {CALL_thread_set_cpu, 3, "ts2"},
 };
 
 static uint64_t random_number(void)
@@ -330,7 +331,7 @@ static void revive(struct kernel *k)
     }
     t->flags &= (uint8_t)~THREAD_FAULTED;
     if (random_below(2) == 0) { /* or it waits for its window */
-        sched_move(k, i, t->cpu, (uint8_t)cpu_self(k)->domain);
+        sched_move(k, i, cpu_self(k)->index, (uint8_t)cpu_self(k)->domain);
     }
     sched_wake(k, i);
     sched_finish(k);
@@ -403,9 +404,9 @@ static void random_event(struct kernel *k)
         kernel_timer(k);
         break;
     default:
-        if (host_machine.timer_ns != DEADLINE_NEVER) {
-            if (host_machine.timer_ns > host_machine.now_ns) {
-                host_machine.now_ns = host_machine.timer_ns;
+        if (cpu_self(k)->timer_armed != DEADLINE_NEVER) {
+            if (cpu_self(k)->timer_armed > host_machine.now_ns) {
+                host_machine.now_ns = cpu_self(k)->timer_armed;
             }
             kernel_timer(k);
         }
@@ -438,6 +439,14 @@ static void populate(void)
         (void)CALL(thread_configure, 20 + n, BOOT_SLOT_TABLE, BOOT_SLOT_ASPACE,
                    random_below(2) == 0 ? 0 : 24);
         (void)CALL(thread_set_priority, 20 + n, BOOT_SLOT_SCHED_CONTROL, 98 + random_below(3));
+        (void)CALL(thread_set_cpu, 20 + n, BOOT_SLOT_SCHED_CONTROL, random_below(2));
+        if (n == 2) {
+            (void)CALL(thread_set_passive, 20 + n, 1);
+        } else if (random_below(2) == 0) {
+            (void)CALL(sched_context_configure, 39 + n, BOOT_SLOT_SCHED_CONTROL,
+                       2 * SCHED_BUDGET_MIN_NS, 5 * SCHED_BUDGET_MIN_NS, random_below(2));
+            (void)CALL(sched_context_bind, 39 + n, 20 + n);
+        }
         (void)CALL(thread_resume, 20 + n);
     }
     for (uint64_t n = 0; n < 2; n++) { /* the last minted is a notification with a badge */
@@ -473,10 +482,31 @@ static void touch_call(struct kernel *k, const struct registers *r)
     harness_touch(current_thread(k).n / GRANULES_PER_PAGE);
 }
 
+/* Another CPU goes on, or the same. True: it looked again first, since it was told to; it has to if
+ * its thread was stopped. */
+static bool cpu_switch(struct kernel *k)
+{
+    if (random_below(8) == 0) {
+        host_cpu = &k->cpus[random_below(HARNESS_CPUS)];
+    }
+    uint32_t bit = 1u << host_cpu->index;
+    bool stopped = (host_machine.stopped & bit) != 0;
+    if (!stopped && (!host_cpu->kicked || random_below(2) == 0)) {
+        return false;
+    }
+    host_machine.stopped &= ~bit;
+    kernel_reschedule(k);
+    return true;
+}
+
 static void step(struct kernel *k, uint64_t n)
 {
     char what[64];
 
+    if (cpu_switch(k)) {
+        harness_check("reschedule");
+        return;
+    }
     if (current_thread(k).n == NIL || random_below(8) == 0) {
         random_event(k);
         harness_check("event");
@@ -502,12 +532,10 @@ static void step(struct kernel *k, uint64_t n)
                number == CALL_notification_signal || number == CALL_yield;
     if (ipc && !foreign && !host_machine.traced && n % (4u * harness_check_every) == 0) {
         harness_compare_paths();
+    } else if (host_machine.traced) {
+        kernel_syscall_traced(k);
     } else {
-        if (host_machine.traced) {
-            kernel_syscall_traced(k);
-        } else {
-            kernel_syscall(k, thread_at(k, current_thread(k)));
-        }
+        kernel_syscall(k, thread_at(k, current_thread(k)));
     }
     snprintf(what, sizeof(what), "call %u, step %llu", number, (unsigned long long)n);
     harness_check(what);

@@ -62,7 +62,8 @@
       "a CPU runs the domain of the window that it is in, and domain 0 outside of any")            \
     X(75, irq_held,                                                                                \
       "an interrupt held back is bound, of that CPU and domain, which has no window now or lets "  \
-      "it go")
+      "it go")                                                                                     \
+    X(76, lease_used, "one CPU at most uses a context: the context names it, and it the lease")
 
 /* The first broken invariant's number and where, or 0. */
 struct invariant_failure {

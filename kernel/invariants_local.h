@@ -69,6 +69,7 @@ uint32_t inv_refills_check(const struct sched_context *c);
 uint32_t inv_sched_context_check(struct kernel *k, sched_context_ix i);
 uint32_t inv_schedule_check(struct kernel *k, schedule_ix i);
 uint32_t inv_window_check(struct kernel *k, const struct cpu *c);
+uint32_t inv_lease_check(struct kernel *k, const struct cpu *c);
 uint32_t inv_endpoint_check(struct kernel *k, endpoint_ix i);
 uint32_t inv_reply_check(struct kernel *k, reply_ix i);
 uint32_t inv_notification_check(struct kernel *k, notification_ix i);

@@ -58,6 +58,16 @@ uint32_t inv_window_check(struct kernel *k, const struct cpu *c)
     return 0;
 }
 
+uint32_t inv_lease_check(struct kernel *k, const struct cpu *c)
+{
+    const struct sched_context *used =
+        c->lease == LEASE_UNBUDGETED ? NULL : sched_context_of(k, c->lease);
+
+    FAIL_UNLESS(76, c->lease == LEASE_UNBUDGETED || (used != NULL && used->user == c->index + 1u))
+    FAIL_UNLESS(76, used == NULL || c->budget_end != DEADLINE_NEVER || c->current.n == NIL)
+    return 0;
+}
+
 uint32_t inv_refills_check(const struct sched_context *c)
 {
     uint64_t sum = 0;
@@ -85,5 +95,7 @@ uint32_t inv_sched_context_check(struct kernel *k, sched_context_ix i)
     }
     FAIL_UNLESS(71, c->thread.n == NIL || (inv_alive(k, OBJECT_THREAD, c->thread.n) &&
                                            thread_get(k, c->thread).context.n == i.n))
+    FAIL_UNLESS(76, c->user == 0 || (c->user <= k->cpu_count &&
+                                     cpu_at(k, (uint32_t)c->user - 1u)->lease == c->lease))
     return 0;
 }

@@ -246,6 +246,7 @@ struct invariant_failure invariants_check_cpu(struct kernel *k, const struct cpu
 {
     uint32_t failed = inv_window_check(k, c);
 
+    failed = failed == 0 ? inv_lease_check(k, c) : failed;
     FAIL_UNLESS_AT(failed, c->index, failed == 0)
     failed = inv_current_check(k, c);
     FAIL_UNLESS_AT(failed, c->current.n, failed == 0)

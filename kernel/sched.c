@@ -175,6 +175,7 @@ void sched_remove(struct kernel *k, thread_ix i)
             sched_poke(c);         /* and is known to be coming */
         }
         c->current = (thread_ix){NIL};
+        sched_charge(k, c->lease); /* it may go on elsewhere */
     } else {
         queue_remove(k, c, t);
     }
@@ -273,16 +274,18 @@ void sched_promote(struct kernel *k, thread_ix i)
 
 void sched_charge(struct kernel *k, uint64_t lease)
 {
-    struct cpu *cpu = cpu_self(k);
+    struct sched_context *c = lease == LEASE_UNBUDGETED ? NULL : sched_context_of(k, lease);
 
-    if (lease != cpu->lease || lease == LEASE_UNBUDGETED) {
+    if (c == NULL || c->user == 0) {
         return;
     }
-    struct sched_context *c = sched_context_of(k, lease);
-    if (c != NULL) {
-        uint64_t now = arch_time_ns();
-        sched_context_charge(c, now - cpu->charge_from);
+    struct cpu *cpu = cpu_at(k, (uint32_t)c->user - 1u);
+    if (cpu != cpu_self(k) && cpu->current.n != NIL) {
+        arch_thread_forget(thread_at(k, cpu->current));
+        sched_poke(cpu);
     }
+    sched_context_charge(c, arch_time_ns() - cpu->charge_from);
+    c->user = 0;
     cpu->lease = LEASE_UNBUDGETED;
     cpu->budget_end = DEADLINE_NEVER;
     timer_due_update(cpu);
@@ -312,6 +315,7 @@ static bool lease_begin(struct kernel *k, struct cpu *cpu)
         return false;
     }
     sched_context_begin(c, now);
+    c->user = cpu->index + 1u;
     cpu->lease = t->lease;
     cpu->charge_from = now;
     cpu->budget_end = now + c->refill[0].amount;

@@ -24,7 +24,9 @@ void sched_wake(struct kernel *k, thread_ix i);
 void sched_remove(struct kernel *k, thread_ix i);
 /* The lease of a thread counts again: if it is ready, its priority is its own. */
 void sched_promote(struct kernel *k, thread_ix i);
-/* If the context of this lease is being used: enters its use until now, and stop using it. */
+/* If the context of this lease is being used, on whatever CPU: enters its use until now and ends
+ * it. Another CPU's current thread is stopped for that, and goes on when that CPU has looked again.
+ */
 void sched_charge(struct kernel *k, uint64_t lease);
 /* The current thread blocks in `state`. */
 void sched_block(struct kernel *k, enum thread_state state);

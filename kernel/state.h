@@ -229,6 +229,7 @@ struct sched_context {
     uint32_t refill_count; /* 0: not configured */
     uint64_t budget_ns, period_ns;
     uint64_t lease; /* the one that counts */
+    uint64_t user;  /* the CPU that has it in use, + 1; 0: none */
     uint64_t consumed_ns;
     struct refill refill[REFILLS_MAX]; /* in order of time; the amounts add up to the budget */
 } GRANULE_SIZED;

@@ -158,10 +158,11 @@ static void result_set(struct thread *t, status_t status)
 /* ---- Sending
  * -------------------------------------------------------------------------------------- */
 
-/* A passive thread runs on its caller's context while it serves the call, if on the same CPU. */
+/* A passive thread runs on its caller's context while it serves the call, on whatever CPU: the
+ * caller's ends its use of it before this entry ends, with the caller not running any more. */
 static inline void lend(const struct thread *from, struct thread *to)
 {
-    if ((to->flags & THREAD_PASSIVE) != 0 && to->cpu == from->cpu) {
+    if ((to->flags & THREAD_PASSIVE) != 0) {
         to->lease = from->lease;
     }
 }

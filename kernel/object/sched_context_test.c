@@ -241,3 +241,117 @@ TEST(the_end_of_a_budget_can_be_a_fault)
     pass(8 * MS);
     CHECK(runs(T0));
 }
+
+/* ---- On several CPUs ---------------------------------------------------------------------------
+ */
+
+/* That CPU enters the kernel because it was told to. */
+static void on_cpu(uint32_t cpu)
+{
+    host_cpu = &kernel_under_test->cpus[cpu];
+    kernel_reschedule(kernel_under_test);
+    harness_check("reschedule");
+}
+
+static void check_used(uint64_t ns)
+{
+    CHECK_EQ(CALL(sched_context_info, CONTEXT), STATUS_OK);
+    CHECK_EQ(harness_current()->registers.word[0], ns);
+}
+
+/* As call_passive_server, the server on CPU 1. */
+static void call_across(void)
+{
+    harness_start();
+    context_new(CONTEXT, 2 * MS, 10 * MS, 0);
+    CHECK_EQ(CALL(untyped_retype, SLOT_UNTYPED, OBJECT_ENDPOINT, 0, ENDPOINT, 1), STATUS_OK);
+    CHECK_EQ(CALL(untyped_retype, SLOT_UNTYPED, OBJECT_REPLY, 0, REPLY, 1), STATUS_OK);
+    harness_spawn(T0, HARNESS_PRIORITY + 2);
+    CHECK_EQ(harness_call(&(struct call){.number = CALL_ipc_recv, .a = {ENDPOINT}, .aux = REPLY}),
+             BLOCKED);
+    CHECK_EQ(CALL(thread_set_passive, T0, 1), STATUS_OK);
+    CHECK_EQ(CALL(thread_set_cpu, T0, BOOT_SLOT_SCHED_CONTROL, 1), STATUS_OK);
+    harness_spawn(T0 + 1, HARNESS_PRIORITY + 1); /* the client */
+    CHECK_EQ(CALL(sched_context_bind, CONTEXT, T0 + 1), STATUS_OK);
+    pass(MS);
+    CHECK_EQ(CALL(ipc_call, ENDPOINT, message_info(1, 0)), BLOCKED);
+    CHECK(runs(BOOT_SLOT_THREAD));
+    on_cpu(1);
+    CHECK(runs(T0));
+}
+
+TEST(a_budget_is_lent_to_another_cpu)
+{
+    call_across();
+    pass(MS / 2);
+    CHECK_EQ(harness_call(
+                 &(struct call){.number = CALL_ipc_reply_recv, .a = {ENDPOINT, 0}, .aux = REPLY}),
+             BLOCKED);
+    host_machine.now_ns += MS; /* nobody's */
+    on_cpu(0);
+    CHECK(runs(T0 + 1));
+    check_used(3 * MS / 2);
+    pass(MS / 2);
+    CHECK_EQ(harness_thread(T0 + 1)->state, THREAD_THROTTLED);
+}
+
+TEST(what_was_lent_ends_on_the_other_cpu)
+{
+    call_across();
+    pass(MS);
+    CHECK_EQ(harness_thread(T0)->state, THREAD_THROTTLED);
+    CHECK_EQ(current_thread(kernel_under_test).n, NIL);
+    pass(8 * MS);
+    CHECK(runs(T0));
+}
+
+TEST(a_cancelled_call_stops_the_server_on_the_other_cpu)
+{
+    call_across();
+    on_cpu(0);
+    host_machine.now_ns += MS / 2;
+    CHECK_EQ(CALL(thread_suspend, T0 + 1), STATUS_OK);
+    CHECK_EQ(host_machine.stopped, 2);
+    host_machine.now_ns += MS;
+    check_used(3 * MS / 2);
+    on_cpu(1);
+    CHECK(runs(T0)); /* in idle time */
+    CHECK_EQ(harness_thread(T0)->priority, 0);
+    CHECK_EQ(CALL(thread_resume, T0 + 1), STATUS_OK);
+    on_cpu(0);
+    CHECK(runs(T0 + 1));
+    pass(MS / 2);
+    CHECK_EQ(harness_thread(T0 + 1)->state, THREAD_THROTTLED);
+}
+
+TEST(a_budget_is_exact_when_its_thread_moves)
+{
+    harness_start();
+    context_new(CONTEXT, 2 * MS, 10 * MS, 0);
+    harness_spawn(T0, HARNESS_PRIORITY - 1);
+    CHECK_EQ(CALL(sched_context_bind, CONTEXT, T0), STATUS_OK);
+    CHECK_EQ(CALL(thread_set_cpu, T0, BOOT_SLOT_SCHED_CONTROL, 1), STATUS_OK);
+    on_cpu(1);
+    CHECK(runs(T0));
+    host_machine.now_ns += 300000;
+    on_cpu(0);
+    check_used(300000);
+    CHECK_EQ(host_machine.stopped, 2);
+    host_machine.now_ns += MS; /* CPU 1 has not looked again yet */
+    check_used(300000);
+    on_cpu(1);
+    host_machine.now_ns += 200000;
+    on_cpu(0);
+    CHECK_EQ(CALL(thread_set_cpu, T0, BOOT_SLOT_SCHED_CONTROL, 0), STATUS_OK);
+    host_machine.now_ns += MS; /* behind this thread */
+    check_used(500000);
+    CHECK_EQ(CALL(thread_set_priority, T0, BOOT_SLOT_SCHED_CONTROL, HARNESS_PRIORITY + 1),
+             STATUS_OK);
+    CHECK(runs(T0));
+    pass(3 * MS / 2 - 1);
+    CHECK(runs(T0));
+    pass(1);
+    CHECK_EQ(harness_thread(T0)->state, THREAD_THROTTLED);
+    on_cpu(1);
+    CHECK_EQ(current_thread(kernel_under_test).n, NIL);
+}

@@ -46,6 +46,13 @@ static void caller(uint64_t times)
     }
 }
 
+static void call_for_ever(uint64_t unused)
+{
+    (void)unused;
+    struct message m = {.info = message_info(2, 0)};
+    (void)ipc_call(endpoint, &m);
+}
+
 /* Answers; a label of 2 is served for ever. */
 static void server(uint64_t unused)
 {
@@ -221,4 +228,88 @@ KERNEL_TEST(two_budgets_share_the_cpu)
     uint64_t of_first = used_ns();
     EXPECT(of_first > 0);
     EXPECT(of_second > 0);
+}
+
+/* ---- Several CPUs ------------------------------------------------------------------------------
+ */
+
+#define LONG (100000 * MS) /* no period ends while a test runs */
+#define PATIENCE (10000 * MS)
+
+static bool one_cpu(void)
+{
+    if (boot->cpus_used < 2)
+        test_skip("one CPU");
+    return boot->cpus_used < 2;
+}
+
+static struct helper on_cpu_1(struct helper helper)
+{
+    EXPECT_OK(thread_set_cpu(helper.thread, BOOT_SLOT_SCHED_CONTROL, 1));
+    return helper;
+}
+
+static bool comes_to(volatile uint64_t *count, uint64_t n)
+{
+    for (time_ns_t end = now_ns() + PATIENCE; *count < n && now_ns() < end;)
+        pause_ns(MS);
+    return *count >= n;
+}
+
+KERNEL_TEST(a_budget_is_lent_to_another_cpu)
+{
+    if (one_cpu())
+        return;
+    set_up(500 * MS, LONG, 0);
+    (void)on_cpu_1(passive_server());
+    /* Somebody there has all the time that is not lent. */
+    struct helper other = on_cpu_1(helper_new(spin, 0, PRIORITY_LOW));
+    EXPECT_OK(thread_resume(other.thread));
+    EXPECT(comes_to(&rounds, 1));
+    struct helper helper = helper_new(caller, 20, PRIORITY_HIGH);
+    EXPECT_OK(sched_context_bind(context, helper.thread));
+    EXPECT_OK(thread_resume(helper.thread));
+    EXPECT(comes_to(&served, 20));
+    EXPECT(used_ns() > 0);
+}
+
+KERNEL_TEST(what_was_lent_ends_on_another_cpu)
+{
+    if (one_cpu())
+        return;
+    set_up(20 * MS, LONG, 0);
+    (void)on_cpu_1(passive_server());
+    struct helper other = on_cpu_1(helper_new(spin, 0, PRIORITY_LOW));
+    EXPECT_OK(thread_resume(other.thread)); /* or the server would have idle time */
+    struct helper helper = helper_new(call_for_ever, 0, PRIORITY_HIGH);
+    EXPECT_OK(sched_context_bind(context, helper.thread));
+    EXPECT_OK(thread_resume(helper.thread));
+    for (time_ns_t end = now_ns() + PATIENCE; used_ns() < 20 * MS && now_ns() < end;)
+        pause_ns(MS);
+    EXPECT(used_ns() >= 20 * MS);
+    uint64_t before = served, others = rounds;
+    EXPECT(comes_to(&rounds, others + 1000));
+    EXPECT_EQ(served, before);
+}
+
+KERNEL_TEST(a_budget_goes_along_to_another_cpu)
+{
+    if (one_cpu())
+        return;
+    set_up(30 * MS, LONG, 0);
+    struct helper helper = on_cpu_1(helper_new(spin, 0, PRIORITY_LOW));
+    EXPECT_OK(sched_context_bind(context, helper.thread));
+    EXPECT_OK(thread_resume(helper.thread));
+    uint32_t moves = 0;
+    time_ns_t end = now_ns() + PATIENCE;
+    for (; used_ns() < 30 * MS && now_ns() < end; moves++) {
+        EXPECT_OK(thread_set_cpu(helper.thread, BOOT_SLOT_SCHED_CONTROL, moves % 2));
+        pause_ns(MS / 4);
+    }
+    EXPECT(used_ns() >= 30 * MS);
+    pause_ns(MS);
+    uint64_t before = rounds;
+    EXPECT(before > 0);
+    pause_ns(20 * MS);
+    EXPECT_EQ(rounds, before);
 }

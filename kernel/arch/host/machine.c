@@ -56,6 +56,9 @@ void arch_cpu_kick(const struct cpu *c)
 void arch_thread_forget(struct thread *thread)
 {
     thread->registers.entry = 1;
+    if (thread->cpu != host_cpu->index) {
+        host_machine.stopped |= 1u << thread->cpu;
+    }
 }
 
 uint64_t arch_flags_sanitize(uint64_t flags)

@@ -14,6 +14,7 @@ struct host_machine {
     uint32_t pin_vector[64];  /* 0: not routed */
     uint32_t port_value;      /* what port_in reads; port_out writes it */
     uint32_t kicked;          /* bit per CPU: kernel_reschedule is due there */
+    uint32_t stopped;         /* CPUs whose thread another one took from them: bit n: CPU n */
     uint64_t flushes;         /* calls of arch_tlb_flush */
     uint64_t faults_reported; /* calls of arch_report_fault */
     bool traced;
