@@ -44,6 +44,30 @@ bool config_bool(const struct cell_info *info, const char *key, bool fallback)
     return value;
 }
 
+/* ---- Workers ------------------------------------------------------------------------------- */
+
+void thread_wake(uint32_t thread)
+{
+    (void)notification_signal(CELL_SLOT_WAKE + thread);
+}
+
+void worker_await(struct worker_gate *gate, uint32_t thread)
+{
+    uint64_t word;
+
+    while (__atomic_load_n(&gate->open, __ATOMIC_ACQUIRE) == 0) {
+        (void)notification_wait(thread_notification(thread), DEADLINE_NEVER, &word);
+    }
+}
+
+void worker_release(struct worker_gate *gate, const struct cell_info *info)
+{
+    __atomic_store_n(&gate->open, 1u, __ATOMIC_RELEASE);
+    for (uint32_t thread = 1; thread < info->thread_count; thread++) {
+        thread_wake(thread);
+    }
+}
+
 /* ---- Supervisor ----------------------------------------------------------------------------- */
 
 /* Sends label and one word; gets the reply's words. The status is the first of them. */

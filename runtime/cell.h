@@ -4,7 +4,7 @@
  * console lines, time, and its words with the supervisor.
  *
  * Life cycle: program_start -> program_entry -> cell_main. Returning from cell_main is
- * supervisor_exit with its status. One thread; nothing here locks.
+ * supervisor_exit with its status. Nothing here locks; any thread may call anything.
  */
 #ifndef RUNTIME_CELL_H
 #define RUNTIME_CELL_H
@@ -16,6 +16,34 @@
 
 /* The cell's program. */
 status_t cell_main(const struct cell_info *info);
+
+/* ---- Workers --------------------------------------------------------------------------------- */
+
+/*
+ * What a worker runs, `workers` of the manifest: thread 1, 2, ... on its CPU, beside cell_main,
+ * from the beginning; so its first act is to wait until the first thread has made what it needs
+ * (worker_await, worker_release). A program without one leaves it waiting. Threads share memory and
+ * capabilities; when one faults, or the cell ends, all of them end.
+ */
+_Noreturn void cell_worker(const struct cell_info *info, uint32_t thread);
+
+/* Where a thread waits. */
+static inline cap_slot_t thread_notification(uint32_t thread)
+{
+    return thread == 0 ? (cap_slot_t)CELL_SLOT_NOTIFICATION : CELL_SLOT_WORKER + thread;
+}
+/* Signals CELL_EVENT_THREAD to it. Precondition: there are workers. */
+void thread_wake(uint32_t thread);
+
+/* A flag that one thread sets once and others wait for. */
+struct worker_gate {
+    uint32_t open; /* atomic */
+};
+/* Worker `thread` sleeps until the gate is open; what was written before is seen after. Other
+ * signals that it gets meanwhile are lost. */
+void worker_await(struct worker_gate *gate, uint32_t thread);
+/* Opens it and wakes all workers. */
+void worker_release(struct worker_gate *gate, const struct cell_info *info);
 
 /* ---- Console -------------------------------------------------------------------------------- */
 

@@ -2,8 +2,10 @@
 #ifndef RUNTIME_ENTRY_H
 #define RUNTIME_ENTRY_H
 
+#include <hallows/types.h>
+
 /* Called by program_start with the information page: struct cell_info, in the initial cell struct
- * boot_info. */
-_Noreturn void program_entry(const void *page);
+ * boot_info; and the number of the thread, which is 0 there. */
+_Noreturn void program_entry(const void *page, uint64_t thread);
 
 #endif

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// First instruction of every cell. rdi: the information page, rsp: 16-byte aligned stack top.
+// First instruction of every thread of a cell. rdi: the information page, rsi: the thread's number,
+// rsp: 16-byte aligned stack top.
 // A zero frame pointer ends backtraces.
 
     .section .text.start, "ax", @progbits

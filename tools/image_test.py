@@ -129,6 +129,12 @@ BAD = [
     ("cells/nic.toml", "priority = 110", "priority = 110\nbudget_us = 5", ":9: ", "less time than it takes"),
     ("cells/nic.toml", "priority = 110", "priority = 110\nbudget_us = 20000", ":9: ", "more than the period of 10000"),
     ("cells/nic.toml", "priority = 110", 'priority = 110\npartition = "net"', ":9: ", "CPU 0 has no schedule"),
+    ("cells/nic.toml", "priority = 110", "priority = 110\nworkers = 1", ":9: ", "not a list of whole numbers"),
+    ("cells/nic.toml", "priority = 110", "priority = 110\nworkers = [1, 64]", ":9: ", "'workers' is 64, outside 0 to 63"),
+    ("cells/nic.toml", "priority = 110", "priority = 110\nworkers = [1, 1]", ":9: ", "two threads on CPU 1"),
+    ("cells/nic.toml", "priority = 110", "priority = 110\nworkers = [0]", ":9: ", "two threads on CPU 0"),
+    ("cells/nic.toml", "priority = 110", "priority = 110\nworkers = [1, 2, 3, 4, 5, 6, 7, 8]", ":9: ", "8 workers, more than 7"),
+    ("cells/nic.toml", "priority = 110", "priority = 110\nworkers = [1]\nbudget_us = 100", ":10: ", "a budget and workers"),
     ("system.toml", "[ring.net]", '[schedule.a]\nwindows = ["system 10", "flight 10"]\n[ring.net]', ":19: ", "no cell on CPU 0 is in the partition 'flight'"),
     ("system.toml", "[ring.net]", '[schedule.a]\nwindows = [\n "system 10",\n "flight 1s",\n]\n[ring.net]', ":21: ", "'flight 1s' is no window"),
     ("system.toml", "[ring.net]", '[schedule.a]\nwindows = ["system 5"]\n[ring.net]', ":19: ", "a window of 5 us, outside 10 to"),
@@ -175,6 +181,8 @@ def test_windows_are_compiled(shared):
     ("net", "\nbudget_us = 4000", "more than the windows of 'net' give: 1000 of each 3000"),
     ("net", "\ncpu = 1", "has no window of 'net'"),
     ("system", "\ncpu = 1", "has no window of 'system'"),
+    ("system", "\nworkers = [1]", "schedule of CPU 1 has no window of 'system'"),
+    ("net", "\nworkers = [2]", "run outside the partition 'net'"),
 ])
 def test_cells_without_their_windows_are_named(shared, partition, more, words):
     with pytest.raises(ManifestError) as caught:

@@ -21,7 +21,7 @@ BUNDLE_SYMBOLS = 4
 BUNDLE_FILE = 5
 
 SYSTEM_MAGIC = 0x4D54535953484C48
-SYSTEM_VERSION = 3
+SYSTEM_VERSION = 4
 SYSTEM_NAME_BYTES = 24
 SYSTEM_CELLS_MAX = 32
 SYSTEM_DEVICES_MAX = 16
@@ -34,6 +34,7 @@ SYSTEM_WINDOW_MIN_US = 10
 SYSTEM_BUDGET_MIN_US = 10
 SYSTEM_PERIOD_MAX_US = 60000000
 CELL_DEVICES_MAX = 4
+CELL_WORKERS_MAX = 7
 CELL_RINGS_MAX = 8
 SYSTEM_NONE = 0xFFFFFFFF
 SYSTEM_DEVICE_NET = 1
@@ -132,6 +133,8 @@ STRUCTS = {
         ("config_offset", "I", 1),
         ("config_bytes", "I", 1),
         ("domain", "I", 1),
+        ("worker_count", "I", 1),
+        ("worker_cpus", "I", CELL_WORKERS_MAX),
     ],
     "system_window": [
         ("cpu", "I", 1),

@@ -11,6 +11,7 @@ import contracts
 import layout
 import loglets
 import partitions
+import workers
 from toml_fields import Field, Reader, show_size
 from toml_source import ManifestError, Problems, Source, nearest
 
@@ -58,6 +59,7 @@ CELL_FIELDS = {
     "start_ready": Field("bool", True),
     "manage": Field("bool", False),
     **partitions.CELL_FIELDS,
+    **workers.CELL_FIELDS,
 }
 RESTART_FIELDS = {
     "policy": Field("choice", "on-fault", choices=("on-fault", "never")),
@@ -87,6 +89,7 @@ class Cell:
     start_ready: bool
     manage: bool
     partition: str
+    workers: list
     restart: dict
     contracts: dict
     config: dict
@@ -398,6 +401,7 @@ def load_system(path, root=Path.cwd(), settings=()):
         loglets.check(system, system.loglets, reader)
         system.rings |= loglets.rings(system.loglets)
         partitions.check(system, schedules, reader)
+        workers.check(system, problems)
         _check_rings(system, reader)
         _check_pci(system, reader)
         _check_memory(system, reader)
@@ -447,6 +451,7 @@ def _pack_cell(system, cell, config_offset, config):
         config_offset=config_offset,
         config_bytes=len(config),
         domain=partitions.domain(system, cell.cpu, cell.partition),
+        **workers.packed(cell),
     )
 
 

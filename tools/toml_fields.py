@@ -16,7 +16,7 @@ NAME = re.compile(r"[a-z][a-z0-9_-]*\Z")
 class Field:
     """One key of a table: its kind and limits."""
 
-    kind: str  # name, text, int, size, bool, choice, names, texts
+    kind: str  # name, text, int, ints, size, bool, choice, names, texts
     default: object = REQUIRED
     low: int = 0
     high: int = 0
@@ -129,6 +129,12 @@ class Reader:
             return self._wrong_type(path, value, "a whole number", spec)
         return self._limits(path, value, spec)
 
+    def _ints(self, path, value, spec):
+        if not isinstance(value, list) or not all(type(item) is int for item in value):
+            return self._wrong_type(path, value, "a list of whole numbers", spec)
+        wrong = [item for item in value if not spec.low <= item <= spec.high]
+        return self._limits(path, wrong[0], spec) if wrong else value
+
     def _size(self, path, value, spec):
         if isinstance(value, str):
             match = re.fullmatch(r"(\d{1,12})\s*([KMG])", value)
@@ -192,6 +198,7 @@ def _example(spec):
         "name": '"kvstore"',
         "text": '"text"',
         "int": str(max(spec.low, 1)),
+        "ints": "[1]",
         "size": '"64M"',
         "bool": "true",
         "choice": " or ".join(f'"{choice}"' for choice in spec.choices),

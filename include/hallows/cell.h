@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 /*
- * What a cell finds when it starts: one read-only page, struct cell_info, whose address the first
- * thread gets in rdi. The supervisor fills it; the cell may believe it.
+ * What a cell finds when it starts: one read-only page, struct cell_info, whose address each thread
+ * gets in rdi, with its number in rsi. The supervisor fills it; the cell may believe it.
  */
 #ifndef HALLOWS_CELL_H
 #define HALLOWS_CELL_H
@@ -11,8 +11,9 @@
 #include <hallows/types.h>
 
 #define CELL_INFO_MAGIC 0x4f464e494c4c4543ull /* "CELLINFO" */
-#define CELL_INFO_VERSION 1u
+#define CELL_INFO_VERSION 2u
 #define CELL_IRQS_MAX 8u
+#define CELL_THREADS_MAX (1u + CELL_WORKERS_MAX)
 #define CELL_DMA_EXTENTS_MAX 16u
 
 /* Addresses in a cell. Programs are linked at CELL_PROGRAM_ADDRESS and stay below 1 GiB. */
@@ -29,13 +30,19 @@
 enum cell_slot {
     CELL_SLOT_CONSOLE = 1,
     CELL_SLOT_SUPERVISOR = 2,   /* endpoint, badge = cell index + 1 (hallows/supervisor.h) */
-    CELL_SLOT_NOTIFICATION = 3, /* the cell's one wake-up word: irqs, rings, shutdown */
-    CELL_SLOT_FIRST_DYNAMIC = 8
+    CELL_SLOT_NOTIFICATION = 3, /* the first thread's wake-up word: irqs, rings, shutdown */
+    CELL_SLOT_FIRST_DYNAMIC = 8,
+    /* With workers only. + n: wakes thread n with CELL_EVENT_THREAD; the word of worker n. */
+    CELL_SLOT_WAKE = 48,
+    CELL_SLOT_WORKER = 56,
+    CELL_SLOTS = 64
 };
 
 /* Bits of the notification word. */
-#define CELL_EVENT_DEVICE(device_index) (1ull << (device_index)) /* any irq of that device */
+/* An irq of that device: number n comes to thread n, to the first one if there is none. */
+#define CELL_EVENT_DEVICE(device_index) (1ull << (device_index))
 #define CELL_EVENT_RING(ring_index) (1ull << (16u + (ring_index)))
+#define CELL_EVENT_THREAD (1ull << 62) /* from another thread of the cell */
 #define CELL_EVENT_SHUTDOWN (1ull << 63)
 
 /* One PCI function, ready for its driver: bus mastering and MSI-X are enabled, the MSI-X table is
@@ -101,6 +108,8 @@ struct cell_info {
      * there is none. */
     uint64_t pci_window_base[3];
     uint64_t pci_window_bytes[3];
+    uint32_t thread_count; /* 1 and the workers */
+    uint32_t reserved;
     /* Unix time in ns when system time was 0 (from the real-time clock); 0 if it is not known. */
     uint64_t unix_ns_at_zero;
 };

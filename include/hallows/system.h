@@ -10,7 +10,7 @@
 #include <hallows/types.h>
 
 #define SYSTEM_MAGIC 0x4d54535953484c48ull /* "HLHSYSTM" */
-#define SYSTEM_VERSION 3u
+#define SYSTEM_VERSION 4u
 #define SYSTEM_NAME_BYTES 24u
 #define SYSTEM_CELLS_MAX 32u
 #define SYSTEM_DEVICES_MAX 16u
@@ -23,6 +23,7 @@
 #define SYSTEM_BUDGET_MIN_US 10u
 #define SYSTEM_PERIOD_MAX_US 60000000u
 #define CELL_DEVICES_MAX 4u
+#define CELL_WORKERS_MAX 7u /* threads beside the first */
 #define CELL_RINGS_MAX 8u
 #define SYSTEM_NONE 0xffffffffu
 
@@ -79,7 +80,9 @@ struct system_cell {
     uint32_t devices[CELL_DEVICES_MAX]; /* indices into the devices */
     uint32_t config_offset; /* from the start of the description: "key=value\0" strings */
     uint32_t config_bytes;
-    uint32_t domain; /* of its CPU, in whose windows it runs; 0 without a schedule */
+    uint32_t domain;       /* of its CPU, in whose windows it runs; 0 without a schedule */
+    uint32_t worker_count; /* further threads; 0 with a budget or a domain that is not 0 */
+    uint32_t worker_cpus[CELL_WORKERS_MAX]; /* where they run; each another CPU than the rest */
 };
 
 /* A window of the partition schedule of a CPU, in the order in which it goes through them. */
@@ -107,7 +110,7 @@ struct system_header {
 
 _Static_assert(sizeof(struct system_device) == 48, "tools/image writes this layout");
 _Static_assert(sizeof(struct system_ring) == 48, "tools/image writes this layout");
-_Static_assert(sizeof(struct system_cell) == 152, "tools/image writes this layout");
+_Static_assert(sizeof(struct system_cell) == 184, "tools/image writes this layout");
 _Static_assert(sizeof(struct system_window) == 16, "tools/image writes this layout");
 _Static_assert(sizeof(struct system_header) == 72, "tools/image writes this layout");
 

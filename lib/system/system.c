@@ -259,6 +259,29 @@ static const char *cell_ranges_problem(const struct system_view *view, const str
     return NULL;
 }
 
+static const char *cell_workers_problem(const struct system_view *view, const struct system_cell *c)
+{
+    uint64_t cpus = 1ull << c->cpu;
+
+    if (c->worker_count > CELL_WORKERS_MAX) {
+        return "there are more than 7 workers";
+    }
+    if (c->worker_count != 0 && (c->budget_us != 0 || c->domain != 0)) {
+        return "it has workers, and a budget or a domain";
+    }
+    for (uint32_t i = 0; i < c->worker_count; i++) {
+        uint32_t cpu = c->worker_cpus[i];
+        if (cpu >= SYSTEM_CPUS_MAX || (cpus >> cpu & 1u) != 0) {
+            return "the CPU of a worker is above 63, or another thread's";
+        }
+        if (has_window(view, cpu, SYSTEM_DOMAINS_MAX) && !has_window(view, cpu, 0)) {
+            return "the CPU of a worker has no window of domain 0";
+        }
+        cpus |= 1ull << cpu;
+    }
+    return NULL;
+}
+
 /* Devices, rings and the pci flag, against all cells before this one. */
 static const char *cell_relations_problem(const struct system_view *view, uint32_t index,
                                           uint32_t *devices_taken, bool *has_pci)
@@ -301,6 +324,7 @@ static const char *cells_problem(const struct system_view *view, uint32_t *index
         const char *what = cell_names_problem(view, *index);
         what = what != NULL ? what : cell_memory_problem(c);
         what = what != NULL ? what : cell_ranges_problem(view, c);
+        what = what != NULL ? what : cell_workers_problem(view, c);
         what = what != NULL ? what : cell_relations_problem(view, *index, &devices_taken, &has_pci);
         if (what != NULL) {
             return what;

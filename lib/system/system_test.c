@@ -160,6 +160,9 @@ TEST(window_rules)
     d.cells[1].domain = 3;
     d.cells[2].cpu = 2;
     d.cells[2].domain = 1;
+    d.cells[0].worker_count = 2;
+    d.cells[0].worker_cpus[0] = 1;
+    d.cells[0].worker_cpus[1] = 63;
     CHECK_EQ(try_open(&d, &problem), STATUS_OK);
     BREAK(SYSTEM_PART_WINDOW, 1, d.windows[0].cpu = 1); /* out of order */
     BREAK(SYSTEM_PART_WINDOW, 2, d.windows[2].cpu = SYSTEM_CPUS_MAX);
@@ -194,6 +197,14 @@ TEST(cell_rules)
     BREAK(SYSTEM_PART_CELL, 1, d.cells[1].domain = 1); /* has windows on CPU 2 only */
     BREAK(SYSTEM_PART_CELL, 1, d.cells[1].cpu = 2);    /* which has none of domain 0 */
     BREAK(SYSTEM_PART_CELL, 1, (d.cells[1].cpu = 1, d.cells[1].domain = 1));
+    BREAK(SYSTEM_PART_CELL, 1, d.cells[1].worker_count = 1); /* on the first thread's CPU */
+    BREAK(SYSTEM_PART_CELL, 1, (d.cells[1].worker_count = 1, d.cells[1].worker_cpus[0] = 64));
+    BREAK(SYSTEM_PART_CELL, 1, (d.cells[1].worker_count = 1, d.cells[1].worker_cpus[0] = 2));
+    BREAK(SYSTEM_PART_CELL, 1,
+          (d.cells[1].worker_count = 2, d.cells[1].worker_cpus[0] = d.cells[1].worker_cpus[1] = 1));
+    BREAK(SYSTEM_PART_CELL, 1, d.cells[1].worker_count = CELL_WORKERS_MAX + 1u);
+    BREAK(SYSTEM_PART_CELL, 1,
+          (d.cells[1].worker_count = 1, d.cells[1].worker_cpus[0] = 1, d.cells[1].domain = 3));
     BREAK(SYSTEM_PART_CELL, 1, d.cells[1].flags = 8);
     BREAK(SYSTEM_PART_CELL, 1, d.cells[1].flags = CELL_FLAG_PCI);
     BREAK(SYSTEM_PART_CELL, 1, d.cells[1].restart = 2);

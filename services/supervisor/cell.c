@@ -4,13 +4,8 @@
 
 #include "lib/base/bytes.h"
 #include "lib/elf/elf.h"
-#include "runtime/syscall_partition.h"
-#include "runtime/syscall_time.h"
 
-#define RFLAGS_INTERRUPTS 0x202u /* IF and the bit that is always 1 */
-#define ECAM_WINDOWS 128u        /* 256 buses of 1 MiB */
-
-#define NS_PER_US 1000ull
+#define ECAM_WINDOWS 128u /* 256 buses of 1 MiB */
 #define VIEW_WINDOWS (PLAN_PROGRAM_WINDOWS_MAX + 2u)
 
 enum cell_state cell_public_state(const struct cell *cell)
@@ -37,27 +32,19 @@ status_t cell_prepare(struct supervisor *s, uint32_t index)
     for (uint32_t i = 0; i < cell->description->device_count; i++) {
         cell->devices[i] = &s->devices[cell->description->devices[i]];
     }
-    status_t status = slots_take(s, 4u + CELL_DEVICES_MAX, &first);
+    status_t status = threads_prepare(s, cell);
+    if (status == STATUS_OK) {
+        status = slots_take(s, 2, &first);
+    }
     if (status != STATUS_OK) {
         return status;
     }
-    slots->notification = first;
-    slots->shutdown = first + 1u;
-    slots->fault_endpoint = first + 2u;
-    status = retype_own(s, (struct retype_request){OBJECT_NOTIFICATION, 0, slots->notification, 1});
-    if (status == STATUS_OK) {
-        status = cap_mint(slots->shutdown, slots->notification, RIGHT_SEND, CELL_EVENT_SHUTDOWN);
-    }
-    if (status == STATUS_OK) {
-        status = cap_mint(slots->fault_endpoint, s->endpoint, RIGHT_SEND, FAULT_BADGE + index + 1u);
-    }
-    slots->io_event = first + 3u + CELL_DEVICES_MAX;
+    slots->shutdown = first;
+    slots->io_event = first + 1u;
+    status =
+        cap_mint(slots->shutdown, slots->threads[0].notification, RIGHT_SEND, CELL_EVENT_SHUTDOWN);
     if (status == STATUS_OK) {
         status = cap_mint(slots->io_event, s->events, RIGHT_SEND, EVENT_IO_FAULT(index));
-    }
-    for (uint32_t i = 0; i < CELL_DEVICES_MAX && status == STATUS_OK; i++) {
-        slots->device[i] = first + 3u + i;
-        status = cap_mint(slots->device[i], slots->notification, RIGHT_SEND, CELL_EVENT_DEVICE(i));
     }
     uint8_t *view = (uint8_t *)addresses_take(s, (uint64_t)VIEW_WINDOWS * SEGMENT_BYTES);
     cell->program = view;
@@ -134,7 +121,8 @@ static status_t memory_take(struct supervisor *s, struct cell *cell, const struc
         return fits ? STATUS_OK : STATUS_NO_MEMORY;
     }
     cap_slot_t first;
-    status = slots_take(s, 6u + plan->table_count + plan->window_count, &first);
+    status =
+        slots_take(s, 5u + cell_threads(cell) + plan->table_count + plan->window_count, &first);
     if (status != STATUS_OK) {
         log_line("%s: too few capability slots", cell->description->name);
         return status;
@@ -149,11 +137,13 @@ static status_t memory_take(struct supervisor *s, struct cell *cell, const struc
     slots->untyped = first;
     slots->table = first + 1u;
     slots->aspace = first + 2u;
-    slots->thread = first + 3u;
-    slots->iospace = first + 4u;
-    slots->context = first + 5u;
-    slots->tables = first + 6u;
+    slots->iospace = first + 3u;
+    slots->context = first + 4u;
+    slots->tables = first + 5u;
     slots->windows = slots->tables + plan->table_count;
+    for (uint32_t i = 0; i < cell_threads(cell); i++) {
+        slots->threads[i].thread = slots->windows + plan->window_count + i;
+    }
     cell->untyped_bytes = plan->untyped_bytes;
     cell->plan = *plan;
     cell->slots_taken = true;
@@ -177,8 +167,7 @@ static status_t objects_make(struct cell *cell)
             retype(slots->untyped, (struct retype_request){OBJECT_ASPACE, 0, slots->aspace, 1});
     }
     if (status == STATUS_OK) {
-        status =
-            retype(slots->untyped, (struct retype_request){OBJECT_THREAD, 0, slots->thread, 1});
+        status = threads_make(cell);
     }
     return status == STATUS_OK ? windows_make(&all) : status;
 }
@@ -219,8 +208,7 @@ static status_t memory_populate(struct supervisor *s, struct cell *cell)
     struct window_range dma = window_range(cell, plan_dma_window(plan), plan->dma_windows);
     struct window_range heap = window_range(cell, plan_heap_window(plan), plan->heap_windows);
     uint32_t rights = RIGHT_READ | RIGHT_WRITE;
-    status_t status =
-        windows_populate(&stack, SEGMENT_PAGES - plan->stack_pages, plan->stack_pages, rights);
+    status_t status = stacks_populate(cell, &stack);
 
     if (status == STATUS_OK) {
         status = windows_populate(&info, 0, plan->info_pages, rights);
@@ -277,62 +265,7 @@ static status_t capabilities_give(struct supervisor *s, struct cell *cell)
         status = cap_mint(cap_ref(table, CELL_SLOT_SUPERVISOR), s->endpoint, RIGHT_SEND,
                           cell->index + 1u);
     }
-    if (status == STATUS_OK) {
-        status = cap_copy(cap_ref(table, CELL_SLOT_NOTIFICATION), cell->slots.notification,
-                          RIGHT_RECEIVE);
-    }
-    return status;
-}
-
-/* Its priority, CPU, domain and budget. */
-static status_t thread_place(const struct supervisor *s, const struct cell *cell)
-{
-    const struct system_cell *wanted = cell->description;
-    const struct cell_slots *slots = &cell->slots;
-
-    if (wanted->cpu >= s->boot->cpus_used) {
-        log_line("%s wants CPU %u, and the machine runs %u; give it more, or change the manifest",
-                 wanted->name, wanted->cpu, s->boot->cpus_used);
-        return STATUS_INVALID_ARGUMENT;
-    }
-    status_t status = thread_set_priority(slots->thread, BOOT_SLOT_SCHED_CONTROL, wanted->priority);
-    if (status == STATUS_OK && wanted->cpu != 0) {
-        status = thread_set_cpu(slots->thread, BOOT_SLOT_SCHED_CONTROL, wanted->cpu);
-    }
-    if (status == STATUS_OK && wanted->domain != 0) {
-        status = thread_set_domain(slots->thread, BOOT_SLOT_SCHED_CONTROL, wanted->domain);
-    }
-    if (status != STATUS_OK || wanted->budget_us == 0) {
-        return status;
-    }
-    status =
-        retype(slots->untyped, (struct retype_request){OBJECT_SCHED_CONTEXT, 0, slots->context, 1});
-    if (status == STATUS_OK) {
-        status = sched_context_configure(slots->context, BOOT_SLOT_SCHED_CONTROL,
-                                         wanted->budget_us * NS_PER_US,
-                                         wanted->period_us * NS_PER_US, 0);
-    }
-    return status == STATUS_OK ? sched_context_bind(slots->context, slots->thread) : status;
-}
-
-static status_t thread_start(const struct supervisor *s, struct cell *cell, uint64_t entry)
-{
-    const struct cell_slots *slots = &cell->slots;
-    uint64_t control[MESSAGE_WORDS_MAX] = {entry, CELL_STACK_TOP, RFLAGS_INTERRUPTS};
-    uint64_t low[MESSAGE_WORDS_MAX] = {[5] = CELL_INFO_ADDRESS}; /* rdi */
-    status_t status =
-        thread_configure(slots->thread, slots->table, slots->aspace, slots->fault_endpoint);
-
-    if (status == STATUS_OK) {
-        status = thread_write_registers(slots->thread, REGISTERS_CONTROL, control);
-    }
-    if (status == STATUS_OK) {
-        status = thread_write_registers(slots->thread, REGISTERS_LOW, low);
-    }
-    if (status == STATUS_OK) {
-        status = thread_place(s, cell);
-    }
-    return status == STATUS_OK ? thread_resume(slots->thread) : status;
+    return status == STATUS_OK ? threads_give(cell) : status;
 }
 
 static status_t cell_build(struct supervisor *s, struct cell *cell,
@@ -365,8 +298,8 @@ static status_t cell_build(struct supervisor *s, struct cell *cell,
     if ((status = cell_info_fill(s, cell)) != STATUS_OK) {
         return status;
     }
-    *step = "starting its thread";
-    return thread_start(s, cell, program->entry);
+    *step = "starting its threads";
+    return threads_start(s, cell, program->entry);
 }
 
 status_t cell_launch(struct supervisor *s, struct cell *cell)
@@ -385,7 +318,7 @@ status_t cell_launch(struct supervisor *s, struct cell *cell)
     if (status != STATUS_OK) {
         return status;
     }
-    cell->thread_made = true;
+    cell->made = true;
     cell->tables_made = 0;
     cell->extra_windows_used = 0;
     status = cell_build(s, cell, &program, &step);
@@ -400,8 +333,8 @@ status_t cell_launch(struct supervisor *s, struct cell *cell)
 
 void cell_stop(struct cell *cell)
 {
-    if (cell->thread_made) {
-        (void)thread_suspend(cell->slots.thread);
+    for (uint32_t i = 0; i < cell_threads(cell) && cell->made; i++) {
+        (void)thread_suspend(cell->slots.threads[i].thread);
     }
 }
 
@@ -409,7 +342,7 @@ void cell_destroy(struct supervisor *s, struct cell *cell)
 {
     uint64_t word;
 
-    if (!cell->thread_made) {
+    if (!cell->made) {
         return;
     }
     cell_stop(cell);
@@ -419,8 +352,10 @@ void cell_destroy(struct supervisor *s, struct cell *cell)
     cap_revoke_all(cell->slots.untyped);
     while (untyped_reset(cell->slots.untyped) == STATUS_AGAIN) {
     }
-    (void)notification_wait(cell->slots.notification, DEADLINE_NOW, &word);
-    cell->thread_made = false;
+    for (uint32_t i = 0; i < cell_threads(cell); i++) {
+        (void)notification_wait(cell->slots.threads[i].notification, DEADLINE_NOW, &word);
+    }
+    cell->made = false;
     cell->generation++;
     if (cell == s->pci_cell) {
         memset(s->pci_buses, 0, sizeof(s->pci_buses));

@@ -300,7 +300,7 @@ static status_t irq_source_set(const struct supervisor *s, const struct device *
 status_t device_irqs_make(struct supervisor *s, struct cell *cell, uint32_t index)
 {
     struct device *device = cell->devices[index];
-    const struct system_cell *to = cell->description; /* they arrive where it runs */
+    uint32_t domain = cell->description->domain;
     uint32_t count = device->description->irq_count;
     status_t status = STATUS_OK;
 
@@ -316,12 +316,14 @@ status_t device_irqs_make(struct supervisor *s, struct cell *cell, uint32_t inde
             device->irqs_made = i + 1u;
             status = irq_source_set(s, device, i);
         }
-        if (status == STATUS_OK && (to->cpu != 0 || to->domain != 0)) {
-            status = irq_affinity(device->irqs + i, BOOT_SLOT_SCHED_CONTROL, to->cpu, to->domain,
+        uint32_t thread = irq_thread(cell, i); /* it arrives where that one runs */
+        uint32_t cpu = thread_cpu(cell, thread);
+        if (status == STATUS_OK && (cpu != 0 || domain != 0)) {
+            status = irq_affinity(device->irqs + i, BOOT_SLOT_SCHED_CONTROL, cpu, domain,
                                   device->msi[i]);
         }
         if (status == STATUS_OK) {
-            status = irq_bind(device->irqs + i, cell->slots.device[index]);
+            status = irq_bind(device->irqs + i, cell->slots.threads[thread].device[index]);
         }
     }
     return status;

@@ -174,6 +174,7 @@ status_t cell_info_fill(struct supervisor *s, struct cell *cell)
     info->cell_index = cell->index;
     memcpy(info->name, d->name, sizeof(info->name));
     info->generation = cell->generation;
+    info->thread_count = cell_threads(cell);
     info->flags = d->flags;
     info->time = s->boot->time;
     info->unix_ns_at_zero = s->unix_ns_at_zero;

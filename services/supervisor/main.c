@@ -35,10 +35,11 @@ static _Noreturn void serve(struct supervisor *s)
     }
 }
 
-_Noreturn void program_entry(const void *page)
+_Noreturn void program_entry(const void *page, uint64_t thread)
 {
     const char *problem;
 
+    (void)thread; /* it has one */
     log_open(BOOT_SLOT_CONSOLE, "supervisor");
     problem = supervisor_prepare(&supervisor, page);
     if (problem != NULL) {

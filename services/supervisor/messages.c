@@ -155,8 +155,10 @@ void message_handle(struct supervisor *s, struct message *m)
         return;
     }
     bool fault = label == LABEL_FAULT && m->badge > FAULT_BADGE;
-    uint64_t number = fault ? m->badge - FAULT_BADGE : m->badge;
-    if (number == 0 || number > s->cell_count) {
+    uint64_t badge = fault ? m->badge - FAULT_BADGE : m->badge;
+    uint32_t thread = (uint32_t)(badge / FAULT_BADGE_THREAD);
+    uint64_t number = badge % FAULT_BADGE_THREAD;
+    if (number == 0 || number > s->cell_count || thread >= cell_threads(&s->cells[number - 1u])) {
         answer(s, STATUS_INVALID_ARGUMENT, NULL, 0);
         return;
     }
@@ -166,7 +168,7 @@ void message_handle(struct supervisor *s, struct message *m)
         return;
     }
     if (fault) {
-        fault_report(s, cell, m);
+        fault_report(s, cell, thread, m);
         cell->faults++;
         cell_end(s, cell);
     } else {

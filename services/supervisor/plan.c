@@ -75,7 +75,8 @@ static void plan_totals(struct cell_plan *plan, const struct plan_request *reque
     plan->table_count = 1u + 2u + (plan->device_windows > 0 ? 1u : 0u) +
                         directories_of(request->cell->dma_bytes) +
                         directories_of(request->cell->heap_bytes) + request->extra_directories;
-    uint64_t frames = plan->program_pages + plan->stack_pages + plan->info_pages +
+    uint64_t stacks = (uint64_t)plan->stack_pages * (1u + request->cell->worker_count);
+    uint64_t frames = plan->program_pages + stacks + plan->info_pages +
                       pages_of(request->cell->dma_bytes) + pages_of(request->cell->heap_bytes);
     uint64_t kernel = plan->window_count + plan->window_count / SEGMENTS_PER_PAGE +
                       (uint64_t)plan->table_count * (PAGES_PER_TABLE + 1u) + PAGES_PER_ASPACE +
@@ -92,6 +93,10 @@ status_t cell_plan_make(struct cell_plan *plan, const struct plan_request *reque
         return STATUS_TOO_LARGE;
     }
     plan->stack_pages = (uint32_t)pages_of(request->cell->stack_bytes);
+    if ((plan->stack_pages + 1u) * (1u + request->cell->worker_count) > SEGMENT_PAGES) {
+        *what = "the stacks of its threads are larger than 2 MiB";
+        return STATUS_TOO_LARGE;
+    }
     plan_devices(plan, request);
     if ((uint64_t)plan->device_windows << SEGMENT_SHIFT > CELL_DMA_ADDRESS - CELL_DEVICE_ADDRESS) {
         *what = "the devices' registers do not fit the cell's addresses";

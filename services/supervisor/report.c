@@ -13,9 +13,8 @@ struct registers {
     uint64_t high[MESSAGE_WORDS_MAX];
 };
 
-static status_t registers_read(const struct cell *cell, struct registers *r)
+static status_t registers_read(cap_slot_t thread, struct registers *r)
 {
-    cap_slot_t thread = cell->slots.thread;
     status_t status = thread_read_registers(thread, REGISTERS_CONTROL, r->control);
 
     if (status == STATUS_OK) {
@@ -54,14 +53,16 @@ static void caller_print(const struct symbols *symbols, uint32_t number, uint64_
     }
 }
 
-static void callers_print(struct supervisor *s, const struct cell *cell, const struct registers *r)
+static void callers_print(struct supervisor *s, const struct cell *cell, uint32_t thread,
+                          const struct registers *r)
 {
     const struct bundle_entry *entry =
         bundle_find(&s->bundle, BUNDLE_SYMBOLS, cell->description->program);
     uint64_t stack_bytes = (uint64_t)cell->plan.stack_pages << PAGE_SHIFT;
+    uint64_t depth = stack_depth(cell, thread) + stack_bytes;
     struct memory_view stack = {
-        .address = CELL_STACK_TOP - stack_bytes,
-        .data = cell->stack + SEGMENT_BYTES - stack_bytes,
+        .address = CELL_STACK_TOP - depth,
+        .data = cell->stack + SEGMENT_BYTES - depth,
         .bytes = stack_bytes,
     };
     struct memory_view code = {
@@ -85,24 +86,30 @@ static void callers_print(struct supervisor *s, const struct cell *cell, const s
     }
 }
 
-void thread_report(struct supervisor *s, struct cell *cell)
+static void thread_report(struct supervisor *s, struct cell *cell, uint32_t thread)
 {
     struct registers registers = {0};
-    status_t status = registers_read(cell, &registers);
+    status_t status = registers_read(cell->slots.threads[thread].thread, &registers);
 
     if (status != STATUS_OK) {
         log_line("  registers cannot be read: %s", status_text(status));
         return;
     }
     registers_print(&registers);
-    callers_print(s, cell, &registers);
+    callers_print(s, cell, thread, &registers);
 }
 
-void fault_report(struct supervisor *s, struct cell *cell, const struct message *fault)
+void fault_report(struct supervisor *s, struct cell *cell, uint32_t thread,
+                  const struct message *fault)
 {
     char cause[CAUSE_BYTES];
 
     fault_describe(cause, sizeof(cause), fault->words);
-    log_line("%s faulted: %s", cell->description->name, cause);
-    thread_report(s, cell);
+    if (thread == 0) {
+        log_line("%s faulted: %s", cell->description->name, cause);
+    } else {
+        log_line("%s (worker on CPU %u) faulted: %s", cell->description->name,
+                 thread_cpu(cell, thread), cause);
+    }
+    thread_report(s, cell, thread);
 }

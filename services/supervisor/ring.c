@@ -8,7 +8,7 @@
 #define DOORBELL_SLOT (CELL_SLOT_FIRST_DYNAMIC + CELL_DEVICES_MAX * CELL_IRQS_MAX)
 #define RING_SLACK_PAGES 4u
 
-_Static_assert(DOORBELL_SLOT + CELL_RINGS_MAX <= CELL_TABLE_SLOTS, "all doorbells have a slot");
+_Static_assert(DOORBELL_SLOT + CELL_RINGS_MAX <= CELL_SLOT_WAKE, "all doorbells have a slot");
 
 static bool is_end(const struct ring *ring, uint32_t cell_index)
 {
@@ -85,12 +85,12 @@ static status_t doorbells_make(struct supervisor *s, struct ring *ring)
 
     ring->server_doorbell = ring->client_doorbell + 1u;
     if (status == STATUS_OK) {
-        status = cap_mint(ring->client_doorbell, s->cells[client].slots.notification, RIGHT_SEND,
-                          CELL_EVENT_RING(number_for(s, ring, client)));
+        status = cap_mint(ring->client_doorbell, s->cells[client].slots.threads[0].notification,
+                          RIGHT_SEND, CELL_EVENT_RING(number_for(s, ring, client)));
     }
     if (status == STATUS_OK) {
-        status = cap_mint(ring->server_doorbell, s->cells[server].slots.notification, RIGHT_SEND,
-                          CELL_EVENT_RING(number_for(s, ring, server)));
+        status = cap_mint(ring->server_doorbell, s->cells[server].slots.threads[0].notification,
+                          RIGHT_SEND, CELL_EVENT_RING(number_for(s, ring, server)));
     }
     return status;
 }

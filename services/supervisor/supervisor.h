@@ -38,9 +38,10 @@
 #define CELL_TABLES_MAX 300u /* page tables of a cell: 256 GiB of heap and some */
 #define SUPERVISOR_TABLES_MAX 64u
 
-/* Badges on the supervisor's endpoint: cell index + 1 for its messages, + FAULT_BADGE for faults.
- */
+/* Badges on the supervisor's endpoint: cell index + 1 for its messages; for faults FAULT_BADGE
+ * more, and so much for each thread before the one that faulted. */
 #define FAULT_BADGE 0x10000u
+#define FAULT_BADGE_THREAD 0x100u
 /* Bits of the supervisor's own notification. */
 #define EVENT_POWER_BUTTON (1ull << 0)
 #define EVENT_IO_FAULT(cell_index) (1ull << (32u + (cell_index)))
@@ -98,18 +99,23 @@ struct ring {
     struct ring_shared *shared; /* seen by the supervisor */
 };
 
-/* Slots that live as long as the system: each cell's wake-up word and badged copies of it. */
-struct cell_slots {
+/* A thread's slots. Those of its wake-up word, with badged copies, and for its faults live as long
+ * as the system; the thread is the incarnation's. */
+struct thread_slots {
     cap_slot_t notification;
-    cap_slot_t shutdown;                 /* badge CELL_EVENT_SHUTDOWN */
-    cap_slot_t device[CELL_DEVICES_MAX]; /* badge CELL_EVENT_DEVICE(i) */
     cap_slot_t fault_endpoint;
+    cap_slot_t device[CELL_DEVICES_MAX]; /* badge CELL_EVENT_DEVICE(i) */
+    cap_slot_t thread;
+};
+
+struct cell_slots {
+    struct thread_slots threads[CELL_THREADS_MAX];
+    cap_slot_t shutdown; /* signals the first thread CELL_EVENT_SHUTDOWN */
     cap_slot_t io_event; /* signals the supervisor EVENT_IO_FAULT */
     /* Of the incarnation: */
     cap_slot_t untyped;
     cap_slot_t table;
     cap_slot_t aspace;
-    cap_slot_t thread;
     cap_slot_t iospace; /* empty without an IOMMU or devices */
     cap_slot_t context; /* empty without a budget */
     cap_slot_t tables;  /* tables_made of plan.table_count */
@@ -119,7 +125,7 @@ struct cell_slots {
 struct cell {
     const struct system_cell *description;
     enum stage stage;
-    bool thread_made; /* there is a thread to stop and memory to take back */
+    bool made; /* there are threads to stop and memory to take back */
     bool slots_taken;
     bool hopeless;      /* gave up for a reason that a restart cannot change */
     bool ended;         /* by itself, with STATUS_OK: it does not start again */
@@ -232,15 +238,37 @@ uint64_t addresses_take(struct supervisor *s, uint64_t bytes);
 
 /* What lives as long as the system: slots, notification, doorbells. */
 status_t cell_prepare(struct supervisor *s, uint32_t index) HALLOWS_MUST_CHECK;
-/* Builds an incarnation and starts its thread. On an error nothing of it is left, and the cause was
- * said. */
+/* Builds an incarnation and starts its threads. On an error nothing of it is left, and the cause
+ * was said. */
 status_t cell_launch(struct supervisor *s, struct cell *cell) HALLOWS_MUST_CHECK;
-/* Stops the cell's thread for good; its memory stays for cell_destroy. */
+/* Stops the cell's threads for good; its memory stays for cell_destroy. */
 void cell_stop(struct cell *cell);
 /* Takes everything of the incarnation back. Precondition: stopped, devices quiet. */
 void cell_destroy(struct supervisor *s, struct cell *cell);
 /* The enum cell_state for a stage. */
 enum cell_state cell_public_state(const struct cell *cell);
+
+/* ---- thread.c: its threads ---------------------------------------------------------------------
+ */
+
+/* The first and its workers. */
+uint32_t cell_threads(const struct cell *cell);
+/* Once: slots, notifications. */
+status_t threads_prepare(struct supervisor *s, struct cell *cell) HALLOWS_MUST_CHECK;
+/* Makes them, without memory or authority yet; objects_make of an incarnation. */
+status_t threads_make(struct cell *cell) HALLOWS_MUST_CHECK;
+/* Populates the stacks of all of them in the stack window. */
+status_t stacks_populate(struct cell *cell, const struct window_range *window) HALLOWS_MUST_CHECK;
+/* Bytes from the end of the stack window to that of the thread's stack; a page without memory lies
+ * between two. */
+uint64_t stack_depth(const struct cell *cell, uint32_t thread);
+/* Each waits for its own word, and wakes any other. */
+status_t threads_give(struct cell *cell) HALLOWS_MUST_CHECK;
+status_t threads_start(const struct supervisor *s, struct cell *cell,
+                       uint64_t entry) HALLOWS_MUST_CHECK;
+/* Whose interrupt number `irq` of a device is, and on which CPU it runs. */
+uint32_t irq_thread(const struct cell *cell, uint32_t irq);
+uint32_t thread_cpu(const struct cell *cell, uint32_t thread);
 
 /* ---- info.c: the cell's information page -------------------------------------------------------
  */
@@ -313,10 +341,9 @@ void device_irqs_remove(struct device *device);
 /* ---- report.c ----------------------------------------------------------------------------------
  */
 
-/* Prints cause, registers and callers of a faulted cell's thread. */
-void fault_report(struct supervisor *s, struct cell *cell, const struct message *fault);
-/* Prints registers and callers alone. */
-void thread_report(struct supervisor *s, struct cell *cell);
+/* Prints cause, registers and callers of a cell's thread that faulted. */
+void fault_report(struct supervisor *s, struct cell *cell, uint32_t thread,
+                  const struct message *fault);
 
 /* ---- advance.c ---------------------------------------------------------------------------------
  */

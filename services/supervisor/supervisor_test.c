@@ -100,6 +100,9 @@ static void description_make(void)
     d->cells[NIC].device_count = 1;
     d->cells[NIC].domain = 1;
     d->cells[KV].flags = CELL_FLAG_MANAGE;
+    d->cells[KV].worker_count = 2;
+    d->cells[KV].worker_cpus[0] = 1;
+    d->cells[KV].worker_cpus[1] = 2;
     d->devices[0] = (struct system_device){"net0", SYSTEM_DEVICE_NET, 0, 0, 0, 2, 0, 0};
     d->rings[0] = (struct system_ring){"net", KV, NIC, 256, 512, 2048, 0};
 }
@@ -134,8 +137,8 @@ static void boot_make(void)
         .bundle_address = (uint64_t)&image,
         .bundle_bytes = sizeof(image),
         .free_address = (uint64_t)view,
-        .cpu_count = 1,
-        .cpus_used = 1,
+        .cpu_count = 3,
+        .cpus_used = 3,
         .ecam_base = 0xb0000000,
         .ecam_last_bus = 255,
         .acpi_pm1a_event_port = 0x600,
@@ -185,14 +188,19 @@ static status_t say(uint32_t cell, uint64_t label, uint32_t count, struct words 
     return status;
 }
 
-static void fault(uint32_t cell)
+static void thread_fault(uint32_t cell, uint32_t thread)
 {
     struct message m = {.info = message_info(LABEL_FAULT, FAULT_WORD_COUNT),
-                        .badge = FAULT_BADGE + cell + 1u,
+                        .badge = FAULT_BADGE + thread * FAULT_BADGE_THREAD + cell + 1u,
                         .words = {14, 6, 0x10}};
 
     message_handle(&s, &m);
     cells_advance(&s);
+}
+
+static void fault(uint32_t cell)
+{
+    thread_fault(cell, 0);
 }
 
 static bool log_has(const char *text)
@@ -273,8 +281,8 @@ TEST(a_driver_restarts_only_when_its_device_is_quiet)
     uint32_t rung = kernel_fake.slots[s.rings[0].client_doorbell].signals;
     fault(NIC);
     CHECK_EQ(s.cells[NIC].stage, STAGE_QUIESCING);
-    CHECK(s.cells[NIC].thread_made);
-    CHECK(kernel_fake.slots[s.cells[NIC].slots.thread].suspended);
+    CHECK(s.cells[NIC].made);
+    CHECK(kernel_fake.slots[s.cells[NIC].slots.threads[0].thread].suspended);
     CHECK_EQ(s.rings[0].shared->server_state, RING_STATE_CLOSED);
     CHECK_EQ(kernel_fake.slots[s.rings[0].client_doorbell].signals, rung + 1u);
     CHECK_EQ(kernel_fake.reply.words[1], PCI_REQUEST_QUIESCE);
@@ -289,6 +297,34 @@ TEST(a_driver_restarts_only_when_its_device_is_quiet)
     CHECK(log_has("nic faulted: write to address 0x10"));
 }
 
+TEST(a_cells_threads_end_together)
+{
+    all_ready();
+    uint32_t used = kernel_fake_used();
+    const struct cell *kv = &s.cells[KV];
+    CHECK_EQ(((const struct cell_info *)kv->info)->thread_count, 3);
+    thread_fault(KV, 3); /* there is none */
+    CHECK_EQ(kernel_fake.reply.words[0], (uint64_t)(int64_t)STATUS_INVALID_ARGUMENT);
+    CHECK_EQ(kv->stage, STAGE_READY);
+    thread_fault(KV, 2);
+    CHECK(log_has("kvstore (worker on CPU 2) faulted: write to address 0x10"));
+    CHECK_EQ(kv->stage, STAGE_STARTING); /* anew */
+    CHECK_EQ(kernel_fake_used(), used);
+    CHECK_EQ(say(KV, SUPERVISOR_EXIT, 1, (struct words){{STATUS_OK}}), STATUS_WOULD_BLOCK);
+    CHECK_EQ(kv->stage, STAGE_STOPPED);
+    boot.cpus_used = 2;
+    memset(&s, 0, sizeof(s));
+    image_make();
+    kernel_fake_reset(FIRST_FREE);
+    CHECK(supervisor_prepare(&s, &boot) == NULL);
+    cells_advance(&s);
+    pci_serve();
+    (void)pci_next_say();
+    CHECK_EQ(say(NIC, SUPERVISOR_READY, 0, (struct words){{0}}), STATUS_OK);
+    CHECK_EQ(kv->stage, STAGE_FAILED);
+    CHECK(log_has("kvstore wants CPU 2, and the machine runs 2"));
+}
+
 TEST(a_device_that_stays_loud_keeps_its_memory)
 {
     all_ready();
@@ -296,7 +332,7 @@ TEST(a_device_that_stays_loud_keeps_its_memory)
     (void)say(PCI, SUPERVISOR_PCI_NEXT, 1,
               (struct words){{(uint64_t)(int64_t)STATUS_DEVICE_TIMEOUT}});
     CHECK_EQ(s.cells[NIC].stage, STAGE_FAILED);
-    CHECK(s.cells[NIC].thread_made);
+    CHECK(s.cells[NIC].made);
     CHECK(log_has("cannot be made quiet"));
 }
 
@@ -486,7 +522,7 @@ TEST(any_refused_call_ends_in_words)
         }
         bool pci_up = s.cells[PCI].stage == STAGE_STARTING;
         CHECK(pci_up || s.cells[PCI].stage == STAGE_FAILED);
-        CHECK(pci_up || !s.cells[PCI].thread_made);
+        CHECK(pci_up || !s.cells[PCI].made);
         for (uint32_t i = 0; i < CELLS; i++) {
             CHECK(s.cells[i].stage != STAGE_FAILED || log_has("stays down"));
         }

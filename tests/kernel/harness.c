@@ -345,8 +345,9 @@ static void power_off(void)
                        boot->acpi_s5_sleep_type << 10 | 1u << 13);
 }
 
-_Noreturn void program_entry(const void *page)
+_Noreturn void program_entry(const void *page, uint64_t thread)
 {
+    (void)thread; /* the first one */
     boot = page;
     boot_ticks = clock_ticks() - boot->start_tsc;
     log_open(BOOT_SLOT_CONSOLE, "tests");
