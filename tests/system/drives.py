@@ -22,6 +22,7 @@ dma = "8M"
 devices = ["{device}"]
 
 start_ready = {ready}
+{own}
 
 [restart]
 policy = "never"
@@ -30,8 +31,8 @@ policy = "never"
 """
 
 
-def bundle_of(folder, program, rest="", devices=DEVICE, more=()):
-    """The bundle of a system with one cell that drives nvme0; `rest` is the end of its manifest. With
+def bundle_of(folder, program, rest="", devices=DEVICE, more=(), own=""):
+    """The bundle of a system with one cell that drives nvme0; `rest` is the end of its manifest, `own` more of its [cell]. With
     `more` devices each has a cell of the same program that starts after it."""
     folder = Path(folder)
     (folder / "cells").mkdir(parents=True, exist_ok=True)
@@ -39,7 +40,7 @@ def bundle_of(folder, program, rest="", devices=DEVICE, more=()):
     (folder / "cells/pci.toml").write_text(pci.read_text(encoding="utf-8"), encoding="utf-8")
     cells = {program: ("nvme0", rest)} | {f"{program}-{device}": (device, "") for device in more}
     for cell, (device, end) in cells.items():
-        text = CELL.format(program=program, device=device, rest=end,
+        text = CELL.format(program=program, device=device, rest=end, own=own,
                            ready="true" if more and device == "nvme0" else "false")
         (folder / f"cells/{cell}.toml").write_text(text, encoding="utf-8")
     names = ", ".join(f'"{cell}"' for cell in cells)

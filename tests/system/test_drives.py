@@ -2,6 +2,7 @@
 """What drives can have beside one plain namespace: tried by the cell tests/cells/drives."""
 
 import drives
+import pytest
 
 DONE = r"drives done: success, 0 failed"
 
@@ -20,6 +21,16 @@ def test_namespaces_of_each_kind(tmp_path):
     assert "namespace 5: 131072 blocks of 512, 16 zones, 4 active, 2 open" in text
     assert text.count("copied in namespace 1") == 2 and "copied in namespace 2" in text
     assert "zone limits hold in namespace 5" in text
+
+
+@pytest.mark.parametrize("iommu", [None, "legacy"])
+def test_two_cpus_use_a_drive_at_once(tmp_path, iommu):
+    """Each with a queue pair and an interrupt of its own, and no lock between."""
+    bundle = drives.bundle_of(tmp_path, "drives", own="workers = [1]")
+    text = drives.run(bundle, drives.namespaces(tmp_path, "", ",nsid=1"), DONE, cpus=2, iommu=iommu)
+    assert "1 namespaces, 2 ports" in text
+    for thread in (0, 1):
+        assert f"thread {thread}: 4000 requests, 0 wrong" in text
 
 
 def test_placement_handles(tmp_path):

@@ -7,6 +7,7 @@
  *   queues = 2        ports on the first namespace, each with a vector of its own
  *   active, open = N  limits of zones of the zoned namespaces
  *   memory = true     uses the controller's memory buffer for queues and data
+ *   workers (of [cell])  nothing but this: all threads use the first namespace at once
  *   virtual = N       brings so many virtual functions online, says that it is ready, and stays
  */
 #include "drivers/nvme/nvme.h"
@@ -14,6 +15,7 @@
 #include "runtime/cell.h"
 #include "runtime/dma.h"
 #include "runtime/syscall.h"
+#include "tests/cells/drives/together.h"
 
 #define PORTS 6u
 #define WAIT_NS (120ull * 1000 * 1000 * 1000)
@@ -268,19 +270,37 @@ static status_t start(struct nvme_config *config, uint32_t count)
     return status == STATUS_OK ? wait_for_state(NVME_READY) : status;
 }
 
-static void add_port(uint32_t *count, uint32_t namespace_id, uint32_t vector)
+static void add_port(uint32_t *count, uint32_t namespace_id, uint32_t vector, bool own_thread)
 {
     struct nvme_port_config *config = &more_configs[*count];
 
     if (*count == PORTS) {
         return;
     }
-    *config = (struct nvme_port_config){.port = &more[*count], .namespace_id = namespace_id};
+    *config = (struct nvme_port_config){
+        .port = &more[*count], .namespace_id = namespace_id, .own_thread = own_thread};
     if (vector != 0) {
         EXPECT(nvme_vector_from_cell(&config->vector, &cell->devices[0], vector) == STATUS_OK);
     }
     EXPECT(dma_take(&pool, NVME_PORT_MEMORY_BYTES, &config->dma) == STATUS_OK);
     (*count)++;
+}
+
+/* Each of the controller's ports in turn. */
+static void try_ports(uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        describe(nvme.ports[i]);
+        write_own(nvme.ports[i]);
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        read_own(nvme.ports[i]);
+        try_copy(nvme.ports[i]);
+        try_placements(nvme.ports[i]);
+        try_memory(nvme.ports[i]);
+        try_zone_limits(nvme.ports[i], (uint32_t)config_u64(cell, "active", 0),
+                        (uint32_t)config_u64(cell, "open", 0));
+    }
 }
 
 static status_t run(void)
@@ -306,27 +326,21 @@ static status_t run(void)
     if (status != STATUS_OK) {
         return status;
     }
-    for (uint32_t i = 1; i < queues; i++) {
-        add_port(&count, nvme.namespace_ids[0], i);
+    bool together = cell->thread_count > 1u;
+    for (uint32_t i = 1; i < (together ? cell->thread_count : queues); i++) {
+        add_port(&count, nvme.namespace_ids[0], i, together);
     }
-    for (uint32_t i = 1; i < nvme.namespace_count; i++) {
-        add_port(&count, nvme.namespace_ids[i], 0);
+    for (uint32_t i = 1; i < nvme.namespace_count && !together; i++) {
+        add_port(&count, nvme.namespace_ids[i], 0, false);
     }
     log_line("%s: %u namespaces, %u ports", nvme.model, nvme.namespace_count, count + 1u);
     nvme_stop(&nvme, now_ns());
     status = wait_for_state(NVME_STOPPED);
     status = status == STATUS_OK ? start(&config, count) : status;
-    for (uint32_t i = 0; i <= count && status == STATUS_OK; i++) {
-        describe(nvme.ports[i]);
-        write_own(nvme.ports[i]);
-    }
-    for (uint32_t i = 0; i <= count && status == STATUS_OK; i++) {
-        read_own(nvme.ports[i]);
-        try_copy(nvme.ports[i]);
-        try_placements(nvme.ports[i]);
-        try_memory(nvme.ports[i]);
-        try_zone_limits(nvme.ports[i], (uint32_t)config_u64(cell, "active", 0),
-                        (uint32_t)config_u64(cell, "open", 0));
+    if (status == STATUS_OK && together) {
+        EXPECT(together_run(cell, nvme.ports, buffer.base) == 0);
+    } else if (status == STATUS_OK) {
+        try_ports(count + 1u);
     }
     struct nvme_counters sum;
     nvme_count_all(&nvme, &sum);
