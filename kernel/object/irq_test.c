@@ -296,3 +296,30 @@ TEST(without_a_schedule_domain_0_gets_all)
     CHECK(host_machine.message_masked[vector_of(MORE + 1)]);
     CHECK_EQ(cpu_self(kernel_under_test)->timer_armed, DEADLINE_NEVER);
 }
+
+TEST(an_irq_is_no_deeper_than_the_limit)
+{
+    irq_start();
+    uint32_t from = BOOT_SLOT_IRQ_CONTROL;
+    for (uint32_t depth = 1; depth <= DERIVATION_DEPTH_MAX; depth++) {
+        CHECK_EQ(CALL(irq_create_msi, from, IRQ), STATUS_OK);
+        CHECK_EQ(CALL(cap_delete, IRQ), STATUS_OK);
+        CHECK_EQ(CALL(cap_copy, MORE + depth, from, RIGHTS_ALL), STATUS_OK);
+        from = MORE + depth;
+    }
+    CHECK_EQ(CALL(irq_create_msi, from, IRQ), STATUS_DERIVATION_DEPTH);
+    CHECK_EQ(CALL(irq_create_ioapic, from, IRQ, 9, 0), STATUS_DERIVATION_DEPTH);
+}
+
+TEST(a_pin_of_the_last_vector_is_taken)
+{
+    irq_start();
+    for (uint32_t v = IRQ_VECTOR_FIRST; v < IRQ_VECTOR_LAST; v++) {
+        CHECK_EQ(CALL(irq_create_msi, BOOT_SLOT_IRQ_CONTROL, IRQ + v - IRQ_VECTOR_FIRST),
+                 STATUS_OK);
+    }
+    CHECK_EQ(CALL(irq_create_ioapic, BOOT_SLOT_IRQ_CONTROL, 250, 9, 0), STATUS_OK);
+    CHECK_EQ(harness_slot(250)->object, IRQ_VECTOR_LAST);
+    CHECK_EQ(CALL(cap_delete, IRQ), STATUS_OK);
+    CHECK_EQ(CALL(irq_create_ioapic, BOOT_SLOT_IRQ_CONTROL, IRQ, 9, 0), STATUS_IN_USE);
+}

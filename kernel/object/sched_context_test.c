@@ -242,6 +242,55 @@ TEST(the_end_of_a_budget_can_be_a_fault)
     CHECK(runs(T0));
 }
 
+/* Who runs in idle time lends no more than that. */
+TEST(nothing_is_lent_by_who_has_nothing)
+{
+    const uint32_t second = T0 + 2;
+    call_passive_server(0);
+    CHECK_EQ(CALL(untyped_retype, SLOT_UNTYPED, OBJECT_ENDPOINT, 0, 50, 1), STATUS_OK);
+    CHECK_EQ(CALL(untyped_retype, SLOT_UNTYPED, OBJECT_REPLY, 0, 51, 1), STATUS_OK);
+    harness_spawn(second, HARNESS_PRIORITY + 3);
+    CHECK_EQ(harness_call(&(struct call){.number = CALL_ipc_recv, .a = {50}, .aux = 51}), BLOCKED);
+    CHECK_EQ(CALL(thread_set_passive, second, 1), STATUS_OK);
+    CHECK_EQ(CALL(thread_suspend, T0 + 1), STATUS_OK);
+    CHECK(runs(BOOT_SLOT_THREAD));
+    CHECK_EQ(CALL(thread_suspend, BOOT_SLOT_THREAD), STATUS_OK);
+    CHECK(runs(T0));
+    CHECK_EQ(CALL(ipc_call, 50, message_info(1, 0)), BLOCKED);
+    CHECK(runs(second));
+    CHECK_EQ(harness_thread(second)->priority, 0);
+}
+
+/* One entry puts SCHED_STEPS threads aside that have no budget; the timer makes the next go on. */
+TEST(many_without_budget_are_put_aside_in_steps)
+{
+    const uint32_t count = SCHED_STEPS + 2, contexts = 60, threads = 70, signals = 80;
+    harness_start();
+    CHECK_EQ(CALL(untyped_retype, SLOT_UNTYPED, OBJECT_NOTIFICATION, 0, 50, count), STATUS_OK);
+    for (uint32_t n = 0; n < count; n++) {
+        CHECK_EQ(CALL(cap_mint, signals + n, 50 + n, RIGHT_SEND, 1), STATUS_OK);
+        context_new(contexts + n, SCHED_BUDGET_MIN_NS, 10 * MS, 0);
+        harness_spawn(threads + n, HARNESS_PRIORITY + 1);
+        CHECK_EQ(CALL(sched_context_bind, contexts + n, threads + n), STATUS_OK);
+        host_machine.now_ns += SCHED_BUDGET_MIN_NS;
+        CHECK_EQ(CALL(notification_wait, 50 + n, DEADLINE_NEVER), BLOCKED);
+    }
+    CHECK_EQ(CALL(thread_set_priority, BOOT_SLOT_THREAD, BOOT_SLOT_SCHED_CONTROL, 150), STATUS_OK);
+    for (uint32_t n = 0; n < count; n++) {
+        CHECK_EQ(CALL(notification_signal, signals + n), STATUS_OK);
+    }
+    CHECK_EQ(CALL(thread_suspend, BOOT_SLOT_THREAD), STATUS_OK);
+    for (uint32_t n = 0; n < count; n++) {
+        CHECK_EQ(harness_thread(threads + n)->state,
+                 n < SCHED_STEPS ? THREAD_THROTTLED : THREAD_READY);
+    }
+    CHECK_EQ(host_machine.timer_ns, 0);
+    pass(0);
+    CHECK_EQ(harness_thread(threads + count - 1)->state, THREAD_THROTTLED);
+    CHECK_EQ(current_thread(kernel_under_test).n, NIL);
+    CHECK(host_machine.timer_ns > host_machine.now_ns);
+}
+
 /* ---- On several CPUs ---------------------------------------------------------------------------
  */
 

@@ -99,6 +99,25 @@ TEST(a_ready_thread_moves_to_another_cpu)
     CHECK_EQ(current_thread(k).n, harness_thread_ix(T0).n);
 }
 
+/* Its current thread has to share its time from now on. */
+TEST(a_cpu_is_told_of_an_equal_thread)
+{
+    harness_start();
+    struct kernel *k = kernel_under_test;
+    for (uint32_t slot = T0; slot <= T1; slot++) {
+        CHECK_EQ(k->cpus[1].kicked, false);
+        harness_spawn(slot, MINE - 1);
+        CHECK_EQ(CALL(thread_set_cpu, slot, BOOT_SLOT_SCHED_CONTROL, 1), STATUS_OK);
+        CHECK(k->cpus[1].kicked);
+        on_cpu(1);
+        kernel_reschedule(k);
+        harness_check("reschedule");
+        CHECK_EQ(k->cpus[1].current.n, harness_thread_ix(T0).n);
+        on_cpu(0);
+    }
+    CHECK_EQ(k->cpus[1].quantum_end, host_machine.now_ns + QUANTUM_NS);
+}
+
 TEST(a_deadline_moves_with_its_thread)
 {
     harness_start();

@@ -33,7 +33,7 @@ void prove_bit_change(void)
     PROOF_END();
 }
 
-/* The first and the last set bit are set, and none is before or after. */
+/* The first and the last set bit are set, and none is before or after; as the first that is not. */
 void prove_bit_ends(void)
 {
     uint64_t words[WORDS];
@@ -47,6 +47,9 @@ void prove_bit_ends(void)
     PROVE((first == BITS) == (last == -1));
     PROVE(first == BITS || (bit_get(words, first) && bit_get(words, (uint32_t)last)));
     PROVE(!bit_get(words, other) || (first <= other && (int32_t)other <= last));
+    uint32_t free = bit_free(words, WORDS);
+    PROVE(free <= BITS && (free == BITS || !bit_get(words, free)));
+    PROVE(bit_get(words, other) || free <= other);
     PROOF_END();
 }
 
