@@ -287,13 +287,14 @@ static status_t append_record(struct store *store)
     struct chain *pending = &store->server->database.journal.pending;
     uint8_t header[JOURNAL_FRAME_HEADER_BYTES];
     struct slice slices[PIECES_MAX - 1];
-    struct loglet_piece pieces[PIECES_MAX] = {{header, sizeof header}};
+    struct loglet_piece pieces[PIECES_MAX]; /* not cleared: few of them are used */
     size_t limit = (size_t)(store->batch_end - pending->got_bytes);
     size_t bytes = 0;
     log_position_t position;
 
     limit = limit < RECORD_BYTES_MAX ? limit : RECORD_BYTES_MAX;
     size_t count = chain_gather(pending, slices, PIECES_MAX - 1, limit);
+    pieces[0] = (struct loglet_piece){header, sizeof header};
     for (size_t i = 0; i < count; i++) {
         pieces[i + 1] = (struct loglet_piece){slices[i].data, slices[i].bytes};
         bytes += slices[i].bytes;

@@ -29,6 +29,11 @@ uint32_t crc32c(uint32_t crc, const void *data, size_t bytes)
     for (; bytes >= 8u; bytes -= 8u, at += 8) {
         state = add_word(state, at);
     }
+    if (bytes >= 4u) {
+        __asm__("crc32l %1, %k0" : "+r"(state) : "rm"(load_le32(at)));
+        bytes -= 4u;
+        at += 4;
+    }
     for (; bytes > 0; bytes--, at++) {
         __asm__("crc32b %1, %0" : "+r"(state) : "rm"(*at));
     }

@@ -175,6 +175,24 @@ void log_start_frame(struct loglet *log, uint8_t flags)
     log->last_frame = index;
 }
 
+/* Fills the frame's memory from `used` to `bytes` with zeroes, where the padding of its last use
+ * has not left them: records of one size pad alike. All that was written since lies before `used`.
+ */
+static void pad_frame(struct frame *frame, uint8_t *memory, uint32_t bytes)
+{
+    uint32_t used = frame->used;
+    uint32_t end = frame->zero_from > used ? frame->zero_from : used;
+
+    if (bytes > frame->zero_to || end > bytes) {
+        end = bytes;
+        frame->zero_to = bytes;
+    }
+    if (end != used) {
+        memset(memory + used, 0, end - used);
+    }
+    frame->zero_from = used;
+}
+
 /* Ends the open frame; `open_record` is the position of a record that goes on in the next frame, or
  * 0. */
 static void close_frame(struct loglet *log, log_position_t open_record)
@@ -206,10 +224,11 @@ static void close_frame(struct loglet *log, log_position_t open_record)
     if ((frame->flags & FRAME_PAGED) != 0) {
         memory += frame->head_start;
         bytes = PAGE_BYTES - frame->head_start + frame->page_bytes;
+        frame->zero_to = 0; /* the list of pieces lies behind the head */
         log_finish_pages(log, &header);
     } else {
         struct digest digest;
-        memset(memory + frame->used, 0, bytes - frame->used);
+        pad_frame(frame, memory, bytes);
         digest_begin(&digest);
         digest_end(&digest, device->fast_digest, memory + FRAME_HEADER_BYTES, header.body_bytes,
                    header.digest);

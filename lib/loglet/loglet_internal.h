@@ -63,6 +63,8 @@ struct frame {
     uint32_t blocks;   /* once closed */
     uint32_t continued_bytes;
     uint32_t page_bytes; /* PAGED: by reference, behind the head */
+    uint32_t zero_from;  /* its memory up to zero_to is all zeroes, if not written since */
+    uint32_t zero_to;
     uint16_t head_start; /* PAGED: of the head in the frame's memory; it ends with the page */
     uint16_t pieces;     /* PAGED: in the list that follows the head's page */
     uint16_t record_count;

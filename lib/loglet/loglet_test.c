@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 #include <stdlib.h>
 
+#include "lib/base/endian.h"
 #include "lib/loglet/rig_fake.h"
 #include "tests/check.h"
 
@@ -156,6 +157,51 @@ TEST(batches_share_a_write)
     CHECK(position < loglet_durable(rig.log));
     CHECK_EQ(rig.fake.writes, writes + 1);
     rig_free(&rig);
+}
+
+/* Frames on the drive; each one's padding is looked at. */
+static uint32_t frames_padded_with_zeroes(struct rig *rig)
+{
+    uint32_t block_bytes = rig->fake.media.block_bytes;
+    uint64_t blocks = rig->fake.block.block_count;
+    uint8_t *disk = malloc(blocks * block_bytes);
+    uint32_t frames = 0;
+
+    CHECK_EQ(media_read(&rig->fake.media, 0, (uint32_t)blocks, disk), MEDIA_OK);
+    for (uint64_t block = 0; block < blocks; block++) {
+        const uint8_t *at = disk + block * block_bytes;
+        if (memcmp(at, "HLFR", 4) != 0) {
+            continue;
+        }
+        uint32_t used = 96u + load_le32(at + 56);
+        for (frames++; used % block_bytes != 0; used++) {
+            CHECK_EQ(at[used], 0);
+        }
+    }
+    free(disk);
+    return frames;
+}
+
+TEST(padding_is_zero_whatever_the_frame_held_before)
+{
+    static const uint32_t sizes[] = {300,  20,   20,  21,  19,    600,   20,   3000, 2990,
+                                     3010, 4000, 400, 401, 70000, 69990, 7000, 1,    2};
+    uint8_t *record = malloc(70000);
+    log_position_t position;
+
+    memset(record, 0xa5, 70000);
+    for (uint32_t s = 0; s < 2; s++) {
+        struct rig rig;
+        rig_init(&rig, &shapes[s]);
+        CHECK_EQ(rig_open(&rig, 0), STATUS_OK);
+        CHECK_EQ(rig_log(&rig, "main", 0), STATUS_OK);
+        for (uint32_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+            CHECK_EQ(rig_append(&rig, record, sizes[i], &position), STATUS_OK);
+        }
+        CHECK(frames_padded_with_zeroes(&rig) >= sizeof sizes / sizeof sizes[0]);
+        rig_free(&rig);
+    }
+    free(record);
 }
 
 TEST(several_logs_keep_apart)
