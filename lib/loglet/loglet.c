@@ -250,6 +250,13 @@ void device_pump(struct loglet_device *device, time_ns_t now_ns)
     device_flush_requests(device, now_ns);
 }
 
+/* Whether device_pump would do anything. */
+static inline bool pump_wanted(const struct loglet_device *device)
+{
+    return (device->unsent_logs | device->flush_logs | device->requests_count) != 0 ||
+           device->super_wanted || device->jobs != NULL;
+}
+
 uint32_t loglet_device_poll(struct loglet_device *device, time_ns_t now_ns)
 {
     struct block_completion completions[BATCH];
@@ -266,7 +273,9 @@ uint32_t loglet_device_poll(struct loglet_device *device, time_ns_t now_ns)
     if (unlikely(device->phase != PHASE_OPEN)) {
         device_advance(device, now_ns);
     }
-    device_pump(device, now_ns);
+    if (pump_wanted(device)) {
+        device_pump(device, now_ns);
+    }
     return total;
 }
 
