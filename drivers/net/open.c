@@ -57,37 +57,70 @@ size_t netdev_open_memory_bytes(const struct cell_info *cell, uint32_t buffers)
     return pool + round_up(netbuf_pool_bookkeeping_bytes(buffers)) + NETDEV_STATE_BYTES;
 }
 
-static status_t open_device(const struct netdev_open_request *request,
-                            const struct cell_device *device, struct netdev **dev)
+/* A pool at the front of request->memory, its buffers in the DMA memory from `at` on; *state is
+ * what lies behind. */
+static status_t open_pool(const struct netdev_open_request *request, uint64_t at,
+                          struct netbuf_pool **pool, void **state)
 {
     const struct dma_region *dma = &request->dma;
+    uint64_t own = netdev_open_dma_bytes(request->cell, request->buffers) - NETDEV_DMA_BYTES;
     uint8_t *memory = request->memory;
 
     if (request->buffers < BUFFERS_MIN) {
         return STATUS_INVALID_ARGUMENT;
     }
-    if (dma->bytes < netdev_open_dma_bytes(request->cell, request->buffers)) {
+    if (dma->bytes < at || dma->bytes - at < own) {
         return STATUS_NO_MEMORY;
     }
-    struct dma_region buffers = dma_part(dma, NETDEV_DMA_BYTES, dma->bytes - NETDEV_DMA_BYTES);
-    struct netbuf_pool *pool = request->memory;
-    memory += round_up(sizeof *pool);
-    status_t status =
-        netbuf_pool_init(pool, buffers.base, request->buffers, NETDEV_OPEN_BUFFER_BYTES,
-                         buffers.page_device_address, memory);
+    struct dma_region buffers = dma_part(dma, at, dma->bytes - at);
+    *pool = request->memory;
+    memory += round_up(sizeof **pool);
+    *state = memory + round_up(netbuf_pool_bookkeeping_bytes(request->buffers));
+    return netbuf_pool_init(*pool, buffers.base, request->buffers, NETDEV_OPEN_BUFFER_BYTES,
+                            buffers.page_device_address, memory);
+}
+
+static status_t open_device(const struct netdev_open_request *request,
+                            const struct cell_device *device, struct netdev **dev)
+{
+    uint32_t queues = request->queues != 0 ? request->queues : 1u;
+    struct netbuf_pool *pool;
+    void *state;
+    status_t status = open_pool(request, (uint64_t)queues * NETDEV_DMA_BYTES, &pool, &state);
+
     if (status != STATUS_OK) {
         return status;
     }
-    memory += round_up(netbuf_pool_bookkeeping_bytes(request->buffers));
     return netdev_attach(
         &(struct netdev_attach_request){
             .device = device,
             .pool = pool,
-            .dma = dma_part(dma, 0, NETDEV_DMA_BYTES),
-            .state = memory,
+            .queues = queues,
+            .dma = dma_part(&request->dma, 0, queues * NETDEV_DMA_BYTES),
+            .state = state,
             .environment = request->environment,
         },
         dev);
+}
+
+status_t netdev_open_queue(struct netdev *first, uint32_t number,
+                           const struct netdev_open_request *request, struct netdev **dev)
+{
+    struct netbuf_pool *pool;
+    void *state;
+
+    if (first->ops->attach_queue == NULL || (uintptr_t)request->memory % ALIGNMENT != 0) {
+        return STATUS_INVALID_ARGUMENT;
+    }
+    if (request->memory_bytes < netdev_open_memory_bytes(request->cell, request->buffers)) {
+        return STATUS_NO_MEMORY;
+    }
+    status_t status = open_pool(request, 0, &pool, &state);
+    if (status != STATUS_OK) {
+        return status;
+    }
+    return first->ops->attach_queue(
+        first, &(struct netdev_queue_request){.number = number, .pool = pool, .state = state}, dev);
 }
 
 static status_t open_ring(const struct netdev_open_request *request, const struct cell_ring *ring,

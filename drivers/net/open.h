@@ -19,13 +19,15 @@
 struct netdev_open_request {
     const struct cell_info *cell; /* must outlive the netdev */
     uint32_t buffers;             /* wanted in the pool of a device; at least 64 */
+    uint32_t queues;              /* pairs wanted, as struct netdev_attach_request; 0: one */
     struct dma_region dma;
     void *memory; /* 64-byte aligned */
     size_t memory_bytes;
     struct netdev_environment environment;
 };
 
-/* 0 when the cell has no network device. */
+/* 0 when the cell has no network device. With `queues` in the request, NETDEV_DMA_BYTES more for
+ * each pair beyond the first. */
 uint64_t netdev_open_dma_bytes(const struct cell_info *cell, uint32_t buffers);
 size_t netdev_open_memory_bytes(const struct cell_info *cell, uint32_t buffers);
 
@@ -35,6 +37,13 @@ size_t netdev_open_memory_bytes(const struct cell_info *cell, uint32_t buffers);
  * NETDEV_BUFFER_BYTES_MIN; else as netdev_attach. */
 status_t netdev_open(const struct netdev_open_request *request,
                      struct netdev **dev) HALLOWS_MUST_CHECK;
+
+/* Gives queue pair `number` of a device that runs several a pool of request->buffers and an owner
+ * (attach_queue in lib/net/netdev.h). netdev_open_dma_bytes less NETDEV_DMA_BYTES of DMA memory and
+ * netdev_open_memory_bytes are enough. As attach_queue; NO_MEMORY; INVALID_ARGUMENT. */
+status_t netdev_open_queue(struct netdev *first, uint32_t number,
+                           const struct netdev_open_request *request,
+                           struct netdev **dev) HALLOWS_MUST_CHECK;
 
 /* Whether netdev_open would take a NIC of the cell's own, not a ring. */
 bool netdev_open_is_direct(const struct cell_info *cell);

@@ -95,6 +95,38 @@ TEST(fragments_in_any_order)
     stop();
 }
 
+static bool owns_nothing(const void *context, const uint8_t *flow, uint32_t bytes)
+{
+    uint32_t *asked = (uint32_t *)(uintptr_t)context;
+
+    CHECK_EQ(bytes, 12);
+    CHECK_EQ(load_be32(flow), SIM_ADDRESS(1));
+    CHECK_EQ(load_be32(flow + 4), SIM_ADDRESS(0));
+    CHECK_EQ(load_be32(flow + 8), 0x00090007u);
+    (*asked)++;
+    return false;
+}
+
+/* Another instance answers. */
+TEST(a_whole_packet_is_its_owners_alone)
+{
+    uint32_t asked = 0;
+
+    (void)begin();
+    s.stack->owns = owns_nothing;
+    s.stack->owns_context = &asked;
+    put_fragment(1, 0, 400, 1300);
+    put_fragment(1, 400, 1308, 1300);
+    CHECK_EQ(asked, 1);
+    CHECK_EQ(u.datagrams, 0);
+    CHECK_EQ(stack_counters(s.stack)->ip_reassembled, 1);
+    s.stack->owns = NULL;
+    put_fragment(2, 0, 400, 1300);
+    put_fragment(2, 400, 1308, 1300);
+    CHECK_EQ(u.datagrams, 1);
+    stop();
+}
+
 TEST(large_datagrams_use_the_area)
 {
     (void)begin();

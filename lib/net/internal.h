@@ -337,6 +337,8 @@ struct net_stack {
     struct siphash_key secret;
     uint64_t random_counter;
     struct rate_limit icmp_limit, reset_limit;
+    bool (*owns)(const void *context, const uint8_t *flow, uint32_t bytes);
+    const void *owns_context;
     void (*interface_changed)(void *user);
     void *interface_user;
     struct ipv6_state v6;
@@ -393,6 +395,8 @@ struct interface_address {
     ipv4_t address, netmask, gateway, dns_server;
 };
 void stack_set_address(struct net_stack *stack, const struct interface_address *to);
+/* Whether a packet that was put together from fragments is for this instance. */
+bool stack_owns_packet(const struct net_stack *stack, const struct ipv4_packet *ip, bool is_v6);
 
 /* ---- arp.c ------------------------------------------------------------------------------------*/
 

@@ -157,7 +157,7 @@ static void ipv4_fragment(struct net_stack *stack, struct ipv4_packet *ip)
     stack->counters.ipv4_in++;
     if (ip->buffer == NETBUF_NONE && ip->protocol == PROTOCOL_TCP) {
         stack->counters.tcp_malformed++; /* no segment size of ours allows that */
-    } else {
+    } else if (stack_owns_packet(stack, ip, false)) {
         ipv4_dispatch(stack, ip);
     }
     if (ip->buffer != NETBUF_NONE) {

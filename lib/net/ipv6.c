@@ -279,7 +279,7 @@ static void ipv6_fragment(struct net_stack *stack, struct ipv4_packet *ip)
     }
     if (ip->buffer == NETBUF_NONE && ip->protocol == PROTOCOL_TCP) {
         stack->counters.tcp_malformed++;
-    } else {
+    } else if (stack_owns_packet(stack, ip, true)) {
         ipv6_walk(stack, ip, true);
     }
     if (ip->buffer != NETBUF_NONE) {

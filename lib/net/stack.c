@@ -127,6 +127,8 @@ status_t stack_init(struct net_stack **out, const struct stack_config *config, v
     stack->now = now;
     stack->receive_buffer = NETBUF_NONE;
     stack->host_name = config->host_name;
+    stack->owns = config->owns;
+    stack->owns_context = config->owns_context;
     memcpy(&stack->secret, config->secret, sizeof stack->secret);
     stack->arp_deadline = DEADLINE_NEVER;
     stack->dhcp.deadline = DEADLINE_NEVER;
@@ -141,7 +143,7 @@ status_t stack_init(struct net_stack **out, const struct stack_config *config, v
                                        .netmask = ~(0xffffffffu >> config->prefix_bits),
                                        .gateway = config->gateway};
         stack_set_address(stack, &to);
-    } else {
+    } else if (!config->follower) {
         dhcp_start(stack);
     }
     ipv6_start(stack, config);
@@ -174,6 +176,28 @@ void stack_set_address(struct net_stack *stack, const struct interface_address *
     if (stack->interface_changed != NULL) {
         stack->interface_changed(stack->interface_user);
     }
+}
+
+void stack_follow(struct net_stack *stack, const struct stack_interface *to)
+{
+    stack_set_address(stack, &(struct interface_address){.address = to->address,
+                                                         .netmask = to->netmask,
+                                                         .gateway = to->gateway,
+                                                         .dns_server = to->dns_server});
+}
+
+bool stack_owns_packet(const struct net_stack *stack, const struct ipv4_packet *ip, bool is_v6)
+{
+    uint8_t flow[36];
+    uint32_t addresses = is_v6 ? 32u : 8u;
+    bool ports = (ip->protocol == PROTOCOL_TCP || ip->protocol == PROTOCOL_UDP) && ip->length >= 4u;
+
+    if (stack->owns == NULL) {
+        return true;
+    }
+    memcpy(flow, ip->header + (is_v6 ? 8u : 12u), addresses);
+    memcpy(flow + addresses, ip->payload, ports ? 4u : 0u);
+    return stack->owns(stack->owns_context, flow, ports ? addresses + 4u : 0u);
 }
 
 void stack_on_interface_change(struct net_stack *stack, void (*changed)(void *user), void *user)

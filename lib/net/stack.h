@@ -83,6 +83,16 @@ struct stack_config {
     uint32_t reserve_buffers; /* pool buffers that queued data never takes (they are for receiving
                                  and for acknowledgements); 0: a quarter of the pool, at most 256 */
     uint8_t secret[16]; /* unpredictable; keys sequence numbers, hashes and transaction numbers */
+    /* One of several instances on the queue pairs of one device, but not the one of pair 0: it has
+     * no DHCP, and stack_follow brings its IPv4 address. */
+    bool follower;
+    /* With several instances: whether a flow's packets come to this one. `flow`: source and
+     * destination address, source and destination port as in a received packet; 12 bytes, 36 for
+     * IPv6, none for what is neither TCP nor UDP. Ports of connections are chosen by it, and
+     * packets put together from fragments, which every instance has to be given, are the owner's
+     * alone. NULL: all flows. */
+    bool (*owns)(const void *context, const uint8_t *flow, uint32_t bytes);
+    const void *owns_context;
     /* The static alternative; address IPV4_ANY starts DHCP instead. */
     ipv4_t address;
     uint32_t prefix_bits;  /* 1..30 */
@@ -141,6 +151,10 @@ struct stack_interface {
 };
 
 void stack_interface(const struct net_stack *stack, struct stack_interface *interface);
+
+/* Gives a follower the IPv4 address of pair 0's instance: address, netmask, gateway and DNS server
+ * of *to count; all 0: it has none. */
+void stack_follow(struct net_stack *stack, const struct stack_interface *to);
 
 /* Called whenever the link, address, mask, gateway or DNS server changed; NULL: nobody. */
 void stack_on_interface_change(struct net_stack *stack, void (*changed)(void *user), void *user);

@@ -157,6 +157,44 @@ TEST(paths_follow_changes)
     sim_destroy(sim);
 }
 
+static bool owns_odd_ports(const void *context, const uint8_t *flow, uint32_t bytes)
+{
+    (void)context;
+    return bytes == 12 && flow[11] % 2u != 0;
+}
+
+static const struct tcp_ops no_ops;
+
+/* One of several instances: no DHCP, the first one's address, ports whose answers come to it. */
+TEST(a_follower_takes_its_address_and_its_ports)
+{
+    struct sim_config config = {.seed = 3, .dhcp = {true}};
+    struct stack_interface interface = {
+        .address = SIM_ADDRESS(0), .netmask = 0xffffff00u, .gateway = SIM_ADDRESS(1)};
+
+    config.stack[0].follower = true;
+    config.stack[0].owns = owns_odd_ports;
+    struct sim *sim = sim_create(&config);
+    sim_run(sim, 20u * NS_PER_S);
+    CHECK_EQ(stack_counters(sim->stack[0])->tx_frames, 0);
+    stack_follow(sim->stack[0], &interface);
+    stack_interface(sim->stack[0], &interface);
+    CHECK(interface.configured);
+    for (uint32_t i = 0; i < 50; i++) {
+        struct tcp_connect_request request = {.address = SIM_ADDRESS(1), .port = 7, .ops = &no_ops};
+        struct tcp_connection *connection;
+        struct tcp_info info;
+        CHECK_EQ(tcp_connect(sim->stack[0], &request, &connection), STATUS_OK);
+        tcp_info(connection, &info);
+        CHECK_EQ(info.local_port % 2u, 1);
+        tcp_abort(connection);
+    }
+    stack_follow(sim->stack[0], &(struct stack_interface){0});
+    stack_interface(sim->stack[0], &interface);
+    CHECK(!interface.configured);
+    sim_destroy(sim);
+}
+
 TEST(udp_ports_share_buckets)
 {
     struct sim *sim = sim_create(&plain);

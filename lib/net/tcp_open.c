@@ -100,6 +100,26 @@ static status_t connect_route(struct net_stack *stack, struct tcp_ends *ends, st
     return ipv6_complete(stack, v6);
 }
 
+/* Whether answers to such a connection come to this instance. */
+static bool owns_ends(const struct net_stack *stack, const struct tcp_ends *ends)
+{
+    uint8_t flow[36];
+    uint32_t addresses = ends->v6 != NULL ? 32u : 8u;
+
+    if (stack->owns == NULL) {
+        return true;
+    }
+    if (ends->v6 != NULL) {
+        memcpy(flow, ends->v6, 32);
+    } else {
+        store_be32(flow, ends->remote_address);
+        store_be32(flow + 4, stack->address);
+    }
+    store_be16(flow + addresses, ends->remote_port);
+    store_be16(flow + addresses + 2u, ends->local_port);
+    return stack->owns(stack->owns_context, flow, addresses + 4u);
+}
+
 /* A local port that makes the pair of ends unique; 0: none. */
 static uint16_t free_port(struct net_stack *stack, struct tcp_ends ends)
 {
@@ -107,7 +127,7 @@ static uint16_t free_port(struct net_stack *stack, struct tcp_ends ends)
 
     for (uint32_t i = 0; i < EPHEMERAL_PORTS; i++) {
         ends.local_port = (uint16_t)(EPHEMERAL_PORT_FIRST + (start + i) % EPHEMERAL_PORTS);
-        if (tcp_lookup(stack, ends) == NULL) {
+        if (owns_ends(stack, &ends) && tcp_lookup(stack, ends) == NULL) {
             return ends.local_port;
         }
     }

@@ -42,22 +42,69 @@ static void *take_memory(struct network_request *request, size_t bytes)
     return taken;
 }
 
-static status_t open_device(struct network *network, struct network_request *request)
+static status_t take_for_device(struct network *network, struct network_request *request,
+                                uint32_t queues, struct netdev_open_request *open)
 {
     uint64_t dma_bytes = netdev_open_dma_bytes(network->info, request->buffers);
-    struct netdev_open_request open = {
+
+    *open = (struct netdev_open_request){
         .cell = network->info,
         .buffers = request->buffers,
+        .queues = queues,
         .memory_bytes = netdev_open_memory_bytes(network->info, request->buffers),
         .environment = {now_ns, relax, doorbell, network},
     };
+    open->memory = take_memory(request, open->memory_bytes);
+    if (dma_bytes != 0) {
+        dma_bytes += (queues > 1u ? queues - 1u : 0u) * (uint64_t)NETDEV_DMA_BYTES;
+    }
+    return open->memory == NULL ||
+                   (dma_bytes != 0 && dma_take(request->dma, dma_bytes, &open->dma) != STATUS_OK)
+               ? STATUS_NO_MEMORY
+               : STATUS_OK;
+}
 
-    open.memory = take_memory(request, open.memory_bytes);
-    if (open.memory == NULL ||
-        (dma_bytes != 0 && dma_take(request->dma, dma_bytes, &open.dma) != STATUS_OK)) {
+static void wake(void *context, uint32_t port)
+{
+    (void)context;
+    thread_wake(port);
+}
+
+/* Steering between the pairs of a device that runs several. */
+static status_t open_steering(struct network *network, struct network_request *request)
+{
+    size_t bytes = sizeof(struct network_shared) + steer_bytes(network->threads);
+    void *memory = take_memory(request, bytes + 64u);
+
+    if (memory == NULL) {
         return STATUS_NO_MEMORY;
     }
-    return netdev_open(&open, &network->dev);
+    network->steer = steer_init(memory, network->threads);
+    network->steer->wake = wake;
+    network->shared = (void *)((uint8_t *)memory + steer_bytes(network->threads));
+    *network->shared = (struct network_shared){0};
+    network->dev = steer_add(network->steer, 0, network->pair);
+    return STATUS_OK;
+}
+
+static status_t open_device(struct network *network, struct network_request *request)
+{
+    struct netdev_open_request open;
+    uint32_t queues = netdev_open_is_direct(network->info) ? request->threads : 0;
+
+    if (queues > NETDEV_QUEUES_MAX) {
+        queues = NETDEV_QUEUES_MAX;
+    }
+    status_t status = take_for_device(network, request, queues, &open);
+    if (status == STATUS_OK) {
+        status = netdev_open(&open, &network->pair);
+    }
+    if (status != STATUS_OK) {
+        return status;
+    }
+    network->dev = network->pair;
+    network->threads = network->pair->queues > 1u ? network->pair->queues : 1u;
+    return network->threads > 1u ? open_steering(network, request) : STATUS_OK;
 }
 
 static status_t read_address(const struct cell_info *info, struct stack_config *config)
@@ -112,9 +159,9 @@ static void log_model(const struct netdev *dev)
     if (dev->model == NULL) {
         return;
     }
-    log_line("network: %s, one queue pair; sums and cuts TCP segments: %s; not used: more queues, "
-             "checks of received sums",
-             dev->model,
+    log_line("network: %s, %u queue pair%s; sums and cuts TCP segments: %s; not used: checks of "
+             "received sums",
+             dev->model, dev->queues > 1u ? dev->queues : 1u, dev->queues > 1u ? "s" : "",
              (offloads & NETDEV_TX_SEGMENTS) != 0   ? "yes"
              : (offloads & NETDEV_TX_CHECKSUM) != 0 ? "sums"
                                                     : "no");
@@ -129,8 +176,11 @@ static status_t open_stack(struct network *network, struct network_request *requ
         .send_queue_bytes = request->send_queue_bytes,
         .host_name = network->info->name,
         .ecn = config_bool(network->info, "ecn", false),
+        .follower = network->dev->queue != 0,
+        .owns = network->steer != NULL ? steer_owns : NULL,
+        .owns_context = network->dev,
     };
-    status_t status = read_address(network->info, &config);
+    status_t status = config.follower ? STATUS_OK : read_address(network->info, &config);
 
     if (status == STATUS_OK) {
         status = read_address6(network->info, &config);
@@ -160,12 +210,55 @@ static void log_addresses(const struct stack_interface *interface)
     }
 }
 
+/* Lets the other instances know. */
+static void share_interface(struct network *network, const struct stack_interface *interface)
+{
+    struct network_shared *shared = network->shared;
+    const uint32_t words[4] = {interface->address, interface->netmask, interface->gateway,
+                               interface->dns_server};
+
+    __atomic_fetch_add(&shared->sequence, 1u, __ATOMIC_ACQ_REL);
+    for (uint32_t i = 0; i < 4u; i++) {
+        __atomic_store_n(&shared->words[i], words[i], __ATOMIC_RELEASE);
+    }
+    __atomic_fetch_add(&shared->sequence, 1u, __ATOMIC_RELEASE);
+    for (uint32_t i = 1; i < network->threads; i++) {
+        thread_wake(i);
+    }
+}
+
+/* What the first instance has told since the last time. */
+static void follow_interface(struct network *network)
+{
+    struct network_shared *shared = network->shared;
+    uint32_t sequence = __atomic_load_n(&shared->sequence, __ATOMIC_ACQUIRE);
+    uint32_t words[4];
+
+    if (sequence == network->followed || (sequence & 1u) != 0) {
+        return;
+    }
+    for (uint32_t i = 0; i < 4u; i++) {
+        words[i] = __atomic_load_n(&shared->words[i], __ATOMIC_ACQUIRE);
+    }
+    if (__atomic_load_n(&shared->sequence, __ATOMIC_RELAXED) != sequence) {
+        return; /* being written: next time */
+    }
+    network->followed = sequence;
+    stack_follow(network->stack, &(struct stack_interface){.address = words[0],
+                                                           .netmask = words[1],
+                                                           .gateway = words[2],
+                                                           .dns_server = words[3]});
+}
+
 static void log_interface(void *user)
 {
     struct network *network = user;
     struct stack_interface interface;
 
     stack_interface(network->stack, &interface);
+    if (network->shared != NULL) {
+        share_interface(network, &interface);
+    }
     if (interface.link_up != network->link) {
         network->link = interface.link_up;
         log_line("network: link %s", network->link ? "up" : "down");
@@ -194,9 +287,35 @@ status_t network_open(struct network *network, struct network_request *request)
     return STATUS_OK;
 }
 
+status_t network_open_worker(struct network *network, struct network *first, uint32_t thread,
+                             struct network_request *request)
+{
+    struct netdev_open_request open;
+
+    *network = (struct network){.info = request->info,
+                                .steer = first->steer,
+                                .shared = first->shared,
+                                .threads = first->threads};
+    status_t status = take_for_device(network, request, 0, &open);
+    if (status == STATUS_OK) {
+        status = netdev_open_queue(first->pair, thread, &open, &network->pair);
+    }
+    if (status == STATUS_OK) {
+        network->dev = steer_add(first->steer, thread, network->pair);
+        status = open_stack(network, request);
+    }
+    if (status != STATUS_OK) {
+        log_line("network: cannot start for worker %u: %s", thread, status_text(status));
+    }
+    return status;
+}
+
 static bool poll_stack(void *context, time_ns_t now)
 {
     struct network *network = context;
+    if (network->dev->queue != 0) {
+        follow_interface(network);
+    }
     uint32_t frames = stack_poll(network->stack, now);
     bool worked = frames != 0;
 

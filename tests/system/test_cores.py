@@ -1,0 +1,22 @@
+# SPDX-License-Identifier: MIT OR Apache-2.0
+"""A stack on each CPU: the NIC steers flows to queue pairs, a thread serves each."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from test_linux_tcp import namespace
+
+
+def test_each_cpu_serves_its_flows(tmp_path):
+    script = Path(__file__).with_name("cores_guest.py")
+    done = subprocess.run([*namespace(), sys.executable, str(script), str(tmp_path)],
+                          capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    told = json.loads(done.stdout.splitlines()[-1])
+    assert told["pairs"] == "2"
+    assert [thread for thread, _, _ in told["threads"]] == ["0", "1"]
+    # 48 flows: that one thread has fewer than 6 of them happens once in 10^9 runs.
+    assert all(int(datagrams) >= 6 and int(octets) >= 6 * 20000
+               for _, datagrams, octets in told["threads"]), told
