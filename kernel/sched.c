@@ -291,6 +291,21 @@ void sched_charge(struct kernel *k, uint64_t lease)
     timer_due_update(cpu);
 }
 
+/* Another CPU has the context in use: a call that was answered past its server, or gave up waiting
+ * for one, has left two with one lease. The context's own thread keeps it, or else who comes last.
+ */
+static bool lease_take(struct kernel *k, struct sched_context *c)
+{
+    thread_ix user = cpu_at(k, (uint32_t)c->user - 1u)->current;
+
+    if (user.n == c->thread.n) {
+        return false;
+    }
+    sched_charge(k, c->lease);
+    thread_at(k, user)->lease = LEASE_NONE;
+    return true;
+}
+
 /* The lease of the current thread is not the one in use. True: it is now, or nothing need be.
  * False: the thread cannot run (as it was). */
 static bool lease_begin(struct kernel *k, struct cpu *cpu)
@@ -302,6 +317,9 @@ static bool lease_begin(struct kernel *k, struct cpu *cpu)
         return true;
     }
     struct sched_context *c = sched_context_of(k, t->lease);
+    if (c != NULL && c->user != 0 && !lease_take(k, c)) {
+        c = NULL;
+    }
     if (c == NULL) {
         t->lease = LEASE_NONE;
         t->flags |= THREAD_DEMOTED;
