@@ -7,7 +7,8 @@
 
 #define GATE_INTERRUPT 0x8e00u
 #define GATE_USER 0x6000u /* may be raised by `int` in user mode */
-#define TRAP_STUB_BYTES 16u
+/* Of a vector's stub in traps.S: of 16 bytes for the 32 exceptions, of 8 for interrupts. */
+#define TRAP_STUB_OFFSET(vector) ((vector) < 32 ? (vector)*16u : 256u + (vector)*8u)
 #define VECTOR_BREAKPOINT 3u
 #define VECTOR_OVERFLOW 4u
 
@@ -59,7 +60,7 @@ static const uint64_t segments[6] = {
 
 static void set_gate(uint32_t vector, uint32_t ist, uint32_t type)
 {
-    uint64_t at = (uint64_t)trap_stubs + vector * TRAP_STUB_BYTES;
+    uint64_t at = (uint64_t)trap_stubs + TRAP_STUB_OFFSET(vector);
     idt[vector] = (struct gate){.offset_low = (uint16_t)at,
                                 .selector = SELECTOR_KERNEL_CODE,
                                 .ist_and_type_low = (uint16_t)(type | ist),

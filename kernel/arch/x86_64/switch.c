@@ -273,22 +273,20 @@ void trap_exception(uint64_t vector, uint64_t error)
         invariants_after_entry(&kernel_state, NULL);
 }
 
-void trap_interrupt(uint64_t vector)
+void trap_interrupt(uint8_t vector)
 {
     if (vector == VECTOR_TIMER) {
         apic_end_of_interrupt();
         kernel_timer(&kernel_state);
     } else if (vector >= VECTOR_DEVICE_FIRST && vector <= VECTOR_DEVICE_LAST) {
         /* Level-triggered pins are masked in there, so acknowledge only afterwards. */
-        kernel_interrupt(&kernel_state, (uint32_t)vector);
+        kernel_interrupt(&kernel_state, vector);
         apic_end_of_interrupt();
-    } else if (vector == VECTOR_IOMMU) {
-        vtd_interrupt();
-        apic_end_of_interrupt();
-        kernel_reschedule(&kernel_state);
     } else {
+        if (vector == VECTOR_IOMMU)
+            vtd_interrupt();
         /* Spurious ones, the APIC's and the masked PICs', want no acknowledgement. */
-        if (vector == VECTOR_KICK)
+        if (vector == VECTOR_IOMMU || vector == VECTOR_KICK)
             apic_end_of_interrupt();
         kernel_reschedule(&kernel_state);
     }

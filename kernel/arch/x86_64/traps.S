@@ -261,28 +261,32 @@ cpu_idle:
     jmp 1b
 
 /* ---- Exceptions and interrupts ---------------------------------------------------------------
- * Stub i of 256, 16 bytes each: error code (the CPU's or 0), vector, then the common part. */
+ * A stub for each vector: error code (the CPU's or 0), vector, then the common part. Exceptions' stubs
+ * take 16 bytes, interrupts' 8 (TRAP_STUB_OFFSET): those push the vector's byte with its sign, which
+ * trap_interrupt undoes, and it stands for the error code too. */
     .balign 16
     .global trap_stubs
 trap_stubs:
 vector = 0
     .rept 256
-    .balign 16
-    .if vector == 8 || (vector >= 10 && vector <= 14) || vector == 17 || vector == 21 || vector == 29 || vector == 30
-    .else
+    .if vector < 32 && !(vector == 8 || (vector >= 10 && vector <= 14) || vector == 17 || vector == 21 || vector == 29 || vector == 30)
     pushq $0
     .endif
-    pushq $vector
+    pushq $(vector - (vector >> 7 << 8))
     .if vector == 2 || vector == 8 || vector == 18
     jmp trap_panic
-    .else
+    .elseif vector < 32
     jmp trap_common
+    .else
+    jmp interrupt_common
     .endif
+    .balign 8 - 8 * (vector < 32)          # true is -1
 vector = vector + 1
     .endr
 
+interrupt_common:
+    pushq (%rsp)
 /* Stack: vector, error code, rip, cs, rflags, rsp, ss. */
-    .balign 16
 trap_common:
     testb $3, 24(%rsp)
     jz trap_in_kernel

@@ -28,7 +28,7 @@ void syscall_init(struct cpu *cpu);
 
 /* From traps.S. */
 void trap_exception(uint64_t vector, uint64_t error);
-void trap_interrupt(uint64_t vector);
+void trap_interrupt(uint8_t vector);
 void thread_switch(struct thread *next);
 /* Writes back what this CPU holds of the thread, which it then does not hold any more. */
 void thread_unload(struct thread *thread);
