@@ -88,7 +88,8 @@ def sources(wanted=""):
     for folder in FOLDERS:
         for path in sorted([*(ROOT / folder).glob("*.c"), *(ROOT / folder).glob("*.h")]):
             name = path.relative_to(ROOT).as_posix()
-            if not name.endswith("_test.c") and "/invariants" not in name and wanted in name:
+            ships = not path.stem.endswith(("_test", "_fake")) and "/invariants" not in name
+            if ships and wanted in name:
                 out.append(name)
     return out
 

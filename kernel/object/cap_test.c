@@ -55,6 +55,16 @@ TEST(retype_refuses)
              STATUS_NO_RIGHTS);
 }
 
+TEST(bounds_are_reached)
+{
+    harness_start();
+    CHECK_EQ(CALL(untyped_retype, SLOT_UNTYPED, OBJECT_TABLE, 2, S0, 1), STATUS_OK);
+    CHECK_EQ(CALL(untyped_retype, SLOT_UNTYPED, OBJECT_ENDPOINT, 0, cap_ref(S0, 1), 1), STATUS_OK);
+    CHECK_EQ(CALL(untyped_retype, SLOT_UNTYPED, OBJECT_ENDPOINT, 0, 254, 2), STATUS_OK);
+    CHECK_EQ(CALL(cap_identify, 255), STATUS_OK);
+    CHECK_EQ(CALL(cap_identify, 253), STATUS_EMPTY_SLOT);
+}
+
 TEST(retype_takes_the_last_page)
 {
     harness_start();

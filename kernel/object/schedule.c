@@ -90,7 +90,8 @@ status_t schedule_append(struct kernel *k, uint64_t schedule, uint64_t control, 
 
 /*
  * Requires: a sched_control; a CPU that is used; schedule 0, or held with MANAGE and not empty; a
- *           time below 2^63 (INVALID_ARGUMENT).
+ *           time below 2^63 (INVALID_ARGUMENT); the CPU has left the windows of a schedule that was
+ *           deleted, which it does at once (BUSY).
  * Changes:  when the CPU's frame ends, it follows that schedule, or none. One that follows none
  *           begins at start_ns; if that is past, it joins the frame that began then in the middle.
  */
@@ -113,6 +114,9 @@ status_t schedule_start(struct kernel *k, uint64_t schedule, uint64_t control, u
         return STATUS_INVALID_ARGUMENT;
     }
     struct cpu *c = cpu_at(k, (uint32_t)arch_index(cpu, k->cpu_count));
+    if (c->schedule.n == NIL && c->domain != 0) {
+        return STATUS_BUSY;
+    }
     c->schedule_next = i;
     if (c->schedule.n == NIL) {
         window_changed(k, c, i.n == NIL ? 0 : start_ns);

@@ -234,6 +234,31 @@ TEST(a_deleted_schedule_leaves_domain_0)
     CHECK_EQ(cpu_self(kernel_under_test)->timer_armed, DEADLINE_NEVER);
 }
 
+static void on_cpu(uint32_t cpu, uint64_t now_ns)
+{
+    host_cpu = &kernel_under_test->cpus[cpu];
+    harness_time(now_ns);
+}
+
+TEST(a_cpu_comes_back_before_it_follows_another_table)
+{
+    tables();
+    const struct cpu *other = &kernel_under_test->cpus[1];
+    CHECK_EQ(CALL(schedule_start, S1, CONTROL, 1, start_ns), STATUS_OK);
+    on_cpu(1, start_ns);
+    CHECK_EQ(other->domain, 1);
+    on_cpu(0, start_ns);
+    CHECK_EQ(CALL(cap_delete, S1), STATUS_OK);
+    CHECK_EQ(CALL(schedule_start, S0, CONTROL, 1, start_ns + 500 * US), STATUS_BUSY);
+    CHECK_EQ(CALL(schedule_start, 0, CONTROL, 1, 0), STATUS_BUSY);
+    CHECK_EQ(other->window_end, 0);
+    on_cpu(1, start_ns);
+    CHECK_EQ(other->domain, 0);
+    on_cpu(0, start_ns);
+    CHECK_EQ(CALL(schedule_start, S0, CONTROL, 1, start_ns + 500 * US), STATUS_OK);
+    CHECK_EQ(other->window_end, start_ns + 500 * US);
+}
+
 TEST(a_budget_that_ends_in_a_window_waits_for_both)
 {
     tables();

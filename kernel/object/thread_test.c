@@ -69,6 +69,19 @@ static void on_cpu(uint32_t cpu)
     host_cpu = &kernel_under_test->cpus[cpu];
 }
 
+TEST(threads_are_managed_with_the_right_to)
+{
+    harness_start();
+    harness_spawn(T0, MINE - 1);
+    CHECK_EQ(CALL(cap_copy, 60, T0, RIGHTS_ALL & ~(uint64_t)RIGHT_MANAGE), STATUS_OK);
+    CHECK_EQ(CALL(thread_suspend, 60), STATUS_NO_RIGHTS);
+    CHECK_EQ(CALL(thread_resume, 60), STATUS_NO_RIGHTS);
+    CHECK_EQ(harness_thread(T0)->state, THREAD_READY);
+    CHECK_EQ(CALL(thread_suspend, T0), STATUS_OK);
+    CHECK_EQ(CALL(thread_read_registers, 60, REGISTERS_LOW), STATUS_NO_RIGHTS);
+    CHECK_EQ(CALL(thread_write_registers, 60, REGISTERS_LOW), STATUS_NO_RIGHTS);
+}
+
 TEST(a_ready_thread_moves_to_another_cpu)
 {
     harness_start();
