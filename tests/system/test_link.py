@@ -16,7 +16,7 @@ MODELS = {"direct": "virtio-net, split queues", "igb": "Intel 82576", "e1000e": 
 def test_connections_outlive_a_link_that_goes_down_and_up(disk, variant):
     with Guest(variant_machine(variant, disk)) as guest:
         if variant != "shared":
-            assert f"network: {MODELS[variant]}, one queue pair" in guest.vm.serial
+            assert f"network: {MODELS[variant]}, 1 queue pair;" in guest.vm.serial
         with guest.client(timeout=60) as client:
             for number in range(3):
                 assert client("SET", "before", str(number)) == "OK"
