@@ -8,7 +8,6 @@
 #define RESULTS_BYTES_MAX 4096u
 #define CHUNK_BYTES 16384u
 #define KEEPALIVE_NS 10000000000ull
-#define BLOCK_BYTES_MAX (1u << 20) /* as iperf3 */
 #define CLIENT_RESULTS_BYTES_MAX (1u << 20)
 
 enum state {
@@ -42,28 +41,14 @@ static void say(struct iperf3_server *server, enum state state)
     (void)tcp_send(server->control, &byte, 1);
 }
 
-/* What a stream has to send: no end while the test runs, then the rest of its block, without which
- * iperf3 reads on and never asks for results. */
-static uint32_t due(const struct iperf3_server *server, const struct iperf3_stream *stream)
-{
-    uint32_t rest = (uint32_t)(stream->bytes % server->block_bytes);
-
-    if (server->state == STATE_TEST_RUNNING) {
-        return CHUNK_BYTES;
-    }
-    rest = server->state == STATE_EXCHANGE_RESULTS && rest != 0 ? server->block_bytes - rest : 0;
-    return rest < CHUNK_BYTES ? rest : CHUNK_BYTES;
-}
-
 static void pump(struct iperf3_server *server, struct iperf3_stream *stream)
 {
-    uint32_t bytes = server->reverse && stream->connection != NULL ? due(server, stream) : 0;
-
-    while (bytes != 0) {
-        uint32_t taken = tcp_send(stream->connection, chunk, bytes);
+    while (server->reverse && server->state == STATE_TEST_RUNNING && stream->connection != NULL) {
+        uint32_t taken = tcp_send(stream->connection, chunk, CHUNK_BYTES);
         stream->bytes += taken;
-        /* If it took less, on_sendable follows. */
-        bytes = taken == bytes ? due(server, stream) : 0;
+        if (taken < CHUNK_BYTES) {
+            return; /* on_sendable follows */
+        }
     }
 }
 
@@ -166,9 +151,8 @@ static void take_parameters(struct iperf3_server *server)
 {
     server->reverse = is_true(server->json, "reverse");
     server->wanted = number(server->json, "parallel", IPERF3_STREAMS_MAX);
-    server->block_bytes = number(server->json, "len", BLOCK_BYTES_MAX);
     if (!is_true(server->json, "tcp") || is_true(server->json, "bidirectional") ||
-        server->wanted == 0 || server->block_bytes == 0) {
+        server->wanted == 0) {
         refuse_test(server);
         return;
     }
@@ -212,9 +196,26 @@ static void send_results(struct iperf3_server *server)
     say(server, STATE_DISPLAY_RESULTS);
 }
 
+/* What we have sent ends: iperf3 reads on from each stream until it does, and looks for the next
+ * state only then. */
+static void end_streams(struct iperf3_server *server)
+{
+    for (uint32_t i = 0; i < server->streams; i++) {
+        struct iperf3_stream *stream = &server->stream[i];
+        if (stream->connection != NULL) {
+            stream->retransmits = retransmits_of(stream);
+            tcp_close(stream->connection);
+            stream->connection = NULL;
+        }
+    }
+}
+
 static void take_state(struct iperf3_server *server, int8_t state)
 {
     if (state == STATE_TEST_END && server->state == STATE_TEST_RUNNING) {
+        if (server->reverse) {
+            end_streams(server);
+        }
         say(server, STATE_EXCHANGE_RESULTS);
     } else {
         /* IPERF_DONE, CLIENT_TERMINATE, or nothing that belongs here. */

@@ -55,11 +55,10 @@ struct iperf3_server {
     /* The test; control NULL: none is going on. */
     struct tcp_connection *control;
     uint8_t cookie[IPERF3_COOKIE_BYTES];
-    int8_t state;         /* last state sent */
-    bool reverse;         /* we send: */
-    uint32_t block_bytes; /* whole blocks of this many */
-    uint32_t wanted;      /* streams */
-    uint32_t streams;     /* that have come */
+    int8_t state;     /* last state sent */
+    bool reverse;     /* we send */
+    uint32_t wanted;  /* streams */
+    uint32_t streams; /* that have come */
     struct iperf3_stream stream[IPERF3_STREAMS_MAX];
     uint32_t length_bytes; /* of the JSON's length that have come */
     uint32_t json_left;    /* bytes of it to come */
