@@ -202,6 +202,15 @@ static status_t recover(struct kvstore *kvstore, void *buffer)
     return status;
 }
 
+/* What a trim gives back comes back bit by bit; the least is what the rewrite has left. */
+static void note_base(struct store *store)
+{
+    uint64_t used = loglet_used_bytes(store->log);
+    uint64_t *base = &store->server->log.base_bytes;
+
+    *base = used < *base ? used : *base;
+}
+
 void store_tell(struct store *store)
 {
     struct server_log_status *log = &store->server->log;
@@ -215,6 +224,7 @@ void store_tell(struct store *store)
     log->accepted = loglet_accepted(store->log);
     log->used_bytes = loglet_used_bytes(store->log);
     log->capacity_bytes = loglet_capacity_bytes(store->log);
+    note_base(store);
 }
 
 static void tell_log(void *context)
@@ -227,6 +237,7 @@ static void look_at_space(struct store *store)
 {
     uint64_t free = loglet_free_bytes(store->log);
 
+    note_base(store);
     free = free > SPACE_MARGIN_BYTES ? free - SPACE_MARGIN_BYTES : 0;
     store->server->database.journal.space_bytes = free - free / 16;
     store->crowded = loglet_used_bytes(store->log) > loglet_capacity_bytes(store->log) / 8;
