@@ -144,12 +144,16 @@ help:
 	@echo "make clean       remove $(BUILD)/"
 	@echo "variables: CHECKED=1 builds kernel and cells with assertions and invariant checks"
 
-define compile_rules # $(1) name of the object tree, $(2) flags
-$(BUILD)/$(1)/%.c.o: %.c
+# A tree is built anew when its flags change: its objects depend on a file that holds them.
+define compile_rules # $(1) name of the object tree, $(2) flags, $(3) what else decides them
+ifneq ($$(strip $$(file <$(BUILD)/$(1)/flags)),$$(strip $(2) $(3)))
+$$(shell mkdir -p $(BUILD)/$(1))$$(file >$(BUILD)/$(1)/flags,$(2) $(3))
+endif
+$(BUILD)/$(1)/%.c.o: %.c $(BUILD)/$(1)/flags
 	@mkdir -p $$(@D)
 	$$(call say,CC,$$<)
 	$$(Q)$$(CC) $(2) -c $$< -o $$@
-$(BUILD)/$(1)/%.S.o: %.S
+$(BUILD)/$(1)/%.S.o: %.S $(BUILD)/$(1)/flags
 	@mkdir -p $$(@D)
 	$$(call say,CC,$$<)
 	$$(Q)$$(CC) $(2) -c $$< -o $$@
@@ -159,7 +163,7 @@ ENTRY_FLAGS := -fcall-used-rbx -fcall-used-r12 -fcall-used-r13 -fcall-used-r14 -
 ENTRY := $(ENTRY_FLAGS)
 $(KERNEL_HOT:%=$(BUILD)/kernel-obj/%.c.o): KERNEL_OPTIMISE := -O2
 KERNEL_OPTIMISE := -Os
-$(eval $(call compile_rules,kernel-obj,$(KERNEL_FLAGS) $$(KERNEL_OPTIMISE) $$(ENTRY)))
+$(eval $(call compile_rules,kernel-obj,$(KERNEL_FLAGS) $$(KERNEL_OPTIMISE) $$(ENTRY),$(KERNEL_HOT)))
 $(eval $(call compile_rules,cell-obj,$(CELL_FLAGS)))
 $(eval $(call compile_rules,whole-obj,$(CELL_FLAGS) -flto=1))
 $(eval $(call compile_rules,host-obj,$(HOST_FLAGS)))
