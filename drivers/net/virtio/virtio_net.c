@@ -193,6 +193,7 @@ static void setup_slots(struct virtio_net *nic)
 
     nic->rx_lent = 0;
     nic->rx_limit = nic->rx.size < half_pool ? nic->rx.size : (uint16_t)half_pool;
+    nic->rx_lot = nic->rx_limit / 4u < VIRTIO_NET_LOT ? nic->rx_limit / 4u : VIRTIO_NET_LOT;
     nic->rx_empty_count = 0;
     for (uint16_t slot = nic->rx.size; slot-- > 0;) {
         nic->rx_buffer[slot] = NETBUF_NONE;
@@ -317,8 +318,12 @@ static void choose_restart(struct virtio_net *nic, time_ns_t now_ns)
 /* Whether a device that runs asks for a reset, or needs one. */
 static bool needs_reset(struct virtio_net *nic, time_ns_t now_ns)
 {
-    bool outstanding = nic->tx_free_count < nic->tx_slots;
+    bool packed = (nic->features & VIRTIO_F_RING_PACKED) != 0;
 
+    if (!packed && !virtio_net_reap(nic)) { /* what has ended is not outstanding */
+        return true;
+    }
+    bool outstanding = nic->tx_free_count < nic->tx_slots;
     return (status_read(nic) & VIRTIO_STATUS_NEEDS_RESET) != 0 ||
            restart_stuck(&nic->restart, nic->reaped, nic->link && outstanding, now_ns);
 }

@@ -29,6 +29,9 @@
 #define VIRTIO_NET_RX_OFFSET 66u
 /* A transmission takes two descriptors, the constant header and the frame. */
 #define VIRTIO_NET_TX_SLOTS_MAX (VIRTIO_QUEUE_SIZE_MAX / 2u)
+/* Used receive slots are shown to the device again, and finished transmissions taken back, so many
+ * at a time, or when the owner goes to sleep or runs short. */
+#define VIRTIO_NET_LOT 16u
 #define VIRTIO_NET_TX_LARGE 0x80000000u
 #define VIRTIO_NET_TX_PART 0x40000000u /* also in NETBUF_NONE */
 #define VIRTIO_NET_TX_BUFFER 0x3fffffffu
@@ -48,6 +51,7 @@ struct virtio_net {
     bool tx_refused;
     uint16_t rx_lent;
     uint16_t rx_limit;
+    uint16_t rx_lot; /* VIRTIO_NET_LOT, or less so that the device keeps most of rx_limit */
     uint16_t rx_empty_count;
     uint16_t tx_slots;
     uint16_t tx_free_count;

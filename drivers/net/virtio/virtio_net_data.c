@@ -80,6 +80,12 @@ static inline bool reap(struct virtio_net *nic)
     return true;
 }
 
+/* Taking back many at once is cheaper than each by itself, as long as nobody needs them. */
+static inline bool tx_has_a_lot(const struct virtio_net *nic)
+{
+    return nic->tx_free_count + VIRTIO_NET_LOT <= nic->tx_slots && virtio_queue_any(&nic->tx);
+}
+
 bool virtio_net_reap(struct virtio_net *nic)
 {
     return reap(nic);
@@ -224,7 +230,7 @@ static __attribute__((noinline)) uint32_t receive_some(struct virtio_net *nic,
                                                        struct netframe *frames, uint32_t max)
 {
     struct netdev *dev = &nic->netdev;
-    if (virtio_queue_any(&nic->tx) && !reap(nic)) {
+    if ((tx_has_a_lot(nic) || nic->rx_lent < nic->rx_limit) && !reap(nic)) {
         return 0;
     }
     uint32_t pending = virtio_queue_pending(&nic->rx);
@@ -247,7 +253,7 @@ static __attribute__((noinline)) uint32_t receive_some(struct virtio_net *nic,
         broken(nic);
         return taken; /* what came before was in order */
     }
-    if (nic->rx.avail_index != nic->rx.avail_published) {
+    if ((uint16_t)(nic->rx.avail_index - nic->rx.avail_published) >= nic->rx_lot) {
         publish_rx(nic);
     }
     if (nic->rx_lent < nic->rx_limit) {
@@ -261,8 +267,7 @@ uint32_t virtio_net_receive(struct netdev *dev, struct netframe *frames, uint32_
 {
     struct virtio_net *nic = nic_of(dev);
     if (nic->state != VIRTIO_NET_RUNNING ||
-        (!virtio_queue_any(&nic->tx) && !virtio_queue_any(&nic->rx) &&
-         nic->rx_lent >= nic->rx_limit)) {
+        (!virtio_queue_any(&nic->rx) && nic->rx_lent >= nic->rx_limit && !tx_has_a_lot(nic))) {
         return 0;
     }
     return receive_some(nic, frames, max);
@@ -315,11 +320,22 @@ uint32_t virtio_net_transmit(struct netdev *dev, const struct netframe *frames, 
     return taken;
 }
 
-/* A sleeper that waits for room or buffers must be woken by finished transmissions, too. */
-static bool needs_tx_wakeup(const struct virtio_net *nic)
+/* Somebody waits for room or buffers. */
+static bool is_short(const struct virtio_net *nic)
 {
-    return nic->tx_free_count < nic->tx_slots &&
-           (nic->tx_refused || nic->rx_lent < nic->rx_limit || nic->netdev.pool->free_count == 0);
+    return nic->tx_refused || nic->rx_lent < nic->rx_limit || nic->netdev.pool->free_count == 0;
+}
+
+/* Nothing is put off while the owner sleeps. False, there is work: who waits for room or buffers
+ * has them now, or the device is broken. */
+static bool settle(struct virtio_net *nic)
+{
+    bool was_short = is_short(nic);
+
+    if (nic->rx.avail_index != nic->rx.avail_published) {
+        publish_rx(nic);
+    }
+    return !virtio_queue_any(&nic->tx) || (reap(nic) && !was_short);
 }
 
 bool virtio_net_arm(struct netdev *dev)
@@ -328,7 +344,12 @@ bool virtio_net_arm(struct netdev *dev)
     if (nic->state != VIRTIO_NET_RUNNING) {
         return true; /* only tick can help */
     }
-    if (!virtio_queue_arm(&nic->rx) || (needs_tx_wakeup(nic) && !virtio_queue_arm(&nic->tx))) {
+    if (!settle(nic)) {
+        return false;
+    }
+    /* Then a sleeper must be woken by finished transmissions, too. */
+    bool tx_wanted = nic->tx_free_count < nic->tx_slots && is_short(nic);
+    if (!virtio_queue_arm(&nic->rx) || (tx_wanted && !virtio_queue_arm(&nic->tx))) {
         virtio_net_disarm(dev);
         return false;
     }

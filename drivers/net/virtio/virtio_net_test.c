@@ -253,9 +253,11 @@ TEST(a_device_that_breaks_the_protocol_is_reset)
             break;
         case 5:
             virtio_fake_finish(&rig.fake, VIRTIO_NET_TX, 1, 0);
+            CHECK(!rig.dev->ops->arm(rig.dev)); /* looks at what was sent */
             break;
         case 6:
             virtio_fake_finish(&rig.fake, VIRTIO_NET_TX, 2, 0);
+            CHECK(!rig.dev->ops->arm(rig.dev)); /* looks at what was sent */
             break;
         default:
             rig.fake.status |= VIRTIO_STATUS_NEEDS_RESET;
@@ -276,6 +278,35 @@ TEST(a_device_that_breaks_the_protocol_is_reset)
         rig.now_ns += 20 * SECOND_NS;
     }
     CHECK_EQ(rig.dev->counters.resets, 8);
+    rig_close(&rig);
+}
+
+/* Few finished transmissions and few used receive slots are put off, but not past a sleep, nor
+ * where somebody is short of them. */
+TEST(what_is_put_off_is_done_before_sleeping)
+{
+    struct rig rig;
+    uint8_t frame[60] = {1};
+    struct netframe got[NETDEV_BURST_MAX];
+
+    rig_open(&rig, BUFFERS);
+    CHECK_EQ(rig_attach(&rig), STATUS_OK);
+    CHECK_EQ(send_one(&rig, frame, sizeof frame), 1);
+    CHECK_EQ(virtio_fake_send(&rig.fake, 1), 1);
+    for (unsigned i = 0; i < 3; i++) {
+        CHECK(virtio_fake_deliver(&rig.fake, frame, sizeof frame));
+    }
+    CHECK_EQ(rig.dev->ops->receive(rig.dev, got, NETDEV_BURST_MAX), 3);
+    for (unsigned i = 0; i < 3; i++) {
+        netbuf_drop(&rig.pool, got[i].buffer);
+    }
+    CHECK_EQ(rig.pool.free_count, BUFFERS - 256 - 1); /* one was sent and is not back */
+
+    CHECK(rig.dev->ops->arm(rig.dev));
+    CHECK_EQ(rig.pool.free_count, BUFFERS - 256);
+    for (unsigned i = 0; i < 256; i++) { /* the device has all slots again */
+        CHECK(virtio_fake_deliver(&rig.fake, frame, sizeof frame));
+    }
     rig_close(&rig);
 }
 
