@@ -44,6 +44,8 @@ struct netdev_attach_request {
     uint32_t queues;       /* pairs wanted, at most NETDEV_QUEUES_MAX; 0: one. dev->queues says
                               how many there are: as many as interrupts, and one where the device
                               does not steer (then nothing else changes) */
+    bool receive_sums;     /* the owner looks at NETFRAME_SUM_FLAGS; dev->receives_sums says
+                              whether the device has them */
     struct dma_region dma; /* at least NETDEV_DMA_BYTES for each pair wanted */
     void *state;           /* NETDEV_STATE_BYTES of ordinary memory, 64-byte aligned */
     struct netdev_environment environment;

@@ -20,6 +20,7 @@ struct netdev_open_request {
     const struct cell_info *cell; /* must outlive the netdev */
     uint32_t buffers;             /* wanted in the pool of a device; at least 64 */
     uint32_t queues;              /* pairs wanted, as struct netdev_attach_request; 0: one */
+    bool receive_sums;            /* likewise; never with a ring */
     struct dma_region dma;
     void *memory; /* 64-byte aligned */
     size_t memory_bytes;

@@ -93,20 +93,21 @@ static struct steer_queue *queue_of(const struct steer *steer, uint32_t from, ui
     return &steer->queues[from * steer->count + to];
 }
 
-static void hand_to(struct steer_port *port, uint32_t to, const uint8_t *frame, uint32_t length)
+static void hand_to(struct steer_port *port, uint32_t to, const struct netframe *frame)
 {
     struct steer *steer = port->steer;
     struct steer_queue *queue = queue_of(steer, port->number, to);
     uint32_t tail = queue->tail; /* ours */
 
     if (tail - __atomic_load_n(&queue->head, __ATOMIC_ACQUIRE) == STEER_SLOTS ||
-        length > STEER_FRAME_BYTES_MAX) {
+        frame->length > STEER_FRAME_BYTES_MAX) {
         port->lost++;
         return;
     }
     struct steer_slot *slot = &queue->slots[tail % STEER_SLOTS];
-    slot->length = length;
-    memcpy(slot->frame, frame, length);
+    slot->length = frame->length;
+    slot->sums = frame->offset & NETFRAME_SUM_FLAGS;
+    memcpy(slot->frame, frame_data(port->dev->pool, frame), frame->length);
     __atomic_store_n(&queue->tail, tail + 1u, __ATOMIC_RELEASE);
     port->handed++;
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
@@ -118,20 +119,18 @@ static void hand_to(struct steer_port *port, uint32_t to, const uint8_t *frame, 
 /* Hands the frame on where it has to go. True: it is for this port, too. */
 static bool look_at(struct steer_port *port, const struct netframe *frame)
 {
-    const uint8_t *at = netbuf_data(port->dev->pool, frame->buffer) + frame->offset;
-
-    switch (steer_way_of(at, frame->length)) {
+    switch (steer_way_of(frame_data(port->dev->pool, frame), frame->length)) {
     case STEER_HERE:
         return true;
     case STEER_FIRST:
         if (port->number != 0) {
-            hand_to(port, 0, at, frame->length);
+            hand_to(port, 0, frame);
         }
         return port->number == 0;
     default:
         for (uint32_t to = 0; to < port->steer->count; to++) {
             if (to != port->number) {
-                hand_to(port, to, at, frame->length);
+                hand_to(port, to, frame);
             }
         }
         return true;
@@ -155,7 +154,7 @@ static uint32_t take_from(struct steer_port *port, uint32_t from, struct netfram
         }
         uint32_t offset = pool->buffer_bytes - STEER_FRAME_BYTES_MAX;
         memcpy(netbuf_data(pool, buffer) + offset, slot->frame, slot->length);
-        frames[count++] = (struct netframe){buffer, (uint16_t)offset, (uint16_t)slot->length};
+        frames[count++] = (struct netframe){buffer, (uint16_t)(offset | slot->sums), slot->length};
         __atomic_store_n(&queue->head, ++head, __ATOMIC_RELEASE);
     }
     return count;

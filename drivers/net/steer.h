@@ -24,7 +24,8 @@
 #define STEER_FRAME_BYTES_MAX 2044u
 
 struct steer_slot {
-    uint32_t length;
+    uint16_t length;
+    uint16_t sums; /* NETFRAME_SUM_FLAGS */
     uint8_t frame[STEER_FRAME_BYTES_MAX];
 };
 

@@ -86,13 +86,16 @@ static void stop(void)
     free(steer);
 }
 
+static uint32_t sums; /* flags of the frames that are put, and got again */
+
 static void put(uint32_t to, const uint8_t *frame, uint32_t length)
 {
     struct pair *pair = &pairs[to];
     uint32_t buffer = netbuf_take(&pair->pool);
 
     memcpy(netbuf_data(&pair->pool, buffer) + 64, frame, length);
-    pair->frames[pair->count++] = (struct netframe){buffer, 64, (uint16_t)length};
+    pair->frames[pair->count++] =
+        (struct netframe){buffer, (uint16_t)(64u | sums), (uint16_t)length};
 }
 
 /* How many frames port `at` has, all of which are this one. */
@@ -103,9 +106,8 @@ static uint32_t get(uint32_t at, const uint8_t *frame, uint32_t length)
 
     for (uint32_t i = 0; i < count; i++) {
         CHECK_EQ(frames[i].length, length);
-        CHECK_EQ(memcmp(netbuf_data(&pairs[at].pool, frames[i].buffer) + frames[i].offset, frame,
-                        length),
-                 0);
+        CHECK_EQ(memcmp(frame_data(&pairs[at].pool, &frames[i]), frame, length), 0);
+        CHECK_EQ(frames[i].offset & NETFRAME_SUM_FLAGS, sums);
         netbuf_drop(&pairs[at].pool, frames[i].buffer);
     }
     return count;
@@ -203,13 +205,18 @@ TEST(frames_get_where_they_belong)
     CHECK_EQ(get(2, frame, 90), 0);
     CHECK_EQ(get(1, frame, 90), 0);
     CHECK_EQ(get(0, frame, 90), 1);
+    sums = NETFRAME_SUM_OPEN;
+    put(1, frame, 90);
+    CHECK_EQ(get(1, frame, 90), 0);
+    CHECK_EQ(get(0, frame, 90), 1);
+    sums = 0;
     (void)ipv4_way_of(17, 0x2000, 0, 7);
     put(1, frame, 100);
     put(1, frame, 100);
     CHECK_EQ(get(1, frame, 100), 2);
     CHECK_EQ(get(0, frame, 100), 2);
     CHECK_EQ(get(2, frame, 100), 2);
-    CHECK_EQ(steer->ports[1].handed, 4);
+    CHECK_EQ(steer->ports[1].handed, 5);
     stop();
 }
 

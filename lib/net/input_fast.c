@@ -40,6 +40,27 @@ static inline bool segment_sum_is_right(const uint8_t *ip, uint32_t length)
 
 /* ---- UDP -------------------------------------------------------------------------------------*/
 
+/* The sum of the data of a UDP packet of `length` bytes, 0 if it is not known. False: with the
+ * headers it is wrong. */
+static inline bool datagram_sum(const struct netframe *frame, const uint8_t *ip, uint32_t length,
+                                uint64_t *data_sum)
+{
+    const uint8_t *udp = ip + IPV4_BYTES;
+    uint64_t pseudo = __builtin_bswap16((uint16_t)length) + (PROTOCOL_UDP << 8);
+    uint64_t head =
+        checksum_add_word(checksum_add_word(load_le64(ip + 12), load_le64(udp)), pseudo);
+
+    if ((frame->offset & NETFRAME_SUM_FLAGS) != 0) {
+        /* With a right checksum the data makes up for all else: nothing need be added. */
+        *data_sum = (frame->offset & NETFRAME_SUM_RIGHT) != 0 ? ~head : 0;
+        return true;
+    }
+    *data_sum = length >= UDP_BYTES + 8u
+                    ? checksum_add_packet(0, udp + UDP_BYTES, length - UDP_BYTES)
+                    : checksum_add(0, udp + UDP_BYTES, length - UDP_BYTES);
+    return checksum_is_right(checksum_add_word(*data_sum, head));
+}
+
 static inline bool datagram(struct net_stack *stack, const struct netframe *frame,
                             const uint8_t *ip, uint32_t length)
 {
@@ -57,13 +78,8 @@ static inline bool datagram(struct net_stack *stack, const struct netframe *fram
         return false;
     }
     /* The data's sum by itself: it may serve an answer. */
-    uint64_t data_sum = length >= UDP_BYTES + 8u
-                            ? checksum_add_packet(0, udp + UDP_BYTES, length - UDP_BYTES)
-                            : checksum_add(0, udp + UDP_BYTES, length - UDP_BYTES);
-    uint64_t pseudo = __builtin_bswap16((uint16_t)length) + (PROTOCOL_UDP << 8);
-    uint64_t sum = checksum_add_word(data_sum, load_le64(ip + 12));
-    sum = checksum_add_word(checksum_add_word(sum, load_le64(udp)), pseudo);
-    if (!checksum_is_right(sum)) {
+    uint64_t data_sum;
+    if (!datagram_sum(frame, ip, length, &data_sum)) {
         return false;
     }
     struct udp_datagram datagram; /* each member by itself: an initialiser would clear it first */
@@ -75,7 +91,7 @@ static inline bool datagram(struct net_stack *stack, const struct netframe *fram
     datagram.data = udp + UDP_BYTES;
     datagram.length = length - UDP_BYTES;
     datagram.buffer = frame->buffer;
-    datagram.offset = frame->offset + UDP_FRAME_BYTES_MIN;
+    datagram.offset = (frame->offset & NETFRAME_OFFSET) + UDP_FRAME_BYTES_MIN;
     datagram.data_sum = data_sum;
     stack->counters.ipv4_in++;
     stack->counters.udp_in++;
@@ -191,7 +207,8 @@ static inline bool segment_input(struct net_stack *stack, const struct netframe 
     uint32_t header = stamped ? TCP_BYTES + TCP_TIMESTAMPS_BYTES : TCP_BYTES;
 
     if (!(stamped ? load_le32(tcp + TCP_BYTES) == TCP_STAMPS_MEMORY : kind == TCP_PLAIN_WORD) ||
-        length < header || !ipv4_sum_is_right(ip) || !segment_sum_is_right(ip, length)) {
+        length < header || !ipv4_sum_is_right(ip) ||
+        ((frame->offset & NETFRAME_SUM_FLAGS) == 0 && !segment_sum_is_right(ip, length))) {
         return false;
     }
     uint64_t ends = load_le64(ip + 12);
@@ -249,7 +266,7 @@ void input_burst(struct net_stack *stack, const struct netframe *frames, uint32_
     struct netbuf_pool *pool = stack->pool;
 
     for (const struct netframe *frame = frames; frame != frames + count; frame++) {
-        const uint8_t *at = netbuf_data(pool, frame->buffer) + frame->offset;
+        const uint8_t *at = frame_data(pool, frame);
         if (!input_fast(stack, frame, at)) {
             ethernet_input(stack, frame, at);
         }

@@ -167,7 +167,7 @@ static void ipv4_fragment(struct net_stack *stack, struct ipv4_packet *ip)
 
 void ipv4_input(struct net_stack *stack, const struct netframe *frame)
 {
-    const uint8_t *at = netbuf_data(stack->pool, frame->buffer) + frame->offset + ETHERNET_BYTES;
+    const uint8_t *at = frame_data(stack->pool, frame) + ETHERNET_BYTES;
     struct ipv4_packet ip;
 
     enum wire_result result = ipv4_decode(at, frame->length - ETHERNET_BYTES, &ip);
@@ -187,6 +187,7 @@ void ipv4_input(struct net_stack *stack, const struct netframe *frame)
         return;
     }
     ip.buffer = frame->buffer;
+    ip.summed = (frame->offset & NETFRAME_SUM_FLAGS) != 0;
     if (ip.fragment != 0) {
         ipv4_fragment(stack, &ip);
         return;

@@ -328,7 +328,7 @@ static void ipv6_walk(struct net_stack *stack, struct ipv4_packet *ip, bool whol
 
 void ipv6_input(struct net_stack *stack, const struct netframe *frame)
 {
-    const uint8_t *at = netbuf_data(stack->pool, frame->buffer) + frame->offset + ETHERNET_BYTES;
+    const uint8_t *at = frame_data(stack->pool, frame) + ETHERNET_BYTES;
     uint32_t length = frame->length - ETHERNET_BYTES;
 
     if (length < IPV6_BYTES || at[0] >> 4 != 6u || load_be16(at + 4) > length - IPV6_BYTES) {
@@ -340,6 +340,7 @@ void ipv6_input(struct net_stack *stack, const struct netframe *frame)
                              .header_length = IPV6_BYTES,
                              .length = load_be16(at + 4),
                              .protocol = at[6],
+                             .summed = (frame->offset & NETFRAME_SUM_FLAGS) != 0,
                              .buffer = frame->buffer};
     const struct ipv6_ends *ends = ipv6_ends_of(&ip);
     ip.broadcast = ipv6_is_multicast(&ends->local);

@@ -100,6 +100,16 @@ enum netdev_offload {
  * packet are taken in one call or none. */
 #define NETFRAME_MORE 0x8000u
 #define NETFRAME_MASK 0x7fffu
+/* Flags in netframe.offset of received frames, from a device with receives_sums. They tell of the
+ * checksum of the TCP or UDP packet that the frame is; IPv4's own is not meant.
+ * RIGHT: the device has compared it with the bytes.
+ * OPEN: its sender runs on the same machine and left it open: the field holds the folded sum of the
+ * pseudo header, and no wire could change the bytes. */
+#define NETFRAME_SUM_RIGHT 0x8000u
+#define NETFRAME_SUM_OPEN 0x4000u
+#define NETFRAME_SUM_FLAGS (NETFRAME_SUM_RIGHT | NETFRAME_SUM_OPEN)
+/* Where a received frame lies. */
+#define NETFRAME_OFFSET 0x3fffu
 /* Frames that one packet may be made of. */
 #define NETFRAMES_MAX 17u
 
@@ -108,6 +118,12 @@ struct netframe_offload {
     uint16_t header_bytes;  /* Ethernet, IPv4 (20) and TCP; all in the first frame */
     uint32_t payload_bytes; /* behind the headers, all frames together */
 };
+
+/* The bytes of a received frame. */
+static inline uint8_t *frame_data(const struct netbuf_pool *pool, const struct netframe *frame)
+{
+    return netbuf_data(pool, frame->buffer) + (frame->offset & NETFRAME_OFFSET);
+}
 
 struct netdev_counters {
     uint64_t rx_frames, rx_bytes, rx_dropped, rx_errors;
@@ -163,6 +179,7 @@ struct netdev {
     uint16_t queues;    /* pairs that the device runs; 0 and 1: one */
     uint16_t queue;     /* which of them this is */
     uint32_t offloads;  /* enum netdev_offload */
+    bool receives_sums; /* received frames may carry NETFRAME_SUM_FLAGS */
     const char *model;  /* what drives it and how; NULL: not told */
     struct netdev_counters counters;
 };

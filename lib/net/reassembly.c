@@ -204,6 +204,7 @@ static bool assemble(struct net_stack *stack, struct reassembly *packet, struct 
     ip->length = packet->end;
     ip->protocol = packet->protocol;
     ip->fragment = 0;
+    ip->summed = false;
     return true;
 }
 

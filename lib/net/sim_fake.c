@@ -56,6 +56,8 @@ struct sim *sim_create(const struct sim_config *config)
     sim->wire.now = sim->now;
     sim->wire.end[0].dev.offloads = config->offloads[0];
     sim->wire.end[1].dev.offloads = config->offloads[1];
+    sim->wire.end[0].sums = config->sums[0];
+    sim->wire.end[1].sums = config->sums[1];
     sim->wire.faults.delay_ns = 50u * NS_PER_US;
     create_end(sim, config, 0);
     create_end(sim, config, 1);

@@ -20,6 +20,7 @@ struct sim_config {
     struct stack_config stack[2]; /* dev, secret and, unless dhcp, the address are filled in */
     bool dhcp[2];
     uint32_t offloads[2]; /* of the device at each end */
+    enum wire_sums sums[2];
 };
 
 struct sim {

@@ -461,8 +461,11 @@ static void torture(uint64_t seed, struct wire_faults faults, uint64_t bytes, un
         NETDEV_TX_CHECKSUM | NETDEV_TX_SEGMENTS | NETDEV_TX_OPEN_LENGTH,
         NETDEV_TX_CHECKSUM,
     };
+    static const enum wire_sums sums[] = {WIRE_SUMS_NONE, WIRE_SUMS_CHECKED, WIRE_SUMS_OPEN};
     struct sim_config config = {.seed = seed};
 
+    config.sums[0] = sums[seed % 3u];
+    config.sums[1] = sums[seed / 2u % 3u];
     config.offloads[0] = offloads[seed / 2u % 4u];
     config.offloads[1] = offloads[seed / 3u % 4u];
     config.stack[0].ipv6_mode = config.stack[1].ipv6_mode = STACK_IPV6_STATIC;

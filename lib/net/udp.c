@@ -63,6 +63,20 @@ uint16_t udp_port(const struct udp_socket *socket)
     return socket->port;
 }
 
+/* Of a datagram of `length` bytes. Without IPv6 its sender may have made none: 0. */
+static bool sum_is_right(const struct ipv4_packet *ip, uint32_t length, bool is_v6)
+{
+    if (load_le16(ip->payload + 6) == 0) {
+        return !is_v6;
+    }
+    if (ip->summed) {
+        return true;
+    }
+    uint64_t sum = is_v6 ? ipv6_pseudo_sum(ipv6_ends_of(ip), PROTOCOL_UDP, length)
+                         : pseudo_header_sum(ip->source, ip->destination, PROTOCOL_UDP, length);
+    return checksum_fold(checksum_add(sum, ip->payload, length)) == 0xffffu;
+}
+
 void udp_input(struct net_stack *stack, const struct ipv4_packet *ip)
 {
     const uint8_t *at = ip->payload;
@@ -76,15 +90,10 @@ void udp_input(struct net_stack *stack, const struct ipv4_packet *ip)
         stack->counters.udp_malformed++;
         return;
     }
-    uint16_t checksum = load_be16(at + 6); /* 0: the sender made none; not with IPv6 */
     bool is_v6 = is_ipv6_tag(ip->source);
-    if (checksum != 0 || is_v6) {
-        uint64_t sum = is_v6 ? ipv6_pseudo_sum(ipv6_ends_of(ip), PROTOCOL_UDP, length)
-                             : pseudo_header_sum(ip->source, ip->destination, PROTOCOL_UDP, length);
-        if (checksum_fold(checksum_add(sum, at, length)) != 0xffffu) {
-            stack->counters.udp_malformed++;
-            return;
-        }
+    if (!sum_is_right(ip, length, is_v6)) {
+        stack->counters.udp_malformed++;
+        return;
     }
     struct udp_datagram datagram = {
         .source = is_v6 ? IPV4_ANY : ip->source,

@@ -72,6 +72,15 @@ static bool tcp_options_decode(const uint8_t *at, uint32_t length, struct tcp_se
     return true;
 }
 
+static bool tcp_sum_is_right(const struct ipv4_packet *ip)
+{
+    uint64_t sum = is_ipv6_tag(ip->source)
+                       ? ipv6_pseudo_sum(ipv6_ends_of(ip), PROTOCOL_TCP, ip->length)
+                       : pseudo_header_sum(ip->source, ip->destination, PROTOCOL_TCP, ip->length);
+
+    return checksum_fold(checksum_add(sum, ip->payload, ip->length)) == 0xffffu;
+}
+
 enum wire_result tcp_decode(const struct ipv4_packet *ip, struct tcp_segment *segment)
 {
     const uint8_t *at = ip->payload;
@@ -83,10 +92,7 @@ enum wire_result tcp_decode(const struct ipv4_packet *ip, struct tcp_segment *se
     if (header_length < TCP_BYTES || header_length > ip->length) {
         return WIRE_MALFORMED;
     }
-    uint64_t sum = is_ipv6_tag(ip->source)
-                       ? ipv6_pseudo_sum(ipv6_ends_of(ip), PROTOCOL_TCP, ip->length)
-                       : pseudo_header_sum(ip->source, ip->destination, PROTOCOL_TCP, ip->length);
-    if (checksum_fold(checksum_add(sum, at, ip->length)) != 0xffffu) {
+    if (!ip->summed && !tcp_sum_is_right(ip)) {
         return WIRE_BAD_CHECKSUM;
     }
     segment->source_port = load_be16(at);

@@ -137,6 +137,7 @@ struct ipv4_packet {
     uint16_t fragment; /* not 0: a fragment */
     uint8_t protocol;
     bool broadcast; /* to everyone, set by the receive path */
+    bool summed;    /* TCP's or UDP's checksum needs no look: NETFRAME_SUM_FLAGS, likewise set */
     uint32_t buffer;
 };
 
@@ -177,6 +178,7 @@ static inline enum wire_result ipv4_decode(const uint8_t *packet, uint32_t lengt
     ip->fragment = load_be16(packet + 6) & IPV4_FRAGMENT_MASK;
     ip->protocol = packet[9];
     ip->broadcast = false;
+    ip->summed = false;
     return WIRE_OK;
 }
 
@@ -239,7 +241,7 @@ struct tcp_segment {
     uint16_t destination_port;
 };
 
-/* Decodes fields and options; the checksum is verified. */
+/* Decodes fields and options; the checksum is verified unless ip->summed. */
 enum wire_result tcp_decode(const struct ipv4_packet *ip, struct tcp_segment *segment);
 
 /* Sequence number arithmetic modulo 2^32 (RFC 9293, 3.4). */

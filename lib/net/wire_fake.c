@@ -4,6 +4,7 @@
 #include "lib/base/assert.h"
 #include "lib/base/bytes.h"
 #include "lib/base/endian.h"
+#include "lib/net/ipv6.h"
 #include "lib/net/wire.h"
 
 uint64_t wire_random(struct wire *wire)
@@ -144,6 +145,39 @@ static void end_reap(struct wire_end *end)
     end->held_count = 0;
 }
 
+/* The flags for a received frame, whose open checksum is changed accordingly. */
+static uint16_t sums_of(enum wire_sums sums, uint8_t *frame, uint32_t length)
+{
+    uint8_t *ip = frame + ETHERNET_BYTES;
+    bool v6 = load_be16(frame + 12) == ETHERTYPE_IPV6 && length >= ETHERNET_BYTES + IPV6_BYTES;
+    bool v4 = load_be16(frame + 12) == ETHERTYPE_IPV4 && length >= ETHERNET_BYTES + IPV4_BYTES;
+    uint32_t header = v6 ? IPV6_BYTES : IPV4_BYTES;
+    uint32_t room = length - ETHERNET_BYTES - header;
+    uint32_t bytes = v6 ? load_be16(ip + 4) : v4 ? load_be16(ip + 2) - IPV4_BYTES : UINT32_MAX;
+    uint32_t protocol = v6 ? ip[6] : v4 ? ip[9] : 0;
+    uint32_t field = header + (protocol == PROTOCOL_TCP ? 16u : 6u);
+
+    if (sums == WIRE_SUMS_NONE || (protocol != PROTOCOL_TCP && protocol != PROTOCOL_UDP) ||
+        bytes > room || bytes < field + 2u - header ||
+        (v4 && (ip[0] != 0x45u || (load_be16(ip + 6) & IPV4_FRAGMENT_MASK) != 0))) {
+        return 0;
+    }
+    uint64_t pseudo =
+        v6 ? ipv6_pseudo_sum((const struct ipv6_ends *)(void *)(ip + 8), protocol, bytes)
+           : pseudo_header_sum(load_be32(ip + 12), load_be32(ip + 16), protocol, bytes);
+    bool right = checksum_fold(checksum_add(pseudo, ip + header, bytes)) == 0xffffu;
+    if (sums == WIRE_SUMS_CLAIMED) {
+        return NETFRAME_SUM_RIGHT;
+    }
+    if (!right || load_le16(ip + field) == 0) {
+        return 0;
+    }
+    if (sums == WIRE_SUMS_OPEN) {
+        store_native16(ip + field, checksum_fold(pseudo));
+    }
+    return sums == WIRE_SUMS_OPEN ? NETFRAME_SUM_OPEN : NETFRAME_SUM_RIGHT;
+}
+
 static uint32_t end_receive(struct netdev *dev, struct netframe *frames, uint32_t max)
 {
     struct wire_end *end = (struct wire_end *)(void *)dev;
@@ -160,8 +194,8 @@ static uint32_t end_receive(struct netdev *dev, struct netframe *frames, uint32_
             /* Poisoned, so that reading behind the frame shows. */
             memset(netbuf_data(dev->pool, buffer), 0xdb, dev->pool->buffer_bytes);
             memcpy(netbuf_data(dev->pool, buffer) + 12, wire->slots[slot].data, length);
-            frames[count++] =
-                (struct netframe){.buffer = buffer, .offset = 12, .length = (uint16_t)length};
+            uint16_t sums = sums_of(end->sums, netbuf_data(dev->pool, buffer) + 12, length);
+            frames[count++] = (struct netframe){buffer, 12u | sums, (uint16_t)length};
             dev->counters.rx_frames++;
         } else {
             dev->counters.rx_dropped++;

@@ -23,8 +23,17 @@ struct wire_faults { /* chances in 1/65536 */
     time_ns_t reorder_delay_ns; /* more, for reordered frames */
 };
 
+/* What an end says of the checksums of TCP and UDP in the frames that it receives. */
+enum wire_sums {
+    WIRE_SUMS_NONE,
+    WIRE_SUMS_CHECKED, /* of right ones, that they are */
+    WIRE_SUMS_CLAIMED, /* of all, that they are right */
+    WIRE_SUMS_OPEN,    /* of right ones, that they were left open; as if they had been */
+};
+
 struct wire_end {
     struct netdev dev; /* first */
+    enum wire_sums sums;
     struct wire *wire;
     unsigned index;
     bool link_up;

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
-"""NICs that sum and cut TCP segments: the same bytes arrive, and few packets carry them."""
+"""NICs that sum and cut TCP segments, and check or spare received sums: the same bytes arrive, and few
+packets carry them."""
 
 import json
 import subprocess
@@ -42,6 +43,7 @@ def test_igb_sums_and_cuts(disk, system):
                 for _ in range(3):
                     assert client("GET", "large") == value
         check(counters(guest))
+        assert "checks received sums: yes" in guest.vm.serial
         assert guest.shut_down() == 0
 
 

@@ -51,6 +51,7 @@ static status_t take_for_device(struct network *network, struct network_request 
         .cell = network->info,
         .buffers = request->buffers,
         .queues = queues,
+        .receive_sums = config_bool(network->info, "receive_sums", true),
         .memory_bytes = netdev_open_memory_bytes(network->info, request->buffers),
         .environment = {now_ns, relax, doorbell, network},
     };
@@ -159,12 +160,13 @@ static void log_model(const struct netdev *dev)
     if (dev->model == NULL) {
         return;
     }
-    log_line("network: %s, %u queue pair%s; sums and cuts TCP segments: %s; not used: checks of "
-             "received sums",
-             dev->model, dev->queues > 1u ? dev->queues : 1u, dev->queues > 1u ? "s" : "",
-             (offloads & NETDEV_TX_SEGMENTS) != 0   ? "yes"
-             : (offloads & NETDEV_TX_CHECKSUM) != 0 ? "sums"
-                                                    : "no");
+    log_line(
+        "network: %s, %u queue pair%s; sums and cuts TCP segments: %s; checks received sums: %s",
+        dev->model, dev->queues > 1u ? dev->queues : 1u, dev->queues > 1u ? "s" : "",
+        (offloads & NETDEV_TX_SEGMENTS) != 0   ? "yes"
+        : (offloads & NETDEV_TX_CHECKSUM) != 0 ? "sums"
+                                               : "no",
+        dev->receives_sums ? "yes" : "no");
 }
 
 static status_t open_stack(struct network *network, struct network_request *request)

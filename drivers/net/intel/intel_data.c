@@ -88,7 +88,10 @@ static inline bool receive_one(struct intel_nic *nic, struct netframe *frame)
     }
     uint32_t length = __atomic_load_n(&descriptor->length, __ATOMIC_RELAXED);
     frame->buffer = nic->rx_buffer[nic->rx_head];
-    frame->offset = 0;
+    frame->offset = nic->netdev.receives_sums && (status & INTEL_RX_SUMMED) != 0 &&
+                            (status & INTEL_RX_SUM_WRONG) == 0
+                        ? NETFRAME_SUM_RIGHT
+                        : 0;
     /* Length 0 marks a frame to be dropped: damaged, too long, or spread over several buffers. */
     frame->length = (status & INTEL_RX_END_OF_PACKET) == 0 ||
                             (status & nic->chip->rx_errors) != 0 || length > nic->frame_bytes_max ||

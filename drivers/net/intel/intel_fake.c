@@ -245,7 +245,7 @@ uint32_t intel_fake_steer(struct intel_fake *fake, const uint8_t *frame, size_t 
     }
     uint32_t mode = *reg(fake, INTEL_82576_MRQC);
     if ((mode & 7u) != INTEL_82576_MRQC_RSS ||
-        (*reg(fake, INTEL_82576_RXCSUM) & INTEL_82576_RXCSUM_NO_SUM) == 0 || bytes < 58) {
+        (*reg(fake, INTEL_RXCSUM) & INTEL_82576_RXCSUM_NO_SUM) == 0 || bytes < 58) {
         return 0;
     }
     uint32_t type = load_be16(frame + 12);

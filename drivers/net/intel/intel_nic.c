@@ -110,6 +110,7 @@ static bool read_mac(struct intel_nic *nic)
 
 static void start_mac(const struct intel_nic *nic)
 {
+    intel_write(nic, INTEL_RXCSUM, intel_read(nic, INTEL_RXCSUM) | INTEL_RXCSUM_SUMS);
     intel_write(nic, INTEL_TCTL,
                 INTEL_TCTL_EN | INTEL_TCTL_PAD | INTEL_TCTL_COLLISIONS | INTEL_TCTL_DISTANCE);
     intel_write(nic, INTEL_RCTL,
@@ -321,6 +322,7 @@ static void init(struct intel_nic *nic, const struct netdev_attach_request *requ
     nic->chip = intel_find_chip(request->device->pci_device);
     nic->netdev.queues = (uint16_t)intel_queues(request);
     nic->netdev.offloads = nic->chip->offloads;
+    nic->netdev.receives_sums = request->receive_sums;
     nic->netdev.model = nic->chip->model;
     nic->first = nic;
     nic->rx_cause = nic->chip->rx_cause;

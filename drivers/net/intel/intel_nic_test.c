@@ -20,6 +20,7 @@ struct rig {
     struct netbuf_pool pool;
     void *bookkeeping;
     void *state;
+    bool receive_sums;
     struct netdev *dev;
     time_ns_t now_ns;
 };
@@ -55,6 +56,7 @@ static status_t rig_attach(struct rig *rig)
             .device = &rig->fake.device,
             .pool = &rig->pool,
             .dma = rig->dma,
+            .receive_sums = rig->receive_sums,
             .state = rig->state,
             .environment = {rig_now, rig_relax, NULL, rig},
         },
@@ -303,6 +305,45 @@ TEST(damaged_frames_are_dropped_and_counted)
             CHECK_EQ(rig.dev->ops->receive(rig.dev, got, 8), 1);
             CHECK_EQ(rig.dev->counters.rx_errors, j + 1);
             netbuf_drop(&rig.pool, got[0].buffer);
+        }
+        rig_close(&rig);
+    }
+}
+
+/* Status bits: 4 and 5 UDP's and TCP's checksum were looked at, 6 IPv4's; 29 and 30 are errors. */
+TEST(the_chips_word_on_sums_is_passed_on)
+{
+    static const struct {
+        uint32_t status;
+        bool right;
+    } cases[] = {
+        {0, false},
+        {1u << 6, false},
+        {1u << 5, true},
+        {1u << 6 | 1u << 5, true},
+        {1u << 6 | 1u << 5 | 1u << 4, true},
+        {1u << 6 | 1u << 5 | 1u << 29, false},
+        {1u << 6 | 1u << 5 | 1u << 30, false},
+        {1u << 6 | 1u << 4 | 3u << 29, false},
+        {1u << 29, false},
+    };
+
+    for (unsigned i = 0; i < 2u * CHIPS; i++) {
+        struct rig rig;
+        uint8_t bytes[60] = {0};
+        struct netframe got;
+
+        rig_open(&rig, chips[i / 2u], BUFFERS);
+        rig.receive_sums = i % 2u != 0;
+        CHECK_EQ(rig_attach(&rig), STATUS_OK);
+        CHECK_EQ(rig.dev->receives_sums, rig.receive_sums);
+        settle(&rig);
+        for (unsigned j = 0; j < sizeof cases / sizeof cases[0]; j++) {
+            CHECK(intel_fake_deliver(
+                &rig.fake, &(struct intel_fake_frame){bytes, sizeof bytes, cases[j].status, 0, 0}));
+            CHECK_EQ(rig.dev->ops->receive(rig.dev, &got, 1), 1);
+            CHECK_EQ(got.offset, rig.receive_sums && cases[j].right ? NETFRAME_SUM_RIGHT : 0);
+            netbuf_drop(&rig.pool, got.buffer);
         }
         rig_close(&rig);
     }

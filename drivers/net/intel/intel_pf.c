@@ -93,6 +93,7 @@ static void start(struct intel_pf *pf)
     setup_pools(pf);
     write(pf, INTEL_TCTL,
           INTEL_TCTL_EN | INTEL_TCTL_PAD | INTEL_TCTL_COLLISIONS | INTEL_TCTL_DISTANCE);
+    write(pf, INTEL_RXCSUM, INTEL_RXCSUM_SUMS);
     write(pf, INTEL_RCTL, INTEL_RCTL_EN | INTEL_RCTL_BROADCAST | INTEL_RCTL_STRIP_CRC);
     write(pf, INTEL_CTRL, read(pf, INTEL_CTRL) | INTEL_CTRL_SLU);
     write(pf, INTEL_MDIC,

@@ -43,8 +43,7 @@ void intel_setup_steering(const struct intel_nic *nic)
         }
         intel_write(nic, INTEL_82576_RETA + 4u * word, entries);
     }
-    intel_write(nic, INTEL_82576_RXCSUM,
-                intel_read(nic, INTEL_82576_RXCSUM) | INTEL_82576_RXCSUM_NO_SUM);
+    intel_write(nic, INTEL_RXCSUM, intel_read(nic, INTEL_RXCSUM) | INTEL_82576_RXCSUM_NO_SUM);
     intel_write(nic, INTEL_82576_MRQC, INTEL_82576_MRQC_RSS | INTEL_82576_MRQC_FIELDS);
 }
 

@@ -21,7 +21,7 @@ enum intel_register {
     INTEL_MDIC = 0x0020,
     INTEL_RCTL = 0x0100,
     INTEL_TCTL = 0x0400,
-    INTEL_82576_RXCSUM = 0x5000,
+    INTEL_RXCSUM = 0x5000,
     INTEL_RFCTL = 0x5008,
     INTEL_MTA = 0x5200, /* 128 words */
     INTEL_RAL0 = 0x5400,
@@ -105,6 +105,7 @@ enum intel_register {
 #define INTEL_TCTL_PAD (1u << 3)
 #define INTEL_TCTL_COLLISIONS (0x0fu << 4)
 #define INTEL_TCTL_DISTANCE (0x3fu << 12)
+#define INTEL_RXCSUM_SUMS ((1u << 8) | (1u << 9)) /* IPv4's; TCP's and UDP's */
 #define INTEL_RFCTL_EXTENDED (1u << 15)
 #define INTEL_RAH_VALID (1u << 31) /* the address has been read from the NVM */
 #define INTEL_QUEUE_ENABLE (1u << 25)
@@ -166,6 +167,9 @@ struct intel_rx_descriptor {
 #define INTEL_RX_END_OF_PACKET (1u << 1)
 #define INTEL_82574_RX_ERRORS ((1u << 24) | (1u << 25) | (1u << 26) | (1u << 28) | (1u << 31))
 #define INTEL_82576_RX_ERRORS (1u << 31)
+/* The chip has looked at TCP's or UDP's checksum, and found it or IPv4's wrong. */
+#define INTEL_RX_SUMMED ((1u << 4) | (1u << 5))
+#define INTEL_RX_SUM_WRONG ((1u << 29) | (1u << 30))
 
 /* Transmit: the 82574's legacy and the 82576's advanced data descriptor. */
 struct intel_tx_descriptor {

@@ -361,6 +361,15 @@ void virtio_fake_finish(struct virtio_fake *fake, unsigned number, uint32_t id, 
     interrupt(fake, queue, old);
 }
 
+void virtio_fake_put(const struct virtio_fake *fake, uint8_t *to, const void *frame, size_t bytes)
+{
+    struct virtio_net_header header = fake->receive_header;
+
+    header.buffers = 1;
+    memcpy(to, &header, sizeof header);
+    memcpy(to + sizeof header, frame, bytes);
+}
+
 bool virtio_fake_deliver(struct virtio_fake *fake, const void *frame, size_t bytes)
 {
     struct virtio_fake_queue *queue = &fake->queues[VIRTIO_NET_RX];
@@ -382,9 +391,7 @@ bool virtio_fake_deliver(struct virtio_fake *fake, const void *frame, size_t byt
     if (to == NULL) {
         return false;
     }
-    memset(to, 0, VIRTIO_NET_HEADER_BYTES);
-    to[10] = 1; /* num_buffers */
-    memcpy(to + VIRTIO_NET_HEADER_BYTES, frame, bytes);
+    virtio_fake_put(fake, to, frame, bytes);
     virtio_fake_finish(fake, VIRTIO_NET_RX, (uint32_t)id,
                        (uint32_t)bytes + VIRTIO_NET_HEADER_BYTES);
     return true;

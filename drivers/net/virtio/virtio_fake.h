@@ -39,6 +39,8 @@ struct virtio_fake {
     bool refuse_features;
     bool refuse_vectors;
     uint32_t notify_offset_max; /* 0: as it should be */
+    /* Any time: stands before each received frame, `buffers` as 1. */
+    struct virtio_net_header receive_header;
 
     /* What the driver did. */
     uint64_t accepted;
@@ -76,6 +78,8 @@ void virtio_fake_set_used(struct virtio_fake *fake, unsigned queue, uint16_t ind
 /* ---- Between the fake's files (virtio_packed_fake.c) ------------------------------------------
  */
 
+/* Writes a frame behind its header. */
+void virtio_fake_put(const struct virtio_fake *fake, uint8_t *to, const void *frame, size_t bytes);
 void *virtio_fake_reach(struct virtio_fake *fake, uint64_t address, size_t bytes);
 /* Takes the next chain into *first (index of its first descriptor); its id, -1: none. */
 int virtio_fake_packed_take(struct virtio_fake *fake, unsigned queue, unsigned *first);

@@ -25,8 +25,8 @@
 
 #define FEATURES_WANTED                                                                            \
     (VIRTIO_F_VERSION_1 | VIRTIO_NET_F_MAC | VIRTIO_NET_F_STATUS | VIRTIO_NET_F_MTU |              \
-     VIRTIO_NET_F_CSUM | VIRTIO_NET_F_HOST_TSO4 | VIRTIO_F_EVENT_IDX | VIRTIO_F_ACCESS_PLATFORM |  \
-     VIRTIO_F_ORDER_PLATFORM | VIRTIO_F_RING_PACKED)
+     VIRTIO_NET_F_CSUM | VIRTIO_NET_F_HOST_TSO4 | VIRTIO_NET_F_GUEST_CSUM | VIRTIO_F_EVENT_IDX |   \
+     VIRTIO_F_ACCESS_PLATFORM | VIRTIO_F_ORDER_PLATFORM | VIRTIO_F_RING_PACKED)
 
 static uint8_t common_read8(const struct virtio_net *nic, uint32_t at)
 {
@@ -82,6 +82,10 @@ static status_t negotiate(struct virtio_net *nic)
     if ((nic->features & VIRTIO_NET_F_CSUM) == 0) {
         nic->features &= ~VIRTIO_NET_F_HOST_TSO4;
     }
+    if (!nic->wants_sums) {
+        nic->features &= ~VIRTIO_NET_F_GUEST_CSUM;
+    }
+    nic->netdev.receives_sums = (nic->features & VIRTIO_NET_F_GUEST_CSUM) != 0;
     nic->netdev.offloads =
         ((nic->features & VIRTIO_NET_F_CSUM) != 0 ? (uint32_t)NETDEV_TX_CHECKSUM : 0u) |
         ((nic->features & VIRTIO_NET_F_HOST_TSO4) != 0 ? (uint32_t)NETDEV_TX_SEGMENTS : 0u);
@@ -446,6 +450,7 @@ status_t virtio_net_attach(const struct netdev_attach_request *request, struct n
     nic->netdev.pool = request->pool;
     nic->device = request->device;
     nic->dma = request->dma;
+    nic->wants_sums = request->receive_sums;
     restart_init(&nic->restart);
     if ((status = find_windows(nic)) != STATUS_OK ||
         (status = pci_msix_fill(request->device)) != STATUS_OK) {

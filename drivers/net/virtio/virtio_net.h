@@ -5,8 +5,8 @@
  * §5.1 (network device).
  *
  * Needed of the device: VERSION_1. Used when offered: MAC, STATUS, MTU, EVENT_IDX, ACCESS_PLATFORM,
- * ORDER_PLATFORM, CSUM, HOST_TSO4,
- * RING_PACKED (then without EVENT_IDX).
+ * ORDER_PLATFORM, CSUM, HOST_TSO4, GUEST_CSUM where the owner looks at what it says, RING_PACKED
+ * (then without EVENT_IDX).
  *
  * Invariants, outside the functions of the driver:
  *   V1 rx_buffer[i] is a buffer that the device may write, or NETBUF_NONE and i is in rx_empty.
@@ -49,6 +49,7 @@ struct virtio_net {
     enum virtio_net_state state;
     bool link; /* as last seen by tick */
     bool tx_refused;
+    bool wants_sums; /* [const] */
     uint16_t rx_lent;
     uint16_t rx_limit;
     uint16_t rx_lot; /* VIRTIO_NET_LOT, or less so that the device keeps most of rx_limit */
@@ -108,6 +109,8 @@ uint32_t virtio_net_packed_transmit(struct netdev *dev, const struct netframe *f
 bool virtio_net_packed_arm(struct netdev *dev);
 void virtio_net_packed_disarm(struct netdev *dev);
 void virtio_net_packed_refill(struct virtio_net *nic);
+/* Marks received frames with what the device's headers say of their sums (virtio_net_sums.c). */
+void virtio_net_mark_sums(struct virtio_net *nic, struct netframe *frames, uint32_t count);
 /* Takes back what was sent. False: the device is broken. */
 bool virtio_net_reap(struct virtio_net *nic);
 /* Frees what was sent from the slot, linked ones too; false: the device may not end that one. */

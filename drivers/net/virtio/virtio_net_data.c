@@ -248,6 +248,9 @@ static __attribute__((noinline)) uint32_t receive_some(struct virtio_net *nic,
 
     bool good = true;
     uint32_t taken = receive_slots(nic, frames, pending < max ? pending : max, &good);
+    if (dev->receives_sums) {
+        virtio_net_mark_sums(nic, frames, taken);
+    }
     if (!good) {
         dev->counters.rx_errors++;
         broken(nic);

@@ -232,6 +232,9 @@ uint32_t virtio_net_packed_receive(struct netdev *dev, struct netframe *frames, 
     if (seen != 0) {
         notify_rx(nic);
     }
+    if (dev->receives_sums) {
+        virtio_net_mark_sums(nic, frames, taken);
+    }
     if (nic->rx_lent < nic->rx_limit) {
         virtio_net_packed_refill(nic);
     }

@@ -91,9 +91,7 @@ bool virtio_fake_packed_deliver(struct virtio_fake *fake, const void *frame, siz
     if (to == NULL) {
         return false;
     }
-    memset(to, 0, VIRTIO_NET_HEADER_BYTES);
-    to[10] = 1; /* num_buffers */
-    memcpy(to + VIRTIO_NET_HEADER_BYTES, frame, bytes);
+    virtio_fake_put(fake, to, frame, bytes);
     virtio_fake_packed_finish(fake, VIRTIO_NET_RX, (uint32_t)id,
                               (uint32_t)bytes + VIRTIO_NET_HEADER_BYTES);
     return true;

@@ -47,6 +47,7 @@ enum virtio_status {
 
 /* Feature bits (§5.1.3, §6). */
 #define VIRTIO_NET_F_CSUM (1ull << 0)
+#define VIRTIO_NET_F_GUEST_CSUM (1ull << 1)
 #define VIRTIO_NET_F_MTU (1ull << 3)
 #define VIRTIO_NET_F_MAC (1ull << 5)
 #define VIRTIO_NET_F_HOST_TSO4 (1ull << 11)
@@ -78,6 +79,7 @@ struct virtio_net_header {
     uint16_t buffers;
 };
 #define VIRTIO_NET_HEADER_NEEDS_CHECKSUM 1u
+#define VIRTIO_NET_HEADER_DATA_VALID 2u
 #define VIRTIO_NET_HEADER_TCP4 1u
 _Static_assert(sizeof(struct virtio_net_header) == VIRTIO_NET_HEADER_BYTES, "virtio 1.2 §5.1.6");
 

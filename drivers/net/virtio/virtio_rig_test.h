@@ -23,6 +23,7 @@ struct rig {
     struct netbuf_pool pool;
     void *bookkeeping;
     void *state;
+    bool receive_sums;
     struct netdev *dev;
     time_ns_t now_ns;
 };
@@ -57,6 +58,7 @@ static inline status_t rig_attach(struct rig *rig)
         &(struct netdev_attach_request){
             .device = &rig->fake.device,
             .pool = &rig->pool,
+            .receive_sums = rig->receive_sums,
             .dma = rig->dma,
             .state = rig->state,
             .environment = {rig_now, rig_relax, NULL, rig},
