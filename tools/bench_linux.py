@@ -4,13 +4,16 @@ memory, CPU count and load generator, alternated row by row in one run.
 
 Instructions are all that the guest executed in the measured time, kernel and user, divided by the
 requests (bench/plugin). Of ours, polling that found nothing is left out by the cell's own account;
-Linux halts when idle. Linux runs with Debian's defaults, mitigations on; redis-server without
-persistence, which is its cheapest, while every SET of ours is in the log before its answer leaves.
+Linux halts when idle. Linux runs with Debian's defaults, mitigations on. In the rows `get` and `set`
+redis-server keeps nothing, which is its cheapest, while every SET of ours is on the drive before its
+answer leaves; in the rows `set-durable` both do the same: redis-server appends each SET to its file
+(appendfsync always) in ext4 on an emulated drive like ours.
 """
 
 import json
 import shutil
 import statistics
+import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
@@ -27,6 +30,12 @@ ECHO = build.BUILD / "bench/linux/echo"
 REDIS = "redis-check-rdb"
 REDIS_LINE = (f"/bin/redis-server --port 6379 --bind {ADDRESS} --protected-mode no --save --dir /tmp"
               " --logfile /tmp/log")
+# The drive is there a little after its driver; ext4 lies on all of it.
+DURABLE_SCRIPT = f"""until [ -b /dev/nvme0n1 ]; do :; done
+/bin/mount -t ext4 /dev/nvme0n1 /tmp && exec {REDIS_LINE} --appendonly yes --appendfsync always
+"""
+# What ext4 asks modprobe for is loaded beforehand: there is no modprobe.
+DRIVE_MODULES = ["nvme", "crc32c_generic", "ext4"]
 MODULES = {"virtio": ["virtio_net"], "igb": ["igb"]}
 ECHO_SYSTEM = ("systems/echo/system.toml", "echo", False)
 KV_SYSTEM = ("systems/reference/system.toml", "kvstore", True)
@@ -48,39 +57,76 @@ class Row:
                               outstanding=self.outstanding, pipeline=self.pipeline)
 
 
-GROUPS = {
-    ECHO_SYSTEM: [
+@dataclass
+class Group:
+    """Rows that run on the same two machines."""
+
+    system: tuple
+    rows: list[Row]
+    durable: bool = False  # Linux has a drive, and redis-server keeps what it acknowledges
+
+
+GROUPS = [
+    Group(ECHO_SYSTEM, [
         Row("udp-echo-1", "udp-echo", 5000),
         Row("udp-echo-32", "udp-echo", 20000, 32),
         Row("tcp-echo-1", "tcp-echo", 5000),
         Row("tcp-echo-32", "tcp-echo", 20000, 32),
-    ],
-    KV_SYSTEM: [
+    ]),
+    Group(KV_SYSTEM, [
         Row("get-1", "kv-get", 5000),
         Row("get-32", "kv-get", 20000, 32),
         Row("get-32x16", "kv-get", 50000, 32, 16),
         Row("set-1", "kv-set", 5000),
         Row("set-32", "kv-set", 20000, 32),
         Row("set-32x16", "kv-set", 50000, 32, 16),
-    ],
-}
+    ]),
+    Group(KV_SYSTEM, [
+        Row("set-durable-1", "kv-set", 1000),
+        Row("set-durable-32", "kv-set", 5000, 32),
+        Row("set-durable-32x16", "kv-set", 20000, 32, 16),
+    ], durable=True),
+]
+
+
+def _programs(folder, durable):
+    """The Linux guest's programs and files."""
+    redis = shutil.which(REDIS)
+    if redis is None:
+        raise bench_machine.MachineError("redis-server is missing; it comes with redis-tools")
+    files = {"/bin/redis-server": redis}
+    if not durable:
+        return ["/bin/echo-server", REDIS_LINE], {**files, "/bin/echo-server": ECHO}
+    script = folder / "durable.sh"
+    script.write_text(DURABLE_SCRIPT, encoding="ascii")
+    return ["/bin/sh /durable.sh"], {**files, "/bin/sh": "/bin/dash", "/bin/mount": "/bin/mount",
+                                     "/durable.sh": script}
+
+
+def _make_ext4(path):
+    """A drive like ours with an empty file system on it."""
+    vm.make_disk(path)
+    done = subprocess.run(["/sbin/mkfs.ext4", "-q", "-F", str(path)], capture_output=True,
+                          text=True, check=False)
+    if done.returncode:
+        raise bench_machine.MachineError(f"mkfs.ext4: {done.stderr.strip()}")
 
 
 class LoadedLinux(bench_machine.Loaded):
     """The Linux guest with its servers."""
 
-    def __init__(self, nic):
+    def __init__(self, nic, durable=False):
         build.make(str(ECHO.relative_to(build.ROOT)))
-        redis = shutil.which(REDIS)
-        if redis is None:
-            raise bench_machine.MachineError("redis-server is missing; it comes with redis-tools")
         folder = tempfile.TemporaryDirectory(prefix="hallows-linux-")
-        guest = linux_guest.make(MODULES[nic], ["/bin/echo-server", REDIS_LINE],
-                                 {"/bin/echo-server": ECHO, "/bin/redis-server": redis},
-                                 Path(folder.name))
+        base = Path(folder.name)
+        guest = linux_guest.make(MODULES[nic] + (DRIVE_MODULES if durable else []),
+                                 *_programs(base, durable), base)
         self.version = guest.version
+        if durable:
+            _make_ext4(base / "disk")
         machine = vm.Machine(
             kernel=guest.kernel, bundle=guest.initramfs, cpu=linux_guest.CPU,
+            disk=base / "disk" if durable else None,
             command_line=f"{linux_guest.COMMAND_LINE} hallows.address={ADDRESS}",
             iommu=None,  # in Linux's favour: no mapping and unmapping of buffers
         )
@@ -100,26 +146,28 @@ def _alternate(row, nic, machines, rounds):
     }
 
 
-def compare(nics, systems, wanted="", rounds=3):
-    """A result for every row of those systems whose NIC/name contains `wanted`."""
-    bench_machine.bench_tools()
+def _compare_group(group, nic, wanted, rounds):
+    """A result for every row of the group whose NIC/name contains `wanted`."""
+    rows = [row for row in group.rows if wanted in f"{nic}/{row.name}"]
     results = []
-    for nic in nics:
-        chosen = {system: [row for row in rows if wanted in f"{nic}/{row.name}"]
-                  for system, rows in GROUPS.items() if system in systems}
-        if not any(chosen.values()):
-            continue
-        print(f"booting Linux with {nic} ...", file=sys.stderr, flush=True)
-        with LoadedLinux(nic) as linux:
-            for (path, cell, disk), rows in chosen.items():
-                if not rows:
-                    continue
-                with bench_machine.LoadedSystem(path, cell, nic, disk) as ours:
-                    for row in rows:
-                        print(f"  {nic}/{row.name}", file=sys.stderr, flush=True)
-                        both = _alternate(row, nic, {"hallows": ours, "linux": linux}, rounds)
-                        results.append(_result(f"{nic}/{row.name}", both, linux.version))
+    if not rows:
+        return results
+    path, cell, disk = group.system
+    print(f"booting both with {nic} ...", file=sys.stderr, flush=True)
+    with (LoadedLinux(nic, group.durable) as linux,
+          bench_machine.LoadedSystem(path, cell, nic, disk) as ours):
+        for row in rows:
+            print(f"  {nic}/{row.name}", file=sys.stderr, flush=True)
+            both = _alternate(row, nic, {"hallows": ours, "linux": linux}, rounds)
+            results.append(_result(f"{nic}/{row.name}", both, linux.version))
     return results
+
+
+def compare(nics, groups, wanted="", rounds=3):
+    """A result for every row of those groups whose NIC/name contains `wanted`."""
+    bench_machine.bench_tools()
+    return [result for nic in nics for group in groups
+            for result in _compare_group(group, nic, wanted, rounds)]
 
 
 def _result(name, both, version):
@@ -152,8 +200,8 @@ def table(results):
 def main(group, wanted, json_path, rounds):
     """The verb's --linux: prints the table; returns the exit status. Without a group or with "net"
     every row; "kvstore": only the key-value server's."""
-    systems = [KV_SYSTEM] if group == "kvstore" else list(GROUPS)
-    results = compare(MODULES, systems, wanted, rounds)
+    groups = [some for some in GROUPS if group != "kvstore" or some.system == KV_SYSTEM]
+    results = compare(MODULES, groups, wanted, rounds)
     if not results:
         raise bench_machine.MachineError(f"no row is named like {wanted}")
     print(f"Linux {results[0]['linux']} and Hallows, medians of {rounds}, alternated")
