@@ -37,6 +37,8 @@ NET_DRIVER_DIRS := drivers/net drivers/net/intel drivers/net/ring drivers/net/vi
 NETWORK_DIRS := drivers/net/cell $(NET_DRIVER_DIRS) lib/net
 CELLS += echo
 echo_DIRS := apps/echo $(NETWORK_DIRS)
+CELLS += accounts
+accounts_DIRS := apps/accounts $(NETWORK_DIRS) lib/http lib/logport lib/block
 CELLS += iperf3
 iperf3_DIRS := apps/iperf3 apps/iperf3/core $(NETWORK_DIRS)
 CELLS += vfrogue
@@ -60,7 +62,7 @@ storagebench_DIRS := bench/cells/storage drivers drivers/pci drivers/nvme lib/bl
 
 CELLS += kvstore
 kvstore_DIRS := apps/kvstore apps/kvstore/core lib/heap lib/http $(NETWORK_DIRS) \
-    drivers/nvme lib/block lib/loglet
+    drivers/nvme lib/block lib/loglet lib/logport
 
 KERNEL_DIRS := kernel kernel/object kernel/boot kernel/arch/x86_64
 # Part of the kernel that also runs on the host, against kernel/arch/host.

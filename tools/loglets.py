@@ -8,7 +8,7 @@ import layout
 from toml_fields import Field
 from toml_source import nearest
 
-RIGHTS = {"read": 1, "append": 2, "trim": 4}
+RIGHTS = {"read": 1, "append": 2, "trim": 4, "account": 8}
 OWN_IOPS = 100  # that the service promises itself (STORAGE_OWN_IOPS)
 MIB = 1 << 20
 
@@ -16,7 +16,7 @@ LOGLET_FIELDS = {
     "client": Field("name"),
     "server": Field("name"),
     "of": Field("name", ""),
-    "rights": Field("names", list(RIGHTS), high=len(RIGHTS)),
+    "rights": Field("names", ["read", "append", "trim"], high=len(RIGHTS)),
     "capacity": Field("size", 0, low=0, high=1 << 50),
     "iops": contracts.CONTRACT_FIELDS["iops"],
     "mb_s": contracts.CONTRACT_FIELDS["mb_s"],

@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
-"""`./hallows storage`: what a running system says of its drive, and erasing a drive's image so that
-the next system to start formats it.
+"""`./hallows storage`: what a running system's cells say of their drives: controllers, namespaces,
+zones, logs and contracts; and erasing namespaces' images, so that the next system to start formats
+them.
 
-The running system is asked over HTTP (/storage.json of the key-value server).
+The running system is asked over HTTP (/storage.json): the key-value server tells of its own drive,
+and it and the cell apps/accounts pass on what the storage services tell that they have rings to.
 """
 
 import fcntl
 import json
+import struct
 import sys
 import time
 import urllib.error
@@ -15,6 +18,10 @@ from pathlib import Path
 
 CHUNK_BYTES = 4 << 20
 UNIT_BYTES = 512000
+SUPER_MAGIC = b"HALLOGSB"
+SUPER_BYTES = 4096
+SUPER_ALIGNMENT = 512
+SEEN_BYTES = 16 << 20
 ASK_SECONDS = 20
 ASK_AGAIN_SECONDS = 0.1
 ZONES_TOLD = 256
@@ -34,23 +41,31 @@ def _size(count):
     return f"{value:.0f} {units[0]}" if value >= 100 or units[0] == "B" else f"{value:.1f} {units[0]}"
 
 
-def fetch_all(port, asks=10):
-    """The account once it has what the drive is asked for in the background: health and zones."""
+def fetch_all(port, asks=20):
+    """The accounts once each has what its drive is asked for in the background: health, namespaces
+    and zones."""
     for _ in range(asks):
         told = fetch(port)
-        if told["health"] and len(told["zones"]) >= min(told["drive"]["zones"], ZONES_TOLD):
+        if told and all(_is_whole(one) for one in told):
             break
         time.sleep(ASK_AGAIN_SECONDS)
     return told
 
 
+def _is_whole(account):
+    drive = account["drive"]
+    return bool(account["health"] and drive["answers"]
+                and len(account["zones"]) >= min(drive["zones"], ZONES_TOLD))
+
+
 def fetch(port):
-    """The running system's account."""
+    """The running system's accounts, one for each cell that drives a drive."""
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/storage.json",
                                     timeout=ASK_SECONDS) as answer:
-            return json.load(answer)
-    except (OSError, urllib.error.URLError, ValueError) as error:
+            told = json.load(answer)
+        return told["accounts"] + [json.loads(text) for text in told["told"]]
+    except (OSError, urllib.error.URLError, ValueError, KeyError, TypeError) as error:
         raise StorageError(f"no system answers on port {port}: {error}; start one with"
                            " ./hallows run, or name its port with --http-port") from error
 
@@ -73,16 +88,16 @@ def _contracts(told):
     """Contracts, with what each has had so far."""
     promises = told["promises"]
     if promises is None:
-        return ["  contracts  none: the log has the whole drive"]
+        return ["  contracts  none: the logs have the whole drive"]
     lines = [f"  contracts  {promises['promised_ns'] / 1e6:.0f} of {promises['most_ns'] / 1e6:.0f} ms of"
              f" drive time a second promised; the drive works on {promises['parallel']} requests at a"
              f" time, {promises['read_ns'] / 1000:.0f} us a read, {promises['write_ns'] / 1000:.0f} us"
              " a write",
-             f"  {'contract':20} {'class':10} {'iops':>10} {'MB/s':>10} {'capacity':>10}"
+             f"  {'contract':20} {'log':20} {'class':8} {'iops':>8} {'MB/s':>8} {'capacity':>10}"
              f" {'requests':>10} {'moved':>10}"]
     for one in told["contracts"]:
-        lines.append(f"  {one['name']:20} {one['class']:10} {one['iops']:>10}"
-                     f" {one['bytes_per_second'] / 1e6:>10.0f} {_size(one['capacity_bytes']):>10}"
+        lines.append(f"  {one['name']:20} {one['log'] or '':20} {one['class']:8} {one['iops']:>8}"
+                     f" {one['bytes_per_second'] / 1e6:>8.0f} {_size(one['capacity_bytes']):>10}"
                      f" {one['requests']:>10} {_size(one['bytes']):>10}")
     return lines
 
@@ -127,35 +142,62 @@ def _wear(told):
     return lines
 
 
+def _namespaces(drive):
+    """Every namespace of the controller; the account goes on with the one that the logs are in."""
+    lines = []
+    for one in drive["namespaces"]:
+        line = f"  namespace {one['id']:<3}"
+        if not one["known"]:
+            lines.append(f"{line} not told yet; ask again")
+        elif not one["usable"]:
+            lines.append(f"{line} of a kind that this system does not use")
+        else:
+            size = one["block_bytes"]
+            kind = (f"zoned, {one['blocks'] // one['zone_blocks']} zones of"
+                    f" {_size(one['zone_blocks'] * size)}, at most"
+                    f" {one['max_active_zones'] or 'any number'} active"
+                    if one["zone_blocks"] else "plain")
+            use = ("with the logs below" if one["id"] == drive["namespace"]
+                   else "in use" if one["ports"] else "not in use")
+            lines.append(f"{line} {_size(one['blocks'] * size)} in blocks of {size} bytes, {kind};"
+                         f" {use}")
+    return lines
+
+
+def _logs(told):
+    lines = [f"  {'log':20} {'state':10} {'used':>10} {'capacity':>10} {'free':>10} {'appended':>10}"
+             f" {'written':>8} {'padding':>10} {'retries':>8}"]
+    for log in told["logs"]:
+        given = log["append_bytes"]
+        times = f"x{log['frame_bytes'] / given:.2f}" if given else ""
+        lines.append(f"  {log['name']:20} {log['state']:10} {_size(log['used_bytes']):>10}"
+                     f" {_size(log['capacity_bytes']):>10} {_size(log['free_bytes']):>10}"
+                     f" {_size(given):>10} {times:>8} {_size(log['padding_bytes']):>10}"
+                     f" {log['retries']:>8}")
+    return lines
+
+
 def describe(told):
-    """The account as lines of text."""
-    drive, space, written = told["drive"], told["space"], told["written"]
-    kind = (f"zoned, {drive['zones']} zones of {_size(drive['zone_blocks'] * drive['block_bytes'])},"
-            f" at most {drive['max_active_zones'] or 'any number'} active"
-            if drive["zones"] else "plain")
+    """The accounts as lines of text."""
+    return [line for one in told for line in _describe_one(one)]
+
+
+def _describe_one(told):
+    drive, space = told["drive"], told["space"]
     lines = [
-        f"{drive['model']}  serial {drive['serial']}  firmware {drive['firmware']}"
+        f"{told['cell']}: {drive['model']}  serial {drive['serial']}  firmware {drive['firmware']}"
         f"  NVMe {drive['nvme_version']}  {drive['state']}",
-        f"  namespace {drive['namespace']}  {_size(drive['blocks'] * drive['block_bytes'])} in blocks"
-        f" of {drive['block_bytes']} bytes, {kind}",
         *_health(told["health"]),
         f"  faults     {drive['errors']} errors, {drive['timeouts']} timeouts, {drive['resets']}"
         f" resets, {drive['violations']} violations of the protocol",
+        *_namespaces(drive),
         f"  extents    {space['extents']} of {_size(space['extent_bytes'])}: {space['free']} free,"
         f" {space['promised']} promised, {space['dead']} dead; start {space['epoch']}",
         *_wear(told),
     ]
-    if written["append_bytes"]:
-        lines.append(f"  writes     {_size(written['append_bytes'])} appended,"
-                     f" {_size(written['frame_bytes'])} written"
-                     f" (x{written['frame_bytes'] / written['append_bytes']:.2f}, padding"
-                     f" {_size(written['padding_bytes'])}), {written['retries']} retries")
     lines += _contracts(told)
     lines += _zones(told, drive["block_bytes"])
-    lines.append(f"  {'log':20} {'state':10} {'used':>10} {'capacity':>10} {'free':>10}")
-    for log in told["logs"]:
-        lines.append(f"  {log['name']:20} {log['state']:10} {_size(log['used_bytes']):>10}"
-                     f" {_size(log['capacity_bytes']):>10} {_size(log['free_bytes']):>10}")
+    lines += _logs(told)
     return lines
 
 
@@ -175,10 +217,34 @@ def erase(path, progress=sys.stderr):
     print(file=progress)
 
 
+def contents(path):
+    """What is on a namespace's image, in words: the logs of the newest superblock near its beginning
+    (docs/storage-format.md), where plain drives keep theirs and zoned ones append them."""
+    with open(path, "rb") as file:
+        data = file.read(SEEN_BYTES)
+    newest, at = None, data.find(SUPER_MAGIC)
+    while at >= 0:
+        block = data[at:at + SUPER_BYTES]
+        if at % SUPER_ALIGNMENT == 0 and len(block) == SUPER_BYTES:
+            number = struct.unpack_from("<Q", block, 16)[0]
+            newest = max(newest or (0, block), (number, block))
+        at = data.find(SUPER_MAGIC, at + 1)
+    if newest is None:
+        return "data that is not this system's" if any(data) else "nothing at its beginning"
+    block = newest[1]
+    logs = [block[at:at + 32].split(b"\0")[0].decode("ascii", "replace")
+            for at in range(256, 256 + 16 * 128, 128) if any(block[at + 40:at + 44])]
+    return f"logs (format {struct.unpack_from('<I', block, 8)[0]}): {', '.join(logs) or 'none'}"
+
+
 def confirm(path, read=input):
     """Whether the user means it."""
-    print(f"Everything on {path} ({_size(path.stat().st_size)}) will be lost.")
-    return read("Type the file's name to go on: ").strip() == path.name
+    print(f"Everything on {path} ({_size(path.stat().st_size)}) will be lost. It holds"
+          f" {contents(path)}.")
+    try:
+        return read("Type the file's name to go on: ").strip() == path.name
+    except EOFError:
+        return False
 
 
 def add_options(parser):
@@ -186,21 +252,31 @@ def add_options(parser):
     parser.add_argument("--http-port", type=int, default=8080, metavar="N",
                         help="where the running system serves its status page (8080)")
     parser.add_argument("--json", action="store_true", help="print what the system says as it is")
-    parser.add_argument("--format", type=Path, metavar="IMAGE",
-                        help="erase a drive's image, after asking; a system formats it at its start")
+    parser.add_argument("--format", type=Path, metavar="IMAGE", nargs="+",
+                        help="erase namespaces' images, after asking for each; a system formats them"
+                        " at its start")
     parser.add_argument("--yes", action="store_true", help="with --format: do not ask")
+
+
+def _format(options):
+    """Each image by itself: what was not confirmed is left as it is."""
+    for path in options.format:
+        if not path.is_file():
+            raise StorageError(f"{path} is no file")
+    kept = 0
+    for path in options.format:
+        if options.yes or confirm(path):
+            erase(path)
+        else:
+            print(f"{path}: nothing was changed")
+            kept += 1
+    return 1 if kept else 0
 
 
 def main(options):
     """The verb: returns the exit status."""
     if options.format:
-        if not options.format.is_file():
-            raise StorageError(f"{options.format} is no file")
-        if not options.yes and not confirm(options.format):
-            print("nothing was changed")
-            return 1
-        erase(options.format)
-        return 0
+        return _format(options)
     told = fetch_all(options.http_port)
     print(json.dumps(told, indent=2) if options.json else "\n".join(describe(told)))
     return 0

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
 """Tests of ./hallows storage without a system."""
 
+import argparse
 import io
 
 import pytest
@@ -27,3 +28,32 @@ def test_nobody_answers():
                                         (3 << 50, "3072 TiB")])
 def test_sizes(count, text):
     assert storage._size(count) == text  # pylint: disable=protected-access
+
+
+def superblock(number, *names):
+    """As docs/storage-format.md has it, in as far as it is looked at."""
+    logs = b"".join(name.encode().ljust(40, b"\0") + b"\1" + bytes(87) for name in names)
+    head = b"HALLOGSB" + (3).to_bytes(4, "little") + bytes(4) + number.to_bytes(8, "little")
+    return (head.ljust(256, b"\0") + logs).ljust(4096, b"\0")
+
+
+@pytest.mark.parametrize("data,text", [
+    (bytes(8192), "nothing at its beginning"),
+    (b"not ours", "data that is not this system's"),
+    (superblock(5, "old") + bytes(61440) + superblock(6, "one", "two"), "logs (format 3): one, two"),
+    (superblock(7) + bytes(61440) + superblock(6, "gone"), "logs (format 3): none"),
+])
+def test_what_an_image_holds(tmp_path, data, text):
+    image = tmp_path / "disk.img"
+    image.write_bytes(data)
+    assert storage.contents(image) == text
+
+
+def test_each_image_is_confirmed_by_itself(tmp_path, monkeypatch):
+    images = [tmp_path / name for name in ("one.img", "two.img")]
+    for image in images:
+        image.write_bytes(b"x" * 1000)
+    monkeypatch.setattr("sys.stdin", io.StringIO("two.img\ntwo.img\n"))
+    options = argparse.Namespace(format=images, yes=False)
+    assert storage.main(options) == 1
+    assert images[0].read_bytes() == b"x" * 1000 and not any(images[1].read_bytes())

@@ -17,7 +17,9 @@
 #include "drivers/net/cell/network.h"
 #include "drivers/nvme/nvme.h"
 #include "lib/block/contract.h"
+#include "lib/block/zones.h"
 #include "lib/loglet/loglet.h"
+#include "lib/logport/accounts.h"
 #include "runtime/cell.h"
 #include "runtime/dma.h"
 #include "runtime/event_loop.h"
@@ -31,24 +33,15 @@ struct batch {
     uint64_t position;
 };
 
-#define ZONES_KEPT 256u
-
-/* What the drive last said of its zones; asked for through a queue pair of its own. */
-struct zones {
-    struct nvme_port port;
-    void *buffer;   /* BLOCK_ZONE_REPORT_BYTES of the drive's data memory */
-    uint32_t next;  /* zone from which it is asked next */
-    uint32_t known; /* zones that were told, from the first on */
-    bool asked;     /* a report is under way */
-    struct block_zone zone[ZONES_KEPT];
-};
+#define STORE_LOG_NAME "kvstore"
 
 struct store {
     struct server *server;
     struct nvme nvme;
-    struct block_device *block; /* what the log is on: the drive, or a tenant's part of it */
-    struct share *share;        /* NULL: the manifest has no contracts */
-    struct contract *contracts; /* of the share's tenants, in order */
+    struct block_device *block;  /* what the log is on: the drive, or a tenant's part of it */
+    struct share *share;         /* NULL: the manifest has no contracts */
+    struct contract *contracts;  /* of the share's tenants, in order */
+    struct nvme_port zones_port; /* through which zones are asked for */
     struct zones zones;
     struct loglet_device *device;
     struct loglet *log;
@@ -80,6 +73,7 @@ struct kvstore {
     struct store store;
     struct network network;
     struct web_source web;
+    struct accounts accounts; /* of other cells' drives */
     struct event_loop loop;
     time_ns_t upkeep_due;
     time_ns_t told_ns; /* what time the server was told */
@@ -100,16 +94,12 @@ static inline void kvstore_round_time(struct kvstore *kvstore)
     }
 }
 
-/* ---- contracts.c, zones.c ---------------------------------------------------------------------
+/* ---- contracts.c ------------------------------------------------------------------------------
  */
 
 /* Admits the manifest's contracts, if it has any, and chooses what the log is on. Says on the
  * console what was admitted, or why not. */
 status_t contracts_admit(struct kvstore *kvstore) HALLOWS_MUST_CHECK;
-/* The port through which zones are looked at; before the drive is started. */
-status_t zones_port(struct kvstore *kvstore, struct nvme_port_config *config) HALLOWS_MUST_CHECK;
-/* Asks for zones, or takes what was told, without waiting. */
-void zones_look(struct zones *zones, time_ns_t now_ns);
 
 /* ---- store.c ----------------------------------------------------------------------------------
  */

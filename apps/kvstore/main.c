@@ -74,6 +74,49 @@ static time_ns_t server_deadline(void *context)
     return kvstore->upkeep_due < log_due ? kvstore->upkeep_due : log_due;
 }
 
+static bool poll_accounts(void *context, time_ns_t now_ns)
+{
+    return accounts_poll(context, now_ns);
+}
+
+static bool arm_accounts(void *context)
+{
+    return accounts_arm(context);
+}
+
+static void disarm_accounts(void *context)
+{
+    accounts_disarm(context);
+}
+
+static time_ns_t accounts_due(void *context)
+{
+    return accounts_deadline(context);
+}
+
+static void doorbell(void *context, cap_slot_t slot)
+{
+    (void)context;
+    (void)notification_signal(slot);
+}
+
+/* Other cells' drives, where the manifest gives this one rings to ask about them. */
+static status_t add_accounts(struct kvstore *kvstore)
+{
+    const struct event_source source = {
+        .poll = poll_accounts,
+        .arm = arm_accounts,
+        .disarm = disarm_accounts,
+        .deadline = accounts_due,
+        .context = &kvstore->accounts,
+    };
+    status_t status = accounts_init(&kvstore->accounts, kvstore->info, doorbell);
+
+    return status != STATUS_OK || kvstore->accounts.count == 0
+               ? status
+               : event_loop_add(&kvstore->loop, &source);
+}
+
 static status_t add_sources(struct kvstore *kvstore)
 {
     const struct event_source server = {
@@ -85,6 +128,9 @@ static status_t add_sources(struct kvstore *kvstore)
     };
     status_t status = network_add(&kvstore->network, &kvstore->loop);
 
+    if (status == STATUS_OK) {
+        status = add_accounts(kvstore);
+    }
     return status == STATUS_OK ? event_loop_add(&kvstore->loop, &server) : status;
 }
 

@@ -3,7 +3,6 @@
 
 #include "runtime/random.h"
 
-#define LOG_NAME "kvstore"
 /* What one log record carries of the journal: fits one frame of the log. */
 #define RECORD_BYTES_MAX (LOGLET_FRAME_BYTES - 8192u)
 #define PIECES_MAX 32u
@@ -19,6 +18,21 @@
 
 /* ---- Start ------------------------------------------------------------------------------------
  */
+
+/* A queue pair of its own for questions about zones; before the drive is started. */
+static status_t zones_port(struct kvstore *kvstore, struct nvme_port_config *config)
+{
+    struct store *store = &kvstore->store;
+    struct dma_region buffer;
+    status_t status = dma_take(&kvstore->dma, BLOCK_ZONE_REPORT_BYTES, &buffer);
+
+    *config = (struct nvme_port_config){.port = &store->zones_port};
+    if (status == STATUS_OK) {
+        store->zones = (struct zones){.block = &store->zones_port.block, .buffer = buffer.base};
+        status = dma_take(&kvstore->dma, NVME_PORT_MEMORY_BYTES, &config->dma);
+    }
+    return status;
+}
 
 static status_t start_drive(struct kvstore *kvstore)
 {
@@ -114,7 +128,7 @@ static status_t open_device(struct kvstore *kvstore)
 static status_t open_log(struct kvstore *kvstore)
 {
     struct store *store = &kvstore->store;
-    status_t status = loglet_open(store->device, LOG_NAME, 0, &store->log);
+    status_t status = loglet_open(store->device, STORE_LOG_NAME, 0, &store->log);
 
     while (status == STATUS_OK && loglet_state(store->log) == STATUS_AGAIN) {
         (void)loglet_device_poll(store->device, kvstore_now(kvstore));
@@ -272,7 +286,7 @@ status_t store_open(struct kvstore *kvstore)
     status = recover(kvstore, reader.base);
     look_at_space(&kvstore->store);
     kvstore->server.database.checkpoint_possible = true;
-    (void)nvme_ask_health(&kvstore->store.nvme, kvstore_now(kvstore));
+    (void)nvme_ask(&kvstore->store.nvme, kvstore_now(kvstore));
     kvstore->server.database.checkpoint_ms = kvstore->server.database.now_ms;
     kvstore->server.log.base_bytes = loglet_used_bytes(kvstore->store.log);
     return status;
@@ -577,7 +591,7 @@ void store_close(struct kvstore *kvstore)
     while (nvme_state(&store->nvme) != NVME_STOPPED && nvme_state(&store->nvme) != NVME_DEAD) {
         struct block_completion none;
         (void)nvme_poll(&store->nvme.port, &none, 1, kvstore_now(kvstore));
-        (void)nvme_poll(&store->zones.port, &none, 1, kvstore_now(kvstore));
+        (void)nvme_poll(&store->zones_port, &none, 1, kvstore_now(kvstore));
         kvstore_pause(kvstore);
     }
 }

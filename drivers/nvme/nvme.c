@@ -29,6 +29,7 @@ static void enter(struct nvme *nvme, enum nvme_state state, time_ns_t now_ns)
     nvme->step = 0;
     nvme->port_index = 0;
     nvme->secondary_rounds = 0;
+    nvme->asking = false;
     nvme->setup_queue = NULL;
     nvme->state_deadline_ns = state_deadline(nvme, now_ns);
 }
@@ -311,58 +312,21 @@ static bool check(struct nvme *nvme, time_ns_t now_ns)
     return true;
 }
 
-/* SMART / Health Information (Base 5.14.1.2); of 128-bit counts the low half. */
-static void read_health(struct nvme *nvme)
-{
-    const uint8_t *data = nvme->identify;
-
-    nvme->health = (struct nvme_health){
-        .valid = true,
-        .critical_warning = data[0],
-        .temperature_kelvin = load_le16(data + 1),
-        .spare_percent = data[3],
-        .spare_threshold_percent = data[4],
-        .used_percent = data[5],
-        .read_units = load_le64(data + 32),
-        .written_units = load_le64(data + 48),
-        .power_cycles = load_le64(data + 112),
-        .power_on_hours = load_le64(data + 128),
-        .unsafe_shutdowns = load_le64(data + 144),
-        .media_errors = load_le64(data + 160),
-        .error_log_entries = load_le64(data + 176),
-    };
-}
-
-bool nvme_ask_health(struct nvme *nvme, time_ns_t now_ns)
-{
-    struct nvme_command command = {0};
-    uint64_t address =
-        dma_device_address(&nvme->config.dma, (size_t)NVME_PAGE_IDENTIFY * PAGE_BYTES);
-
-    if (nvme->state != NVME_READY || nvme->admin.free_count != nvme->admin.depth) {
-        return false;
-    }
-    memset(nvme->identify, 0, NVME_LOG_HEALTH_BYTES);
-    command.word[0] = NVME_ADMIN_GET_LOG;
-    command.word[1] = NVME_ALL_NAMESPACES;
-    command.word[6] = (uint32_t)address;
-    command.word[7] = (uint32_t)(address >> 32);
-    command.word[10] = (NVME_LOG_HEALTH_BYTES / 4u - 1u) << 16 | NVME_LOG_HEALTH;
-    nvme_admin_submit(nvme, &command, NVME_FOR_HEALTH, now_ns);
-    return true;
-}
-
-/* Admin completions while the I/O queues are in use: aborts, and questions about the health. */
-static void reap_admin(struct nvme *nvme)
+/* Admin completions while the I/O queues are in use: of aborts and of questions. */
+static void reap_admin(struct nvme *nvme, time_ns_t now_ns)
 {
     struct nvme_result result;
     uint8_t purpose;
 
     while (nvme->admin.free_count != nvme->admin.depth &&
            nvme_reap_one(nvme, &nvme->admin, &result, &purpose)) {
-        if (purpose == NVME_FOR_HEALTH && result.status == NVME_SC_SUCCESS) {
-            read_health(nvme);
+        if (purpose == NVME_FOR_QUESTION) {
+            nvme_take_answer(nvme, &result, now_ns);
         }
+    }
+    if (nvme->admin.free_count != nvme->admin.depth && now_ns >= nvme->state_deadline_ns) {
+        nvme->counters.timeouts++;
+        reset(nvme, STATUS_DEVICE_TIMEOUT, now_ns);
     }
 }
 
@@ -540,7 +504,7 @@ static void manage(struct nvme *nvme, time_ns_t now_ns)
         return;
     }
     if (nvme->state == NVME_READY) {
-        reap_admin(nvme);
+        reap_admin(nvme, now_ns);
     } else {
         advance(nvme, now_ns);
     }

@@ -45,6 +45,7 @@
 #include <hallows/types.h>
 
 #include "drivers/mmio.h"
+#include "lib/block/account.h"
 #include "lib/block/block.h"
 
 #define NVME_QUEUE_ENTRIES 64u /* one page of submission entries */
@@ -124,6 +125,18 @@ struct nvme_health {
     uint64_t read_units, written_units; /* of 512,000 bytes */
     uint64_t power_cycles, power_on_hours, unsafe_shutdowns;
     uint64_t media_errors, error_log_entries;
+};
+
+/* An active namespace, in use through a port or not. */
+struct nvme_namespace {
+    uint32_t id;
+    bool known;  /* the rest is as last asked for */
+    bool usable; /* the driver can read and write it: false, and only `id` is told */
+    uint32_t block_bytes;
+    uint64_t blocks;
+    uint64_t used_blocks; /* that the drive has allocated, where it keeps count; else `blocks` */
+    uint64_t zone_blocks; /* distance of zones; 0: it has none */
+    uint32_t max_active_zones, max_open_zones; /* 0: no limit */
 };
 
 struct nvme_counters {
@@ -211,14 +224,14 @@ struct nvme_port {
     uint16_t placement_ids[NVME_PLACEMENTS_MAX];
 };
 
-/* One controller with its first port. Users look at `port`, the texts, `health`, `namespace_ids`
- * and `last_error` only. */
+/* One controller with its first port. Users look at `port`, the texts, `health`, `namespaces`,
+ * `answers` and `last_error` only. */
 struct nvme {
     struct nvme_port port;
     char model[41], serial[21], firmware[9]; /* printable ASCII, trimmed, NUL-terminated */
     uint32_t version;                        /* VS register: major << 16 | minor << 8 | tertiary */
     status_t last_error;                     /* why it is dead, or why the last reset was made */
-    uint32_t namespace_ids[NVME_NAMESPACES_MAX]; /* active ones, ascending */
+    struct nvme_namespace namespaces[NVME_NAMESPACES_MAX]; /* active ones, by ascending `id` */
     uint32_t namespace_count;
 
     /* The controller's own memory, where config.controller_memory found some: `data` of requests
@@ -228,6 +241,7 @@ struct nvme {
     uint64_t memory_address; /* for the controller; 0: there is none */
 
     struct nvme_health health;     /* as last asked for */
+    uint64_t answers;              /* how often nvme_ask was answered in full */
     struct nvme_counters counters; /* of the controller itself: nvme_count_all has all */
 
     struct nvme_config config;
@@ -252,6 +266,10 @@ struct nvme {
     uint32_t secondary_rounds; /* a list that never changes is seen as one */
     uint32_t secondaries_online;
     bool placement_offered; /* it has flexible data placement */
+    bool asking;            /* nvme_ask is being answered: */
+    uint32_t question;      /* which one, about which of the namespaces */
+    uint32_t asked_namespace;
+    uint32_t asked_command_set, asked_format_index;
     time_ns_t state_deadline_ns;
     uint8_t *identify; /* [dma] one page */
     struct nvme_queue admin;
@@ -296,9 +314,13 @@ time_ns_t nvme_next_due(const struct nvme_port *port);
 /* Counters of the controller and all its ports together. */
 void nvme_count_all(const struct nvme *nvme, struct nvme_counters *sum);
 
-/* Asks for the drive's health; nvme_poll brings it into nvme->health. False: not ready, or another
- * admin command is under way; ask again. */
-bool nvme_ask_health(struct nvme *nvme, time_ns_t now_ns);
+/* Asks for the drive's health and for what its namespaces are, one admin command after the other;
+ * nvme_poll brings it into nvme->health and nvme->namespaces. What the drive refuses to tell stays
+ * as it was. False: not ready, or another admin command is under way; ask again. */
+bool nvme_ask(struct nvme *nvme, time_ns_t now_ns);
+
+/* ,"drive":{..},"health":{..} (lib/block/account.h): the controller with its namespaces. */
+void nvme_account(const struct nvme *nvme, const struct account *account);
 
 /* Begins the shutdown: outstanding commands of every port complete first (all are polled) (or time
  * out), then the queues are deleted and the drive is told to shut down (CC.SHN). Flush before, or

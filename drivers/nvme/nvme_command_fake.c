@@ -153,6 +153,7 @@ static void identify_namespace(const struct nvme_fake *fake, const struct media_
 
     store_le64(data, media->block_count);
     store_le64(data + 8, media->block_count);
+    store_le64(data + 16, media->block_count / 2u);
     data[24] = fake->nawupf != 0 || fake->nabspf != 0 ? NVME_NSFEAT_ATOMIC : 0;
     data[25] = 1; /* two formats, the second is in use */
     data[26] = 1;

@@ -19,6 +19,24 @@ static void copy_text(char *to, const uint8_t *from, size_t bytes)
     to[length] = '\0';
 }
 
+void nvme_identify(struct nvme *nvme, uint32_t cns, uint32_t namespace_id, uint32_t set,
+                   uint8_t purpose, time_ns_t now_ns)
+{
+    struct nvme_command command = {0};
+    uint64_t address =
+        dma_device_address(&nvme->config.dma, (size_t)NVME_PAGE_IDENTIFY * PAGE_BYTES);
+
+    /* A device that writes nothing is then seen as one. */
+    memset(nvme->identify, 0, PAGE_BYTES);
+    command.word[0] = NVME_ADMIN_IDENTIFY;
+    command.word[1] = namespace_id;
+    command.word[6] = (uint32_t)address;
+    command.word[7] = (uint32_t)(address >> 32);
+    command.word[10] = cns;
+    command.word[11] = set << 24;
+    nvme_admin_submit(nvme, &command, purpose, now_ns);
+}
+
 /* Identify Controller (Base 5.15.2.2). */
 status_t nvme_read_controller(struct nvme *nvme)
 {
@@ -64,16 +82,19 @@ void nvme_read_namespaces(struct nvme *nvme)
         if (id == 0) {
             break;
         }
-        nvme->namespace_ids[nvme->namespace_count++] = id;
+        if (nvme->namespaces[i].id != id) {
+            nvme->namespaces[i] = (struct nvme_namespace){.id = id};
+        }
+        nvme->namespace_count++;
     }
 }
 
 /* Namespace Identification Descriptor list (Base 5.15.2.4; type 4 is the command set). */
-status_t nvme_read_command_set(struct nvme *nvme, struct nvme_port *port)
+status_t nvme_read_command_set(const struct nvme *nvme, uint32_t *command_set)
 {
     const uint8_t *data = nvme->identify;
 
-    port->command_set = NVME_CSI_NVM;
+    *command_set = NVME_CSI_NVM;
     for (uint32_t at = 0; at + 4u <= PAGE_BYTES;) {
         uint32_t type = data[at];
         uint32_t bytes = data[at + 1u];
@@ -81,13 +102,12 @@ status_t nvme_read_command_set(struct nvme *nvme, struct nvme_port *port)
             break;
         }
         if (type == NVME_DESCRIPTOR_CSI) {
-            port->command_set = data[at + 4u];
+            *command_set = data[at + 4u];
         }
         at += 4u + bytes;
     }
-    return port->command_set == NVME_CSI_NVM || port->command_set == NVME_CSI_ZNS
-               ? STATUS_OK
-               : STATUS_UNSUPPORTED;
+    return *command_set == NVME_CSI_NVM || *command_set == NVME_CSI_ZNS ? STATUS_OK
+                                                                        : STATUS_UNSUPPORTED;
 }
 
 /* Limits of one Copy (TP 4065): MSSRL, MCL, MSRC. */
@@ -121,30 +141,48 @@ static uint32_t atomic_blocks(const struct nvme *nvme, const uint8_t *data)
     return load_le16(data + 36) != 0 ? load_le16(data + 36) + 1u : nvme->controller_atomic_blocks;
 }
 
-/* Identify Namespace, NVM command set (Base 5.15.2.1). */
+/* Identify Namespace, NVM command set (Base 5.15.2.1): NSZE, NUSE, FLBAS, LBAF. */
+status_t nvme_read_geometry(const struct nvme *nvme, struct nvme_geometry *geometry)
+{
+    const uint8_t *data = nvme->identify;
+    uint32_t index = (data[26] & 0xfu) | (data[26] >> 1 & 0x30u);
+    uint32_t format = load_le32(data + 128u + (size_t)index * 4u);
+
+    *geometry = (struct nvme_geometry){.blocks = load_le64(data),
+                                       .used_blocks = load_le64(data + 16),
+                                       .block_shift = format >> 16 & 0xffu,
+                                       .format_index = index};
+    if (geometry->blocks == 0 || geometry->blocks >> 51 != 0 || geometry->block_shift < 9u ||
+        geometry->block_shift > 12u || (format & 0xffffu) != 0) {
+        return STATUS_UNSUPPORTED; /* no blocks, odd size, or metadata in every block */
+    }
+    return STATUS_OK;
+}
+
+/* The same of a port's. */
 status_t nvme_read_namespace(struct nvme *nvme, struct nvme_port *port)
 {
     struct block_device *block = &port->block;
     const uint8_t *data = nvme->identify;
-    uint64_t size = load_le64(data);
-    uint32_t index = (data[26] & 0xfu) | (data[26] >> 1 & 0x30u);
-    uint32_t format = load_le32(data + 128u + (size_t)index * 4u);
-    uint32_t shift = format >> 16 & 0xffu;
     uint32_t transfer = nvme->controller_transfer_bytes;
+    struct nvme_geometry geometry;
+    status_t status = nvme_read_geometry(nvme, &geometry);
+    uint32_t shift = geometry.block_shift;
 
-    if (size == 0 || shift < 9u || shift > 12u || (format & 0xffffu) != 0 || size >> 51 != 0) {
-        return STATUS_UNSUPPORTED; /* no blocks, odd size, or metadata in every block */
+    if (status != STATUS_OK) {
+        return status;
     }
-    if (port->geometry_known && (block->block_count != size || block->block_shift != shift)) {
+    if (port->geometry_known &&
+        (block->block_count != geometry.blocks || block->block_shift != shift)) {
         return STATUS_CORRUPT;
     }
-    while (transfer >> shift > size) {
+    while (transfer >> shift > geometry.blocks) {
         transfer /= 2u;
     }
-    port->format_index = index;
+    port->format_index = geometry.format_index;
     port->transfer_bytes_max = transfer;
     block->flags = nvme->controller_flags;
-    block->block_count = size;
+    block->block_count = geometry.blocks;
     block->block_shift = shift;
     block->block_bytes = 1u << shift;
     block->max_transfer_blocks = transfer >> shift;
@@ -161,26 +199,42 @@ static uint32_t zone_limit(uint32_t raw)
 }
 
 /* Identify Namespace, ZNS (ZNS 4.1.5.1). */
+status_t nvme_read_zones(const struct nvme *nvme, uint64_t blocks, uint32_t format_index,
+                         struct nvme_zones *zones)
+{
+    const uint8_t *data = nvme->identify;
+    uint64_t distance = load_le64(data + 2816u + (size_t)format_index * 16u);
+
+    if (distance == 0 || distance > blocks || blocks / distance > 0xffffffffu) {
+        return STATUS_UNSUPPORTED;
+    }
+    *zones = (struct nvme_zones){.blocks = distance,
+                                 .count = (uint32_t)(blocks / distance),
+                                 .max_active = zone_limit(load_le32(data + 4)),
+                                 .max_open = zone_limit(load_le32(data + 8))};
+    return STATUS_OK;
+}
+
+/* The same of a port's. */
 status_t nvme_read_zoned_namespace(const struct nvme *nvme, struct nvme_port *port)
 {
     struct block_device *block = &port->block;
-    const uint8_t *data = nvme->identify;
-    uint64_t zone_blocks = load_le64(data + 2816u + (size_t)port->format_index * 16u);
     uint32_t append = port->append_bytes_max;
+    struct nvme_zones zones;
+    status_t status = nvme_read_zones(nvme, block->block_count, port->format_index, &zones);
 
-    if (zone_blocks == 0 || zone_blocks > block->block_count ||
-        block->block_count / zone_blocks > 0xffffffffu) {
-        return STATUS_UNSUPPORTED;
+    if (status != STATUS_OK) {
+        return status;
     }
-    if (port->geometry_known && block->zone_blocks != zone_blocks) {
+    if (port->geometry_known && block->zone_blocks != zones.blocks) {
         return STATUS_CORRUPT;
     }
     append = append < port->transfer_bytes_max ? append : port->transfer_bytes_max;
     block->flags |= BLOCK_DEVICE_ZONED;
-    block->zone_blocks = zone_blocks;
-    block->zone_count = (uint32_t)(block->block_count / zone_blocks);
-    block->max_active_zones = zone_limit(load_le32(data + 4));
-    block->max_open_zones = zone_limit(load_le32(data + 8));
+    block->zone_blocks = zones.blocks;
+    block->zone_count = zones.count;
+    block->max_active_zones = zones.max_active;
+    block->max_open_zones = zones.max_open;
     block->max_append_blocks = append >> block->block_shift;
     return STATUS_OK;
 }

@@ -43,7 +43,7 @@ _Static_assert(NVME_QUEUE_ENTRIES *NVME_PRP_LIST_BYTES == 16u * PAGE_BYTES, "a l
 #define NVME_ABORT_GRACE_SHIFT 2u     /* an abort gets a quarter of the command's time */
 
 /* What an admin slot is for. */
-enum nvme_admin_purpose { NVME_FOR_SETUP = 1, NVME_FOR_ABORT = 2, NVME_FOR_HEALTH = 3 };
+enum nvme_admin_purpose { NVME_FOR_SETUP = 1, NVME_FOR_ABORT = 2, NVME_FOR_QUESTION = 3 };
 
 /* A submission entry as 16 words of 32 bits (Base 4.2). */
 struct nvme_command {
@@ -53,6 +53,17 @@ struct nvme_command {
 struct nvme_result {
     uint32_t status; /* SCT << 8 | SC */
     uint32_t value;  /* DW0 */
+};
+
+struct nvme_geometry {
+    uint64_t blocks, used_blocks;
+    uint32_t block_shift;
+    uint32_t format_index; /* of its LBA format */
+};
+
+struct nvme_zones {
+    uint64_t blocks; /* from one to the next */
+    uint32_t count, max_active, max_open;
 };
 
 static inline uint32_t nvme_register(const struct nvme *nvme, uint32_t offset)
@@ -143,10 +154,20 @@ status_t nvme_status(uint32_t device_status);
 status_t nvme_setup_step(struct nvme *nvme, const struct nvme_result *result, time_ns_t now_ns);
 status_t nvme_teardown_step(struct nvme *nvme, const struct nvme_result *result, time_ns_t now_ns);
 
-/* nvme_identify.c: what the structures in `identify` say. CORRUPT: not the namespace it was. */
+/* nvme_ask.c: takes the answer to the question under way and asks the next. */
+void nvme_take_answer(struct nvme *nvme, const struct nvme_result *result, time_ns_t now_ns);
+
+/* nvme_identify.c: asks for a structure; the answer comes into `identify`. `set`: NVME_CSI_* where
+ * the structure is of one command set. */
+void nvme_identify(struct nvme *nvme, uint32_t cns, uint32_t namespace_id, uint32_t set,
+                   uint8_t purpose, time_ns_t now_ns);
+/* What the structures in `identify` say. CORRUPT: not the namespace it was. */
 status_t nvme_read_controller(struct nvme *nvme);
 void nvme_read_namespaces(struct nvme *nvme);
-status_t nvme_read_command_set(struct nvme *nvme, struct nvme_port *port);
+status_t nvme_read_command_set(const struct nvme *nvme, uint32_t *command_set);
+status_t nvme_read_geometry(const struct nvme *nvme, struct nvme_geometry *geometry);
+status_t nvme_read_zones(const struct nvme *nvme, uint64_t blocks, uint32_t format_index,
+                         struct nvme_zones *zones);
 status_t nvme_read_namespace(struct nvme *nvme, struct nvme_port *port);
 void nvme_read_zoned_controller(const struct nvme *nvme, struct nvme_port *port);
 status_t nvme_read_zoned_namespace(const struct nvme *nvme, struct nvme_port *port);

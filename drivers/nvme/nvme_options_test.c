@@ -109,8 +109,8 @@ TEST(health_and_compare)
     CHECK_EQ(bring_up(&rig), NVME_READY);
     CHECK_EQ(rig.nvme.port.block.atomic_blocks, 8);
     CHECK(!rig.nvme.health.valid);
-    CHECK(nvme_ask_health(&rig.nvme, rig.now_ns));
-    CHECK(!nvme_ask_health(&rig.nvme, rig.now_ns)); /* one at a time */
+    CHECK(nvme_ask(&rig.nvme, rig.now_ns));
+    CHECK(!nvme_ask(&rig.nvme, rig.now_ns)); /* one at a time */
     for (uint32_t i = 0; i < 10 && !rig.nvme.health.valid; i++) {
         turn(&rig, 1000);
     }

@@ -53,6 +53,13 @@ static struct block_completion ask_port(struct nvme_port *port, uint8_t operatio
     return done;
 }
 
+/* Identify Namespace of a drive that says it has no blocks. */
+static uint8_t no_blocks(void *context, uint32_t cns, uint32_t offset, uint8_t byte)
+{
+    (void)context;
+    return cns == NVME_CNS_NAMESPACE && offset < 8u ? 0 : byte;
+}
+
 TEST(namespaces_are_drives_of_their_own)
 {
     rig_with_ports(512, false);
@@ -62,8 +69,8 @@ TEST(namespaces_are_drives_of_their_own)
     more_configs[1].namespace_id = 3;
     CHECK_EQ(bring_up(&rig), NVME_READY);
     CHECK_EQ(rig.nvme.namespace_count, 3);
-    CHECK_EQ(rig.nvme.namespace_ids[1], 3);
-    CHECK_EQ(rig.nvme.namespace_ids[2], 7);
+    CHECK_EQ(rig.nvme.namespaces[1].id, 3);
+    CHECK_EQ(rig.nvme.namespaces[2].id, 7);
     CHECK_EQ(rig.nvme.port.namespace_id, 1);
     CHECK_EQ(rig.nvme.port.block.block_bytes, 512);
     CHECK_EQ(more[0].block.block_bytes, 4096);
@@ -92,6 +99,67 @@ TEST(namespaces_are_drives_of_their_own)
     for (uint32_t i = 1; i <= 3; i++) {
         CHECK(!rig.fake.queues[i].cq_live);
     }
+    rig_free(&rig);
+}
+
+/* Also of namespaces that no port is for; and what the drive says of them is not believed. */
+TEST(namespaces_are_told)
+{
+    struct nvme *nvme = &rig.nvme;
+
+    rig_init(&rig, 512, false);
+    nvme_fake_add_namespace(&rig.fake, 7, (4u << 20) / 4096u, 4096, 0, 0);
+    nvme_fake_add_namespace(&rig.fake, 3, (8u << 20) / 512u, 512, (1u << 20) / 512u, 1024);
+    rig.fake.max_active = 5;
+    CHECK_EQ(bring_up(&rig), NVME_READY);
+    CHECK(!nvme->namespaces[0].known && nvme->answers == 0);
+    CHECK(nvme_ask(nvme, rig.now_ns));
+    for (uint32_t i = 0; i < 50 && nvme->answers == 0; i++) {
+        turn(&rig, 1000);
+    }
+    CHECK_EQ(nvme->answers, 1);
+    for (uint32_t i = 0; i < 3; i++) {
+        CHECK(nvme->namespaces[i].known && nvme->namespaces[i].usable);
+        CHECK_EQ(nvme->namespaces[i].used_blocks, nvme->namespaces[i].blocks / 2u);
+        CHECK_EQ(nvme->namespaces[i].zone_blocks, i == 1 ? 2048 : 0);
+        CHECK_EQ(nvme->namespaces[i].max_active_zones, i == 1 ? 5 : 0);
+        CHECK_EQ(nvme->namespaces[i].block_bytes, i == 2 ? 4096 : 512);
+    }
+    CHECK_EQ(nvme->namespaces[2].blocks, 1024);
+    rig.fake.corrupt_identify = no_blocks;
+    CHECK(nvme_ask(nvme, rig.now_ns));
+    for (uint32_t i = 0; i < 50 && nvme->answers == 1; i++) {
+        turn(&rig, 1000);
+    }
+    CHECK_EQ(nvme->answers, 2);
+    CHECK(nvme->namespaces[0].known && !nvme->namespaces[0].usable);
+    CHECK_EQ(nvme->namespaces[0].blocks, 0);
+    CHECK_EQ(nvme_state(nvme), NVME_READY);
+    rig_free(&rig);
+}
+
+/* A question that is never answered ends in a reset, which brings the controller back. */
+TEST(a_lost_answer_resets_the_controller)
+{
+    rig_init(&rig, 512, false);
+    CHECK_EQ(bring_up(&rig), NVME_READY);
+    CHECK(nvme_ask(&rig.nvme, rig.now_ns));
+    rig.fake.pending_count = 0;
+    for (uint32_t i = 0; i < 200 && rig.nvme.counters.resets == 0; i++) {
+        rig.now_ns += SECOND;
+        rig.fake.pending_count = rig.nvme.counters.resets == 0 ? 0 : rig.fake.pending_count;
+        (void)nvme_poll(&rig.nvme.port, rig.done, 1, rig.now_ns);
+    }
+    CHECK_EQ(rig.nvme.counters.resets, 1);
+    CHECK_EQ(rig.nvme.last_error, STATUS_DEVICE_TIMEOUT);
+    for (uint32_t i = 0; i < 200 && nvme_state(&rig.nvme) != NVME_READY; i++) {
+        turn(&rig, 1000);
+    }
+    CHECK(nvme_ask(&rig.nvme, rig.now_ns));
+    for (uint32_t i = 0; i < 50 && rig.nvme.answers == 0; i++) {
+        turn(&rig, 1000);
+    }
+    CHECK_EQ(rig.nvme.answers, 1);
     rig_free(&rig);
 }
 

@@ -41,21 +41,11 @@ static void submit_step(struct nvme *nvme, struct nvme_command *command, time_ns
 
 static void identify(struct nvme *nvme, uint32_t cns, uint32_t namespace_id, time_ns_t now_ns)
 {
-    struct nvme_command command = {0};
-    uint64_t address =
-        dma_device_address(&nvme->config.dma, (size_t)NVME_PAGE_IDENTIFY * PAGE_BYTES);
+    bool of_set = cns == NVME_CNS_SET_CONTROLLER || cns == NVME_CNS_SET_NAMESPACE;
 
-    /* A device that writes nothing is then seen as one. */
-    memset(nvme->identify, 0, PAGE_BYTES);
-    command.word[0] = NVME_ADMIN_IDENTIFY;
-    command.word[1] = namespace_id;
-    command.word[6] = (uint32_t)address;
-    command.word[7] = (uint32_t)(address >> 32);
-    command.word[10] = cns;
-    if (cns == NVME_CNS_SET_CONTROLLER || cns == NVME_CNS_SET_NAMESPACE) {
-        command.word[11] = nvme->ports[nvme->port_index]->command_set << 24;
-    }
-    submit_step(nvme, &command, now_ns);
+    nvme->setup_queue = &nvme->admin;
+    nvme_identify(nvme, cns, namespace_id, of_set ? nvme->ports[nvme->port_index]->command_set : 0,
+                  NVME_FOR_SETUP, now_ns);
 }
 
 static void create_queue(struct nvme *nvme, uint32_t opcode, time_ns_t now_ns)
@@ -200,8 +190,8 @@ static status_t choose_namespace(struct nvme *nvme)
     uint32_t wanted = port->wanted_namespace;
 
     for (uint32_t i = 0; i < nvme->namespace_count; i++) {
-        if (wanted == 0 || nvme->namespace_ids[i] == wanted) {
-            port->namespace_id = nvme->namespace_ids[i];
+        if (wanted == 0 || nvme->namespaces[i].id == wanted) {
+            port->namespace_id = nvme->namespaces[i].id;
             return STATUS_OK;
         }
     }
@@ -303,7 +293,7 @@ static status_t finish_step(struct nvme *nvme, const struct nvme_result *result)
         status = read_queue_count(nvme, result->value);
         return status == STATUS_OK ? begin_port(nvme) : status;
     case SETUP_DESCRIPTORS:
-        status = nvme_read_command_set(nvme, port);
+        status = nvme_read_command_set(nvme, &port->command_set);
         nvme->step = port->command_set == NVME_CSI_ZNS ? SETUP_SET_CONTROLLER : SETUP_NAMESPACE;
         return status;
     case SETUP_SET_CONTROLLER:

@@ -117,14 +117,22 @@ enum ring_operation {
     RING_LOG_FLUSH = 19,  /* completes when all that was appended before is durable */
     RING_LOG_CHECKPOINT = 20, /* so that recovery begins here */
     RING_LOG_STATUS = 21,     /* fills struct ring_log_status */
-    RING_LOG_RELAX = 22       /* argument 1: appends complete when the drive has taken them, and are
+    RING_LOG_RELAX = 22,      /* argument 1: appends complete when the drive has taken them, and are
                                  durable after a FLUSH only; 0: as at the beginning of a session */
+    RING_LOG_ACCOUNT = 23 /* what the service tells of its drive, loglets and contracts, as JSON;
+                             completion: result = its bytes. TOO_LARGE: it has `value` bytes */
 };
 
 #define RING_LOG_FIRST (1u << 8) /* in submission.flags */
 
-/* What a client may do with a loglet; the manifest says. */
-enum ring_log_rights { RING_LOG_MAY_READ = 1, RING_LOG_MAY_APPEND = 2, RING_LOG_MAY_TRIM = 4 };
+/* What a client may do with a loglet; the manifest says. ACCOUNT: see names and figures of all
+ * loglets of the service. */
+enum ring_log_rights {
+    RING_LOG_MAY_READ = 1,
+    RING_LOG_MAY_APPEND = 2,
+    RING_LOG_MAY_TRIM = 4,
+    RING_LOG_MAY_ACCOUNT = 8
+};
 
 /* Before each piece of a record that READ gives: bytes [offset, offset + bytes) of `total`. */
 struct ring_log_fragment {

@@ -27,6 +27,7 @@
 #include <hallows/status.h>
 #include <hallows/types.h>
 
+#include "lib/block/account.h"
 #include "lib/block/block.h"
 
 #define LOGLET_LOGS_MAX 16u
@@ -228,6 +229,9 @@ struct loglet_extent {
 bool loglet_extent(const struct loglet_device *device, uint32_t index, struct loglet_extent *told);
 
 const struct loglet_counters *loglet_counters(const struct loglet *log);
+
+/* ,"space":{..},"logs":[..] (lib/block/account.h). The device is open. */
+void loglet_account(const struct loglet_device *device, const struct account *account);
 
 /* ---- Reading ---- */
 

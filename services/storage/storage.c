@@ -12,6 +12,7 @@
 #include "drivers/nvme/nvme.h"
 #include "lib/base/bytes.h"
 #include "lib/base/format.h"
+#include "lib/block/zones.h"
 #include "lib/config/config.h"
 #include "runtime/cell.h"
 #include "runtime/dma.h"
@@ -29,6 +30,8 @@ struct storage {
     struct dma_pool dma;
     struct dma_region pools[STORAGE_PORTS_MAX]; /* of the rings, as the drive sees them */
     struct nvme nvme;
+    struct nvme_port zones_port; /* through which zones are asked for */
+    struct zones zones;
     struct storage_server server;
     struct storage_grant grants[STORAGE_PORTS_MAX];
     uint32_t grant_count;
@@ -102,10 +105,25 @@ static status_t read_grant(uint32_t index)
 /* ---- The drive --------------------------------------------------------------------------------
  */
 
+/* A queue pair of its own for questions about zones; before the drive is started. */
+static status_t zones_port(struct nvme_port_config *config)
+{
+    struct dma_region buffer;
+    status_t status = dma_take(&storage.dma, BLOCK_ZONE_REPORT_BYTES, &buffer);
+
+    *config = (struct nvme_port_config){.port = &storage.zones_port};
+    if (status == STATUS_OK) {
+        storage.zones = (struct zones){.block = &storage.zones_port.block, .buffer = buffer.base};
+        status = dma_take(&storage.dma, NVME_PORT_MEMORY_BYTES, &config->dma);
+    }
+    return status;
+}
+
 static status_t start_drive(void)
 {
     const struct cell_info *info = storage.info;
     struct nvme_config config = {0};
+    struct nvme_port_config zones_config;
     const struct cell_device *device = NULL;
 
     for (uint32_t i = 0; i < info->device_count && device == NULL; i++) {
@@ -129,7 +147,12 @@ static status_t start_drive(void)
     }
     config.more_data = storage.pools;
     config.data = storage.dma.all;
-    status = dma_take(&storage.dma, NVME_QUEUE_MEMORY_BYTES, &config.dma);
+    config.more_ports = &zones_config;
+    config.more_count = 1;
+    status = zones_port(&zones_config);
+    if (status == STATUS_OK) {
+        status = dma_take(&storage.dma, NVME_QUEUE_MEMORY_BYTES, &config.dma);
+    }
     if (status == STATUS_OK) {
         status = nvme_start(&storage.nvme, &config, now_ns());
     }
@@ -176,6 +199,20 @@ static status_t describe(struct share_drive *drive)
     return status;
 }
 
+/* For whoever asks; what the drive is asked now is for whoever asks next. */
+static void tell_account(void *context, const struct account *account)
+{
+    (void)context;
+    account_print(account, "{\"cell\":");
+    account_text(account, storage.info->name);
+    nvme_account(&storage.nvme, account);
+    account_zones(account, &storage.zones);
+    storage_server_account(&storage.server, account);
+    account_print(account, "}");
+    (void)nvme_ask(&storage.nvme, now_ns());
+    zones_look(&storage.zones, now_ns());
+}
+
 static status_t start_server(void)
 {
     const struct cell_info *info = storage.info;
@@ -185,6 +222,7 @@ static status_t start_server(void)
         .memory = info->heap,
         .memory_bytes = info->heap_bytes,
         .doorbell = doorbell,
+        .account = tell_account,
     };
     struct dma_region buffers;
     status_t status = describe(&config.drive);
@@ -273,6 +311,7 @@ static void stop(void)
            now_ns() < limit) {
         struct block_completion none;
         (void)nvme_poll(&storage.nvme.port, &none, 1, now_ns());
+        (void)nvme_poll(&storage.zones_port, &none, 1, now_ns());
         (void)yield();
     }
     for (uint32_t i = 0; i < storage.grant_count; i++) {

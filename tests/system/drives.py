@@ -49,14 +49,15 @@ def bundle_of(folder, program, rest="", devices=DEVICE, more=(), own=""):
     return build.make_bundle(folder / "system.toml", output=folder / "bundle")[1]
 
 
-def namespaces(folder, controller, *options, size=64 << 20):
-    """QEMU's arguments for a controller with one namespace for each of `options`."""
-    args = ["-device", f"nvme,id=nvme0,serial=hallows0{controller}"]
+def namespaces(folder, controller, *options, size=64 << 20, index=0):
+    """QEMU's arguments for controller `index` with one namespace for each of `options`."""
+    args = ["-device", f"nvme,id=nvme{index},serial=hallows{index}{controller}"]
     for number, option in enumerate(options):
-        path = Path(folder) / f"namespace{number}.img"
+        name = f"{index}-{number}"
+        path = Path(folder) / f"namespace{name}.img"
         vm.make_disk(path, size)
-        args += ["-drive", f"if=none,id=ns{number},format=raw,file={path}"]
-        args += ["-device", f"nvme-ns,drive=ns{number},bus=nvme0{option}"]
+        args += ["-drive", f"if=none,id=ns{name},format=raw,file={path}"]
+        args += ["-device", f"nvme-ns,drive=ns{name},bus=nvme{index}{option}"]
     return args
 
 

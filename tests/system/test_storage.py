@@ -40,8 +40,7 @@ def bundle(tmp_path, hostile):
                                             (",nsid=1,zoned=true,zoned.zone_size=8M", False)],
                          ids=["plain-hostile", "zoned"])
 def test_loglets_of_a_service(tmp_path, option, hostile):
-    machine = vm.Machine(kernel=build.KERNEL, bundle=bundle(tmp_path, hostile), nic=None,
-                         memory_mib=256,
+    machine = vm.Machine(kernel=build.KERNEL, bundle=bundle(tmp_path, hostile), memory_mib=256,
                          extra=drives.namespaces(tmp_path, "", option, size=512 << 20))
     with vm.Vm(machine) as running:
         wrong = f"{vm.STOPPED}|FAILED"

@@ -98,11 +98,13 @@ def test_log_under_contract(tmp_path, zoned):
         with guest.client() as client:
             for number in range(300):
                 assert client("SET", f"key{number}", "v" * 500) == "OK"
-        told = storage.fetch_all(guest.http_port)
-        text = "\n".join(storage.describe(told))
+        accounts = storage.fetch_all(guest.http_port)
+        told, = accounts
+        text = "\n".join(storage.describe(accounts))
         print(text)
         log, spare = told["contracts"]
         assert (log["name"], log["iops"], log["class"]) == ("log", 2000, "latency")
+        assert log["log"] == "kvstore" and spare["log"] is None
         assert log["capacity_bytes"] == 512 << 20 and spare["capacity_bytes"] == 512 << 20
         assert log["requests"] >= 300 and spare["requests"] == 0
         # 2,000 x 100 us and 20 MB at 8 x 1 s / 500 MB; 500 x 100 us.

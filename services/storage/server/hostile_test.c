@@ -62,6 +62,7 @@ TEST(a_hostile_client_harms_its_own_loglet_only)
     uint32_t count = steps != NULL ? (uint32_t)strtoul(steps, NULL, 10) : 30000;
 
     rig_open(&rig, false);
+    rig.grants[OTHER].rights |= RING_LOG_MAY_ACCOUNT;
     load.sessions = rig.clients[GOOD].sessions;
     for (uint32_t step = 0; step < count; step++) {
         if (random_below(20) == 0) {

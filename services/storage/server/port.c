@@ -152,6 +152,38 @@ static void tell_status(struct storage_server *server, struct storage_port *port
     complete(port, s->user_data, STATUS_OK, told.durable);
 }
 
+struct filling {
+    uint8_t *to;
+    size_t room, bytes;
+};
+
+static void fill(void *context, const void *data, size_t bytes)
+{
+    struct filling *filling = context;
+
+    if (filling->bytes < filling->room) {
+        size_t left = filling->room - filling->bytes;
+        memcpy(filling->to + filling->bytes, data, bytes < left ? bytes : left);
+    }
+    filling->bytes += bytes;
+}
+
+static void tell_account(struct storage_server *server, struct storage_port *port,
+                         const struct ring_submission *s)
+{
+    struct filling filling = {.to = data_of(port, s), .room = s->length};
+    const struct account account = {fill, &filling};
+
+    if (filling.to == NULL || server->config.account == NULL) {
+        refuse(port, s, filling.to == NULL ? STATUS_INVALID_ARGUMENT : STATUS_UNSUPPORTED);
+        return;
+    }
+    server->config.account(server->config.context, &account);
+    bool fits = filling.bytes <= filling.room;
+    port->counters.refused += !fits;
+    complete(port, s->user_data, fits ? (int32_t)filling.bytes : STATUS_TOO_LARGE, filling.bytes);
+}
+
 /* What is waited for is durable when the log is beyond the last record that was appended. */
 static void begin_flush(struct storage_port *port, const struct ring_submission *s,
                         time_ns_t now_ns)
@@ -161,12 +193,14 @@ static void begin_flush(struct storage_port *port, const struct ring_submission 
     wait_for(port, s, loglet_head(port->log) - 1u);
 }
 
-/* Whole logs are relaxed, so nobody else may have the same one. */
+/* Whole logs are relaxed, so nobody else may append to the same one. */
 static void relax(struct storage_server *server, struct storage_port *port,
                   const struct ring_submission *s, time_ns_t now_ns)
 {
     for (uint32_t i = 0; i < server->config.grant_count; i++) {
-        if (&server->ports[i] != port && server->ports[i].log == port->log) {
+        const struct storage_port *other = &server->ports[i];
+        if (other != port && other->log == port->log &&
+            (other->grant->rights & RING_LOG_MAY_APPEND) != 0) {
             refuse(port, s, STATUS_BUSY);
             return;
         }
@@ -184,6 +218,7 @@ static const uint8_t rights_of[] = {
     [RING_LOG_CHECKPOINT - RING_LOG_APPEND] = RING_LOG_MAY_APPEND,
     [RING_LOG_STATUS - RING_LOG_APPEND] = 0,
     [RING_LOG_RELAX - RING_LOG_APPEND] = RING_LOG_MAY_APPEND,
+    [RING_LOG_ACCOUNT - RING_LOG_APPEND] = RING_LOG_MAY_ACCOUNT,
 };
 
 static status_t check(const struct storage_port *port, const struct ring_submission *s)
@@ -237,6 +272,9 @@ static bool serve(struct storage_server *server, struct storage_port *port,
         return true;
     case RING_LOG_RELAX:
         relax(server, port, s, now_ns);
+        return true;
+    case RING_LOG_ACCOUNT:
+        tell_account(server, port, s);
         return true;
     default:
         complete(port, s->user_data, STATUS_OK, 0);

@@ -296,6 +296,23 @@ time_ns_t storage_server_deadline(struct storage_server *server)
     return block->ops->next_due(block);
 }
 
+void storage_server_account(const struct storage_server *server, const struct account *account)
+{
+    account_promises(account, server->share);
+    account_print(account, ",\"contracts\":[");
+    account_contract(account, "(service)", NULL, &server->share->tenants[0], 0);
+    for (uint32_t i = 0; i < server->config.grant_count; i++) {
+        const struct storage_grant *grant = &server->config.grants[i];
+        if (server->tenants[i] != NULL) {
+            account_print(account, ",");
+            account_contract(account, grant->ring->name, grant->log, server->tenants[i],
+                             grant->capacity_bytes);
+        }
+    }
+    account_print(account, "]");
+    loglet_account(server->device, account);
+}
+
 void storage_server_close(struct storage_server *server)
 {
     if (server->state == STORAGE_SERVING) {

@@ -25,6 +25,7 @@
 
 #include <hallows/cell.h>
 
+#include "lib/block/account.h"
 #include "lib/block/contract.h"
 #include "lib/block/streams.h"
 #include "lib/loglet/loglet.h"
@@ -55,6 +56,8 @@ struct storage_server_config {
     void *buffers; /* of the drive's data memory, page-aligned: a reader's for each grant, and */
     uint64_t buffer_bytes; /* frames */
     void (*doorbell)(void *context, cap_slot_t slot);
+    /* Writes the whole of a RING_LOG_ACCOUNT, less than 2 GiB. NULL: there is none. */
+    void (*account)(void *context, const struct account *account);
     void *context;
 };
 
@@ -137,6 +140,9 @@ void storage_server_disarm(struct storage_server *server);
 time_ns_t storage_server_deadline(struct storage_server *server);
 /* Closes the rings and begins to close the drive; poll until the state is CLOSED. */
 void storage_server_close(struct storage_server *server);
+
+/* ,"promises":{..},"contracts":[..],"space":{..},"logs":[..] (lib/block/account.h). */
+void storage_server_account(const struct storage_server *server, const struct account *account);
 
 /* ---- port.c, for server.c ----------------------------------------------------------------------
  */

@@ -119,6 +119,15 @@ static inline void make_rings(struct rig *rig)
     }
 }
 
+static inline void tell_account(void *context, const struct account *account)
+{
+    const struct rig *rig = context;
+
+    account_print(account, "{\"cell\":\"rig\"");
+    storage_server_account(&rig->server, account);
+    account_print(account, "}");
+}
+
 static inline void rig_open(struct rig *rig, bool zoned)
 {
     memset(rig, 0, sizeof *rig);
@@ -139,6 +148,8 @@ static inline void rig_open(struct rig *rig, bool zoned)
         .buffer_bytes = PORTS * LOGLET_READ_BYTES + LOGLET_BUFFER_BYTES_MIN +
                         FRAME_BUFFERS * LOGLET_FRAME_BYTES,
         .doorbell = doorbell,
+        .account = tell_account,
+        .context = rig,
     };
     rig->config.memory_bytes = storage_server_memory_bytes(&rig->config);
     rig->config.memory = aligned_alloc(64, (rig->config.memory_bytes + 63u) & ~(size_t)63u);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 /* The storage service and its clients over a fake drive. */
+#include "lib/logport/accounts.h"
 #include "services/storage/server/server_rig_test.h"
 
 TEST(what_is_appended_can_be_read_and_trimmed)
@@ -37,8 +38,8 @@ TEST(what_is_appended_can_be_read_and_trimmed)
 
 TEST(a_loglet_is_reached_with_its_rights_only)
 {
-    static const uint16_t denied[] = {RING_LOG_APPEND, RING_LOG_TRIM, RING_LOG_FLUSH,
-                                      RING_LOG_CHECKPOINT, RING_LOG_RELAX};
+    static const uint16_t denied[] = {RING_LOG_APPEND,     RING_LOG_TRIM,  RING_LOG_FLUSH,
+                                      RING_LOG_CHECKPOINT, RING_LOG_RELAX, RING_LOG_ACCOUNT};
     struct rig rig;
     uint64_t position;
 
@@ -75,7 +76,7 @@ TEST(what_cannot_be_done_is_refused)
         status_t status;
     } cases[] = {
         {{.operation = 15}, STATUS_INVALID_CALL},
-        {{.operation = 23}, STATUS_INVALID_CALL},
+        {{.operation = 24}, STATUS_INVALID_CALL},
         {{.operation = 0xffff}, STATUS_INVALID_CALL},
         {{.operation = RING_LOG_APPEND, .buffer = BUFFERS, .length = 1}, STATUS_INVALID_ARGUMENT},
         {{.operation = RING_LOG_APPEND, .buffer = 0xffffffff, .offset = 0xffffffff, .length = 1},
@@ -93,7 +94,7 @@ TEST(what_cannot_be_done_is_refused)
         {{.operation = RING_LOG_TRIM, .argument = UINT64_MAX}, STATUS_INVALID_ARGUMENT},
         {{.operation = RING_LOG_STATUS, .length = 63}, STATUS_INVALID_ARGUMENT},
         {{.operation = RING_LOG_STATUS, .buffer = BUFFERS, .length = 64}, STATUS_INVALID_ARGUMENT},
-        {{.operation = RING_LOG_RELAX, .argument = 1}, STATUS_BUSY}, /* two have this log */
+        {{.operation = RING_LOG_ACCOUNT, .length = POOL_BYTES}, STATUS_NO_RIGHTS},
         {{.operation = RING_LOG_APPEND, .flags = RING_LINK, .length = 8}, STATUS_UNSUPPORTED},
         {{.operation = RING_NOP}, STATUS_OK},
     };
@@ -102,6 +103,12 @@ TEST(what_cannot_be_done_is_refused)
     rig_open(&rig, false);
     for (uint32_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         CHECK_EQ(ask(&rig, GOOD, cases[i].submission).result, cases[i].status);
+    }
+    /* Who only reads the same log does not mind; who appends does. */
+    for (uint32_t appends = 0; appends < 2u; appends++) {
+        rig.grants[READER].rights = RING_LOG_MAY_READ | (appends != 0 ? RING_LOG_MAY_APPEND : 0);
+        struct ring_submission relax = {.operation = RING_LOG_RELAX, .argument = 1};
+        CHECK_EQ(ask(&rig, GOOD, relax).result, appends != 0 ? STATUS_BUSY : STATUS_OK);
     }
     CHECK_EQ(rig.server.ports[GOOD].counters.violations, 0);
     rig_close(&rig);
@@ -165,6 +172,71 @@ TEST(nothing_is_lost_when_the_service_starts_anew)
         CHECK(rig.clients[GOOD].sessions >= 2);
         rig_close(&rig);
     }
+}
+
+struct told {
+    char text[65536];
+    size_t bytes;
+};
+
+static void put(void *context, const void *data, size_t bytes)
+{
+    struct told *told = context;
+
+    CHECK(bytes < sizeof told->text - told->bytes);
+    memcpy(told->text + told->bytes, data, bytes);
+    told->bytes += bytes;
+    told->text[told->bytes] = '\0';
+}
+
+/* Polls the account's client beside the service until an answer came. */
+static void await_account(struct rig *rig, struct accounts *accounts)
+{
+    accounts_ask(accounts);
+    for (uint32_t i = 0; i < 200; i++) {
+        (void)accounts_poll(accounts, rig->now_ns);
+        turn(rig);
+    }
+}
+
+/* The client that may asks for the service's account, and again after the service's restart; what
+ * it keeps and passes on is a text in which nothing of the service's ends a string. */
+TEST(accounts_are_told)
+{
+    static struct cell_info cell;
+    static struct told told;
+    struct accounts accounts;
+    const struct account to = {put, &told};
+    struct rig rig;
+    uint64_t position;
+
+    rig_open(&rig, false);
+    CHECK_EQ(append(&rig, GOOD, 1, &position), STATUS_OK);
+    cell.ring_count = 2;
+    cell.rings[0] = rig.client_rings[READER];
+    cell.rings[1] = rig.server_rings[OTHER]; /* not its end */
+    CHECK_EQ(accounts_init(&accounts, &cell, doorbell), STATUS_OK);
+    CHECK_EQ(accounts.count, 1);
+    await_account(&rig, &accounts);
+    accounts_told(&accounts, &to);
+    CHECK_TEXT(told.text, ""); /* it has not the right */
+    rig.grants[READER].rights |= RING_LOG_MAY_ACCOUNT;
+    await_account(&rig, &accounts);
+    accounts_told(&accounts, &to);
+    CHECK(strstr(told.text, "\"{\\\"cell\\\":\\\"rig\\\",\\\"promises\\\":{") == told.text);
+    CHECK(strstr(told.text,
+                 "{\\\"name\\\":\\\"other\\\",\\\"log\\\":\\\"other\\\",\\\"iops\\\":1000,") !=
+          NULL);
+    CHECK(strstr(told.text, "\\\"appends\\\":1,\\\"append_bytes\\\":100,") != NULL);
+    /* Into less memory than it takes, nothing is said to be there but how much it would be. */
+    start_client(&rig, READER);
+    memset(rig.clients[READER].pool, 0x5a, 4096);
+    struct ring_completion done =
+        ask(&rig, READER, (struct ring_submission){.operation = RING_LOG_ACCOUNT, .length = 100});
+    CHECK_EQ(done.result, STATUS_TOO_LARGE);
+    CHECK(done.value > 1000 && rig.clients[READER].pool[99] != 0x5a);
+    CHECK_EQ(rig.clients[READER].pool[100], 0x5a);
+    rig_close(&rig);
 }
 
 TEST(contracts_divide_the_drive)

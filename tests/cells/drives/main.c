@@ -328,10 +328,10 @@ static status_t run(void)
     }
     bool together = cell->thread_count > 1u;
     for (uint32_t i = 1; i < (together ? cell->thread_count : queues); i++) {
-        add_port(&count, nvme.namespace_ids[0], i, together);
+        add_port(&count, nvme.namespaces[0].id, i, together);
     }
     for (uint32_t i = 1; i < nvme.namespace_count && !together; i++) {
-        add_port(&count, nvme.namespace_ids[i], 0, false);
+        add_port(&count, nvme.namespaces[i].id, 0, false);
     }
     log_line("%s: %u namespaces, %u ports", nvme.model, nvme.namespace_count, count + 1u);
     nvme_stop(&nvme, now_ns());

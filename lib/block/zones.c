@@ -1,25 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-/* The drive's zones, as it last told them, for the status page. */
-#include "apps/kvstore/cell.h"
-
-status_t zones_port(struct kvstore *kvstore, struct nvme_port_config *config)
-{
-    struct zones *zones = &kvstore->store.zones;
-    struct dma_region buffer;
-    status_t status = dma_take(&kvstore->dma, BLOCK_ZONE_REPORT_BYTES, &buffer);
-
-    *config = (struct nvme_port_config){.port = &zones->port};
-    if (status == STATUS_OK) {
-        zones->buffer = buffer.base;
-        status = dma_take(&kvstore->dma, NVME_PORT_MEMORY_BYTES, &config->dma);
-    }
-    return status;
-}
+#include "lib/block/zones.h"
 
 static void take(struct zones *zones, const struct block_completion *done)
 {
     const struct block_zone *told = zones->buffer;
-    uint32_t count = zones->port.block.zone_count;
+    uint32_t count = zones->block->zone_count;
 
     zones->asked = false;
     if (done->status != STATUS_OK) {
@@ -35,13 +20,13 @@ static void take(struct zones *zones, const struct block_completion *done)
 
 void zones_look(struct zones *zones, time_ns_t now_ns)
 {
-    struct block_device *block = &zones->port.block;
+    struct block_device *block = zones->block;
     struct block_completion done;
 
-    if (zones->buffer == NULL || (block->flags & BLOCK_DEVICE_ZONED) == 0) {
+    if (block == NULL || (block->flags & BLOCK_DEVICE_ZONED) == 0) {
         return;
     }
-    if (zones->asked && nvme_poll(&zones->port, &done, 1, now_ns) == 1) {
+    if (zones->asked && block->ops->poll(block, &done, 1, now_ns) == 1) {
         take(zones, &done);
     }
     if (!zones->asked) {
@@ -49,6 +34,6 @@ void zones_look(struct zones *zones, time_ns_t now_ns)
                                         .blocks = BLOCK_ZONE_REPORT_MAX,
                                         .operation = BLOCK_ZONE_REPORT,
                                         .data = zones->buffer};
-        zones->asked = nvme_submit(&zones->port, &request, 1, now_ns) == 1;
+        zones->asked = block->ops->submit(block, &request, 1, now_ns) == 1;
     }
 }
