@@ -44,6 +44,10 @@ IOMMUS = {
 NICS = {
     "virtio": "virtio-net-pci,disable-legacy=on,romfile=",
     "virtio-packed": "virtio-net-pci,disable-legacy=on,packed=on,romfile=",
+    # Several queues, where the backend has them.
+    "virtio-mq": "virtio-net-pci,disable-legacy=on,mq=on,romfile=",
+    "virtio-rss": "virtio-net-pci,disable-legacy=on,mq=on,rss=on,romfile=",
+    "virtio-rss-packed": "virtio-net-pci,disable-legacy=on,mq=on,rss=on,packed=on,romfile=",
     "igb": "igb,romfile=",
     "e1000e": "e1000e,romfile=",
 }

@@ -12,7 +12,7 @@
  * loop: a leader whose others do not come tries again when it is due next.
  *
  * Thread rule: group_halt, _is_halted, _run by the leader; _join, _leave, _must_park, _park,
- * _try_run, _ask_reset by the pair's owner. Everything is [atomic].
+ * _try_run, _ask_reset, _take, _give by the pair's owner. Everything is [atomic].
  */
 #ifndef DRIVERS_NET_GROUP_H
 #define DRIVERS_NET_GROUP_H
@@ -25,6 +25,7 @@ struct netdev_group {
     uint32_t parked;  /* bit q: it has let go */
     uint32_t stuck;   /* bit q: it asks for a reset */
     uint32_t link;    /* not 0: up */
+    uint32_t taken;   /* a pair that stops uses registers that the pairs share */
 };
 
 static inline void group_join(struct netdev_group *group, uint32_t pair)
@@ -90,6 +91,17 @@ static inline void group_ask_reset(struct netdev_group *group, uint32_t pair)
 static inline bool group_reset_asked(struct netdev_group *group)
 {
     return __atomic_load_n(&group->stuck, __ATOMIC_RELAXED) != 0;
+}
+
+/* False: another pair has taken them. */
+static inline bool group_take(struct netdev_group *group)
+{
+    return __atomic_exchange_n(&group->taken, 1u, __ATOMIC_SEQ_CST) == 0;
+}
+
+static inline void group_give(struct netdev_group *group)
+{
+    __atomic_store_n(&group->taken, 0u, __ATOMIC_SEQ_CST);
 }
 
 static inline void group_set_link(struct netdev_group *group, bool up)

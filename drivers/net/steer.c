@@ -116,12 +116,45 @@ static void hand_to(struct steer_port *port, uint32_t to, const struct netframe 
     }
 }
 
+/* The port that a flow's frame belongs to; `number` if it has no ports. */
+static uint32_t owner_of(const struct steer *steer, const uint8_t *frame, uint32_t length,
+                         uint32_t number)
+{
+    const uint8_t *packet = frame + ETHERNET_BYTES;
+    bool is_v6 = packet[0] >> 4 == 6u;
+    uint32_t header = is_v6 ? IPV6_BYTES : (packet[0] & 15u) * 4u;
+    uint32_t ends = is_v6 ? 32u : 8u;
+    uint8_t flow[TOEPLITZ_IPV6_BYTES];
+
+    if (length < ETHERNET_BYTES + header + 4u) {
+        return number;
+    }
+    memcpy(flow, packet + (is_v6 ? 8u : 12u), ends);
+    memcpy(flow + ends, packet + header, 4);
+    return toeplitz_queue(toeplitz_hash(&steer->hash, flow, ends + 4u), steer->count);
+}
+
+/* A frame of a flow. Where the device brings flows to the pairs as it likes, the first few may come
+ * to the wrong one: the answers show it the right one. */
+static bool look_at_flow(struct steer_port *port, const struct netframe *frame)
+{
+    if (!port->dev->unsteered) {
+        return true;
+    }
+    uint32_t owner =
+        owner_of(port->steer, frame_data(port->dev->pool, frame), frame->length, port->number);
+    if (owner != port->number) {
+        hand_to(port, owner, frame);
+    }
+    return owner == port->number;
+}
+
 /* Hands the frame on where it has to go. True: it is for this port, too. */
 static bool look_at(struct steer_port *port, const struct netframe *frame)
 {
     switch (steer_way_of(frame_data(port->dev->pool, frame), frame->length)) {
     case STEER_HERE:
-        return true;
+        return look_at_flow(port, frame);
     case STEER_FIRST:
         if (port->number != 0) {
             hand_to(port, 0, frame);

@@ -220,6 +220,47 @@ TEST(frames_get_where_they_belong)
     stop();
 }
 
+/* Where the device chooses by itself, each flow's frames still come to one instance: its owner. */
+TEST(an_unsteered_devices_flows_come_to_their_owners)
+{
+    unsigned handed = 0;
+
+    start();
+    for (uint32_t flow = 0; flow < 300; flow++) {
+        bool v6 = flow % 2u != 0;
+        uint32_t at = flow % PORTS;
+        uint8_t ends[36];
+        if (v6) {
+            (void)ipv6_way_of(17, (uint8_t)(flow >> 2));
+        } else {
+            (void)ipv4_way_of(6, 0, (uint8_t)(flow >> 2), 7);
+        }
+        uint32_t length = v6 ? 32u : 8u;
+        memcpy(ends, frame + (v6 ? 22 : 26), length);
+        memcpy(ends + length, frame + (v6 ? 54 : 34), 4);
+        uint32_t owner = PORTS;
+        for (uint32_t i = 0; i < PORTS; i++) {
+            pairs[i].dev.unsteered = true;
+            owner = steer_owns(ports[i], ends, length + 4u) ? i : owner;
+        }
+        put(at, frame, 90);
+        CHECK_EQ(get(at, frame, 90), at == owner);
+        for (uint32_t i = 0; i < PORTS; i++) {
+            CHECK_EQ(get(i, frame, 90), i == owner && i != at);
+        }
+        handed += at != owner;
+    }
+    CHECK(handed > 150 && handed < 250);
+    /* Too short for ports: stays where it came. */
+    (void)ipv4_way_of(6, 0, 0, 7);
+    put(1, frame, 37);
+    CHECK_EQ(get(1, frame, 37), 1);
+    (void)ipv6_way_of(6, 0);
+    put(2, frame, 57);
+    CHECK_EQ(get(2, frame, 57), 1);
+    stop();
+}
+
 TEST(a_full_queue_drops_and_counts)
 {
     start();

@@ -178,6 +178,7 @@ struct netdev {
     uint16_t mtu_bytes; /* IP bytes in a frame */
     uint16_t queues;    /* pairs that the device runs; 0 and 1: one */
     uint16_t queue;     /* which of them this is */
+    bool unsteered;     /* flows come to any of them, by no hash that software knows */
     uint32_t offloads;  /* enum netdev_offload */
     bool receives_sums; /* received frames may carry NETFRAME_SUM_FLAGS */
     const char *model;  /* what drives it and how; NULL: not told */

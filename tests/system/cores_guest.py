@@ -2,7 +2,7 @@
 """An echo service on two CPUs of a guest on a tap device: run in a network namespace of its own by
 test_cores.py.
 
-usage: cores_guest.py <folder>
+usage: cores_guest.py <folder> <nic>
 Prints what each thread served as JSON, and ends with a trace otherwise.
 """
 
@@ -26,7 +26,7 @@ FLOWS = 32
 DATA = bytes(i * 7 & 255 for i in range(20000))
 
 
-def machine_in(folder):
+def machine_in(folder, nic):
     """Two threads, a queue pair each."""
     shutil.copytree(build.ROOT / "systems", folder / "systems")
     cell = folder / "systems/echo/cells/echo.toml"
@@ -34,8 +34,13 @@ def machine_in(folder):
     cell.write_text(text, encoding="utf-8")
     settings = [("echo", "address", f"{V4}/24"), ("echo", "address6", f"{V6}/64")]
     _, bundle = build.make_bundle(folder / "systems/echo/system.toml", settings, folder / "bundle")
-    return vm.Machine(kernel=build.KERNEL, bundle=bundle, nic="igb", cpus=2, memory_mib=256,
-                      netdev="tap,id=net0,ifname=tap0,script=no,downscript=no")
+    return vm.Machine(kernel=build.KERNEL, bundle=bundle, nic=nic, cpus=2, memory_mib=256,
+                      netdev="tap,id=net0,ifname=tap0,script=no,downscript=no" + queues_of(nic))
+
+
+def queues_of(nic):
+    """What a tap device for this NIC has more, as QEMU writes it."""
+    return ",vnet_hdr=on,queues=2" if nic.startswith("virtio") else ""
 
 
 def stream(address):
@@ -109,12 +114,13 @@ def talk(guest):
 
 def main():
     """Makes the tap device, boots, talks, shuts down."""
-    folder = Path(sys.argv[1])
-    for command in ("ip link set lo up", "ip tuntap add dev tap0 mode tap",
+    folder, nic = Path(sys.argv[1]), sys.argv[2]
+    several = " vnet_hdr multi_queue" if queues_of(nic) else ""
+    for command in ("ip link set lo up", f"ip tuntap add dev tap0 mode tap{several}",
                     "ip address add 10.9.0.1/24 dev tap0",
                     "ip address add fd09::1/64 dev tap0 nodad", "ip link set tap0 up"):
         subprocess.run(command.split(), check=True)
-    with vm.Vm(machine_in(folder)) as guest:
+    with vm.Vm(machine_in(folder, nic)) as guest:
         guest.wait_ready(90)
         talk(guest)
         guest.power_button()

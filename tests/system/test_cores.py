@@ -6,12 +6,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from test_linux_tcp import namespace
 
 
-def test_each_cpu_serves_its_flows(tmp_path):
+@pytest.mark.parametrize("nic", ["igb", "virtio-rss", "virtio-rss-packed", "virtio-mq"])
+def test_each_cpu_serves_its_flows(tmp_path, nic):
     script = Path(__file__).with_name("cores_guest.py")
-    done = subprocess.run([*namespace(), sys.executable, str(script), str(tmp_path)],
+    done = subprocess.run([*namespace(), sys.executable, str(script), str(tmp_path), nic],
                           capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     told = json.loads(done.stdout.splitlines()[-1])

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "drivers/dma_fake.h"
+#include "drivers/net/toeplitz_fake.h"
 #include "lib/base/endian.h"
 
 #define MSIX_BAR 3u
@@ -218,21 +219,14 @@ static void *descriptors(struct intel_fake *fake, uint32_t block)
     return reach(fake, address, bytes);
 }
 
-/* Bit by bit, as the data sheet has it. */
 static uint32_t hash_of(struct intel_fake *fake, const uint8_t *input, uint32_t bytes)
 {
-    uint32_t hash = 0;
+    uint8_t key[40];
 
-    for (uint32_t bit = 0; bit < 8u * bytes; bit++) {
-        uint32_t key = 0;
-        for (uint32_t i = 0; i < 32u; i++) {
-            uint32_t at = bit + i;
-            uint32_t byte = *reg(fake, INTEL_82576_RSSRK + at / 32u * 4u) >> at / 8u % 4u * 8u;
-            key = key << 1 | (byte >> (7u - at % 8u) & 1u);
-        }
-        hash ^= ((uint32_t)input[bit / 8u] >> (7u - bit % 8u) & 1u) != 0 ? key : 0u;
+    for (uint32_t i = 0; i < sizeof key; i += 4u) {
+        store_le32(key + i, *reg(fake, INTEL_82576_RSSRK + i));
     }
-    return hash;
+    return toeplitz_fake(key, input, bytes);
 }
 
 uint32_t intel_fake_steer(struct intel_fake *fake, const uint8_t *frame, size_t bytes)

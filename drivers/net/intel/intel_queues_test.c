@@ -2,26 +2,11 @@
 /* Several queue pairs of one chip, each with a pool and an owner of its own. */
 #include "drivers/net/intel/intel_nic.h"
 
-#include <stdlib.h>
-
-#include "drivers/dma_fake.h"
 #include "drivers/net/intel/intel_fake.h"
-#include "drivers/net/toeplitz.h"
-#include "lib/base/endian.h"
-#include "tests/check.h"
+#include "drivers/net/pairs_rig_test.h"
 
-#define BUFFERS 600u
 #define LENT 255u
 #define SECOND_NS 1000000000ull
-#define PAIRS NETDEV_QUEUES_MAX
-
-struct pair {
-    struct dma_region memory;
-    struct netbuf_pool pool;
-    void *bookkeeping;
-    void *state;
-    struct netdev *dev;
-};
 
 struct rig {
     struct intel_fake fake;
@@ -39,16 +24,6 @@ static time_ns_t rig_now(void *context)
 static void rig_relax(void *context)
 {
     ((struct rig *)context)->now_ns += 1000000;
-}
-
-static void pair_open(struct pair *pair)
-{
-    pair->memory = dma_fake_create(BUFFERS * 2048u);
-    pair->bookkeeping = malloc(netbuf_pool_bookkeeping_bytes(BUFFERS));
-    pair->state = aligned_alloc(64, NETDEV_STATE_BYTES);
-    CHECK_EQ(netbuf_pool_init(&pair->pool, pair->memory.base, BUFFERS, 2048,
-                              pair->memory.page_device_address, pair->bookkeeping),
-             STATUS_OK);
 }
 
 static status_t rig_attach(struct rig *rig, uint16_t chip, uint32_t queues, uint32_t irqs)
@@ -137,41 +112,10 @@ static void rig_close(struct rig *rig)
         CHECK_EQ(dev->ops->tick(dev, rig->now_ns), DEADLINE_NEVER);
     }
     for (uint32_t i = 0; i < PAIRS; i++) {
-        CHECK_EQ(rig->pairs[i].pool.free_count, BUFFERS);
-        dma_fake_destroy(&rig->pairs[i].memory);
-        free(rig->pairs[i].bookkeeping);
-        free(rig->pairs[i].state);
+        pair_close(&rig->pairs[i]);
     }
     intel_fake_destroy(&rig->fake);
     dma_fake_destroy(&rig->dma);
-}
-
-/* A frame of that flow; TCP or UDP over IPv4 or IPv6, by its number. */
-static size_t make_flow(uint8_t frame[80], uint32_t flow)
-{
-    bool v6 = flow % 2u != 0;
-
-    memset(frame, 0, 80);
-    store_be16(frame + 12, v6 ? 0x86dd : 0x0800);
-    frame[v6 ? 20 : 23] = flow % 4u < 2u ? 6 : 17;
-    for (uint32_t i = 0; i < (v6 ? 32u : 8u); i++) {
-        frame[(v6 ? 22 : 26) + i] = (uint8_t)(i * 7u + flow * 13u);
-    }
-    store_be16(frame + (v6 ? 54 : 34), (uint16_t)(32768u + flow));
-    store_be16(frame + (v6 ? 56 : 36), 7);
-    return 80;
-}
-
-/* What software says: the devices' table is filled so that both agree. */
-static uint32_t steer(const struct toeplitz *hash, const uint8_t *frame)
-{
-    bool v6 = frame[12] == 0x86;
-    uint8_t input[36];
-    uint32_t ends = v6 ? 32u : 8u;
-
-    memcpy(input, frame + (v6 ? 22 : 26), ends);
-    memcpy(input + ends, frame + (v6 ? 54 : 34), 4);
-    return toeplitz_queue(toeplitz_hash(hash, input, ends + 4u), PAIRS);
 }
 
 TEST(flows_land_where_software_says)

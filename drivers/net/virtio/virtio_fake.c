@@ -11,18 +11,33 @@
 #define BAR 4u
 #define BAR_BYTES 16384u
 #define COMMON_AT 0u
+#define COMMON_BYTES 60u /* with what RING_RESET needs */
 #define DEVICE_AT 0x1000u
 #define NOTIFY_AT 0x2000u
 #define NOTIFY_BYTES 0x100u
 #define NOTIFY_MULTIPLIER 4u
 #define MSIX_AT 0x3000u
-#define MSIX_ENTRIES 4u
+#define MSIX_ENTRIES 5u
 
 /* ---- Registers ------------------------------------------------------------------------------- */
 
+/* Behind the pairs, if there can be several, comes the control queue. */
+static unsigned queue_count(const struct virtio_fake *fake)
+{
+    return VIRTIO_NET_QUEUES * fake->pairs_max + (fake->pairs_max > 1u ? 1u : 0u);
+}
+
 static struct virtio_fake_queue *selected(struct virtio_fake *fake)
 {
-    return fake->queue_select < VIRTIO_NET_QUEUES ? &fake->queues[fake->queue_select] : NULL;
+    return fake->queue_select < queue_count(fake) ? &fake->queues[fake->queue_select] : NULL;
+}
+
+static uint64_t read_queue_reset(struct virtio_fake_queue *queue)
+{
+    if (queue->reset_left != 0 && --queue->reset_left == 0) {
+        queue->enabled = 0;
+    }
+    return queue->reset_left != 0;
 }
 
 static uint64_t read_queue(struct virtio_fake *fake, size_t offset)
@@ -39,6 +54,8 @@ static uint64_t read_queue(struct virtio_fake *fake, size_t offset)
         return fake->refuse_vectors ? VIRTIO_NO_VECTOR : queue->vector;
     case VIRTIO_COMMON_QUEUE_ENABLE:
         return queue->enabled;
+    case VIRTIO_COMMON_QUEUE_RESET:
+        return read_queue_reset(queue);
     case VIRTIO_COMMON_QUEUE_NOTIFY_OFF:
         return fake->notify_offset_max != 0 ? fake->notify_offset_max : fake->queue_select;
     default:
@@ -61,7 +78,7 @@ static uint64_t read_common(struct virtio_fake *fake, size_t offset)
         return fake->device_select < 2 ? (uint32_t)(fake->offered >> (32u * fake->device_select))
                                        : 0;
     case VIRTIO_COMMON_NUM_QUEUES:
-        return VIRTIO_NET_QUEUES;
+        return queue_count(fake);
     case VIRTIO_COMMON_DEVICE_STATUS:
         return read_status(fake);
     case VIRTIO_COMMON_CONFIG_GENERATION:
@@ -74,17 +91,20 @@ static uint64_t read_common(struct virtio_fake *fake, size_t offset)
 static uint64_t fake_read(void *context, size_t offset, unsigned width)
 {
     struct virtio_fake *fake = context;
-    uint8_t net[VIRTIO_NET_CONFIG_BYTES];
+    uint8_t net[VIRTIO_NET_CONFIG_RSS_BYTES] = {0};
     uint64_t value = 0;
 
-    if (offset < VIRTIO_COMMON_BYTES) {
+    if (offset < COMMON_BYTES) {
         return read_common(fake, offset);
     }
     if (offset >= DEVICE_AT && offset + width <= DEVICE_AT + sizeof net) {
         memcpy(net, fake->mac, 6);
         store_le16(net + VIRTIO_NET_CONFIG_STATUS, fake->link);
-        store_le16(net + 8, 1);
+        store_le16(net + VIRTIO_NET_CONFIG_PAIRS, fake->pairs_told);
         store_le16(net + VIRTIO_NET_CONFIG_MTU, fake->mtu);
+        net[VIRTIO_NET_CONFIG_KEY_BYTES] = fake->key_max;
+        store_le16(net + VIRTIO_NET_CONFIG_TABLE, fake->table_max);
+        store_le32(net + VIRTIO_NET_CONFIG_HASHES, fake->hashes);
         memcpy(&value, net + (offset - DEVICE_AT), width);
         return value;
     }
@@ -98,7 +118,8 @@ static void reset(struct virtio_fake *fake)
     fake->resets++;
     fake->reset_left = fake->reset_reads;
     fake->accepted = 0;
-    for (unsigned i = 0; i < VIRTIO_NET_QUEUES; i++) {
+    fake->pairs_set = 0;
+    for (unsigned i = 0; i < VIRTIO_FAKE_QUEUES; i++) {
         unsigned notified = fake->queues[i].notified;
         fake->queues[i] =
             (struct virtio_fake_queue){.notified = notified, .avail_wrap = true, .used_wrap = true};
@@ -137,6 +158,10 @@ static void write_queue(struct virtio_fake *fake, size_t offset, uint64_t value)
         return;
     case VIRTIO_COMMON_QUEUE_ENABLE:
         queue->enabled = (uint16_t)value;
+        return;
+    case VIRTIO_COMMON_QUEUE_RESET:
+        fake->faults += (fake->accepted & VIRTIO_F_RING_RESET) == 0;
+        queue->reset_left = fake->queue_reset_reads + 1u;
         return;
     default:
         break;
@@ -179,11 +204,14 @@ static void fake_write(void *context, size_t offset, unsigned width, uint64_t va
 {
     struct virtio_fake *fake = context;
 
-    if (offset < VIRTIO_COMMON_BYTES) {
+    if (offset < COMMON_BYTES) {
         write_common(fake, offset, value);
     } else if (offset >= NOTIFY_AT && offset < NOTIFY_AT + NOTIFY_BYTES) {
-        if (value < VIRTIO_NET_QUEUES && offset == NOTIFY_AT + value * NOTIFY_MULTIPLIER) {
+        if (value < queue_count(fake) && offset == NOTIFY_AT + value * NOTIFY_MULTIPLIER) {
             fake->queues[value].notified++;
+            if (value == VIRTIO_NET_QUEUES * fake->pairs_max && !fake->silent) {
+                virtio_fake_control(fake);
+            }
         } else {
             fake->faults++;
         }
@@ -219,6 +247,10 @@ void virtio_fake_init(struct virtio_fake *fake)
     memcpy(fake->mac, mac, sizeof mac);
     fake->link = VIRTIO_NET_STATUS_LINK_UP;
     fake->size_max = 256;
+    fake->pairs_max = fake->pairs_told = 1;
+    fake->key_max = 40;
+    fake->table_max = 128;
+    fake->hashes = 0x1ff;
 
     store_le16(fake->config + 6, 0x10);
     fake->config[0x34] = 0x98;
@@ -226,7 +258,7 @@ void virtio_fake_init(struct virtio_fake *fake)
     fake->config[0x99] = 0x40;
     store_le16(fake->config + 0x9a, MSIX_ENTRIES - 1u);
     store_le32(fake->config + 0x9c, MSIX_AT | BAR);
-    put_capability(fake->config + 0x40, 1, COMMON_AT, VIRTIO_COMMON_BYTES);
+    put_capability(fake->config + 0x40, 1, COMMON_AT, COMMON_BYTES);
     fake->config[0x41] = 0x54;
     put_capability(fake->config + 0x54, 2, NOTIFY_AT, NOTIFY_BYTES);
     fake->config[0x55] = 0x68;
@@ -239,10 +271,10 @@ void virtio_fake_init(struct virtio_fake *fake)
     fake->device.config = fake->config;
     fake->device.bar[BAR] = fake->bar;
     fake->device.bar_bytes[BAR] = BAR_BYTES;
-    fake->device.msi[0].address = 0xfee00000;
-    fake->device.msi[0].data = 0x31;
-    fake->device.msi[1].address = 0xfee01000;
-    fake->device.msi[1].data = 0x32;
+    for (unsigned i = 0; i < MSIX_ENTRIES && i < CELL_IRQS_MAX; i++) {
+        fake->device.msi[i].address = 0xfee00000u + i * 0x1000u;
+        fake->device.msi[i].data = 0x31u + i;
+    }
     fake->window = (struct mmio_fake){
         .base = fake->bar,
         .bytes = BAR_BYTES,
@@ -272,7 +304,7 @@ void *virtio_fake_reach(struct virtio_fake *fake, uint64_t address, size_t bytes
     return at;
 }
 
-static bool is_packed(const struct virtio_fake *fake)
+bool virtio_fake_is_packed(const struct virtio_fake *fake)
 {
     return (fake->accepted & VIRTIO_F_RING_PACKED) != 0;
 }
@@ -282,7 +314,7 @@ int virtio_fake_take(struct virtio_fake *fake, unsigned number)
     struct virtio_fake_queue *queue = &fake->queues[number];
     unsigned first;
 
-    if (is_packed(fake)) {
+    if (virtio_fake_is_packed(fake)) {
         return virtio_fake_packed_take(fake, number, &first);
     }
 
@@ -325,7 +357,7 @@ void virtio_fake_set_used(struct virtio_fake *fake, unsigned number, uint16_t in
 {
     struct virtio_fake_queue *queue = &fake->queues[number];
 
-    if (!queue->enabled || is_packed(fake)) {
+    if (!queue->enabled || virtio_fake_is_packed(fake)) {
         return;
     }
     struct virtio_used *used = used_of(fake, queue);
@@ -342,7 +374,7 @@ void virtio_fake_finish(struct virtio_fake *fake, unsigned number, uint32_t id, 
     if (!queue->enabled) {
         return;
     }
-    if (is_packed(fake)) {
+    if (virtio_fake_is_packed(fake)) {
         virtio_fake_packed_finish(fake, number, id, length);
         return;
     }
@@ -372,11 +404,12 @@ void virtio_fake_put(const struct virtio_fake *fake, uint8_t *to, const void *fr
 
 bool virtio_fake_deliver(struct virtio_fake *fake, const void *frame, size_t bytes)
 {
-    struct virtio_fake_queue *queue = &fake->queues[VIRTIO_NET_RX];
-    if (is_packed(fake)) {
-        return virtio_fake_packed_deliver(fake, frame, bytes);
+    unsigned number = VIRTIO_NET_QUEUES * virtio_fake_steer(fake, frame, bytes) + VIRTIO_NET_RX;
+    struct virtio_fake_queue *queue = &fake->queues[number];
+    if (virtio_fake_is_packed(fake)) {
+        return virtio_fake_packed_deliver(fake, number, frame, bytes);
     }
-    int id = virtio_fake_take(fake, VIRTIO_NET_RX);
+    int id = virtio_fake_take(fake, number);
     if (id < 0) {
         return false;
     }
@@ -392,15 +425,13 @@ bool virtio_fake_deliver(struct virtio_fake *fake, const void *frame, size_t byt
         return false;
     }
     virtio_fake_put(fake, to, frame, bytes);
-    virtio_fake_finish(fake, VIRTIO_NET_RX, (uint32_t)id,
-                       (uint32_t)bytes + VIRTIO_NET_HEADER_BYTES);
+    virtio_fake_finish(fake, number, (uint32_t)id, (uint32_t)bytes + VIRTIO_NET_HEADER_BYTES);
     return true;
 }
 
 /* Reads the chain header + frame that starts at `id`. */
-static void gather(struct virtio_fake *fake, uint16_t id)
+static void gather(struct virtio_fake *fake, const struct virtio_fake_queue *queue, uint16_t id)
 {
-    struct virtio_fake_queue *queue = &fake->queues[VIRTIO_NET_TX];
     const struct virtio_descriptor *table =
         virtio_fake_reach(fake, queue->descriptors, queue->size * sizeof *table);
     static uint8_t bytes[VIRTIO_NET_HEADER_BYTES + sizeof fake->sent];
@@ -431,21 +462,26 @@ static void gather(struct virtio_fake *fake, uint16_t id)
     fake->sent_count++;
 }
 
-unsigned virtio_fake_send(struct virtio_fake *fake, unsigned max)
+unsigned virtio_fake_send_queue(struct virtio_fake *fake, unsigned number, unsigned max)
 {
     unsigned count = 0;
 
-    if (is_packed(fake)) {
-        return virtio_fake_packed_send(fake, max);
+    if (virtio_fake_is_packed(fake)) {
+        return virtio_fake_packed_send(fake, number, max);
     }
     while (count < max) {
-        int id = virtio_fake_take(fake, VIRTIO_NET_TX);
+        int id = virtio_fake_take(fake, number);
         if (id < 0) {
             break;
         }
-        gather(fake, (uint16_t)id);
-        virtio_fake_finish(fake, VIRTIO_NET_TX, (uint32_t)id, 0);
+        gather(fake, &fake->queues[number], (uint16_t)id);
+        virtio_fake_finish(fake, number, (uint32_t)id, 0);
         count++;
     }
     return count;
+}
+
+unsigned virtio_fake_send(struct virtio_fake *fake, unsigned max)
+{
+    return virtio_fake_send_queue(fake, VIRTIO_NET_TX, max);
 }

@@ -11,6 +11,9 @@
 #include "drivers/mmio_fake.h"
 #include "drivers/net/virtio/virtio_regs.h"
 
+#define VIRTIO_FAKE_PAIRS 4u
+#define VIRTIO_FAKE_QUEUES (VIRTIO_NET_QUEUES * VIRTIO_FAKE_PAIRS + 1u)
+
 struct virtio_fake_queue {
     uint16_t size;
     uint16_t vector;
@@ -25,6 +28,7 @@ struct virtio_fake_queue {
     uint16_t taken_count; /* packed: descriptors of the chain that was taken last */
     unsigned notified;
     unsigned interrupts;
+    unsigned reset_left; /* reads of QUEUE_RESET until it is over */
 };
 
 struct virtio_fake {
@@ -39,6 +43,15 @@ struct virtio_fake {
     bool refuse_features;
     bool refuse_vectors;
     uint32_t notify_offset_max; /* 0: as it should be */
+    uint16_t pairs_max; /* 1 to VIRTIO_FAKE_PAIRS; what the configuration says: pairs_told */
+    uint16_t pairs_told;
+    uint8_t key_max;
+    uint16_t table_max;
+    uint32_t hashes;
+    bool silent;                /* never answers a command */
+    uint8_t answer;             /* to a command that is as it should be */
+    unsigned queue_reset_reads; /* until a queue's reset is over */
+    unsigned pair;              /* any time: where frames come that no hash has a place for */
     /* Any time: stands before each received frame, `buffers` as 1. */
     struct virtio_net_header receive_header;
 
@@ -46,7 +59,10 @@ struct virtio_fake {
     uint64_t accepted;
     uint8_t status;
     unsigned resets;
-    struct virtio_fake_queue queues[VIRTIO_NET_QUEUES];
+    struct virtio_fake_queue queues[VIRTIO_FAKE_QUEUES];
+    unsigned commands, commands_refused;
+    uint16_t pairs_set; /* 0: no command has told */
+    struct virtio_net_steer_command steer;
     uint8_t sent[1 << 16]; /* the last frame, behind its header */
     struct virtio_net_header sent_header;
     size_t sent_bytes;
@@ -64,10 +80,16 @@ struct virtio_fake {
 void virtio_fake_init(struct virtio_fake *fake);
 void virtio_fake_destroy(struct virtio_fake *fake);
 
-/* Receives a frame from the wire; false: no buffer was lent. */
+/* The pair that a frame comes to. */
+unsigned virtio_fake_steer(const struct virtio_fake *fake, const uint8_t *frame, size_t bytes);
+/* Receives a frame from the wire at that pair; false: no buffer was lent. */
 bool virtio_fake_deliver(struct virtio_fake *fake, const void *frame, size_t bytes);
 /* Sends at most `max` of what the driver made available; returns how many. */
 unsigned virtio_fake_send(struct virtio_fake *fake, unsigned max);
+/* The same of another queue than VIRTIO_NET_TX. */
+unsigned virtio_fake_send_queue(struct virtio_fake *fake, unsigned queue, unsigned max);
+/* Does what the control queue asks. */
+void virtio_fake_control(struct virtio_fake *fake);
 /* Next available descriptor of a queue without finishing it; -1: none. */
 int virtio_fake_take(struct virtio_fake *fake, unsigned queue);
 /* Finishes anything, true or not. */
@@ -85,7 +107,9 @@ void *virtio_fake_reach(struct virtio_fake *fake, uint64_t address, size_t bytes
 int virtio_fake_packed_take(struct virtio_fake *fake, unsigned queue, unsigned *first);
 void virtio_fake_packed_finish(struct virtio_fake *fake, unsigned queue, uint32_t id,
                                uint32_t length);
-bool virtio_fake_packed_deliver(struct virtio_fake *fake, const void *frame, size_t bytes);
-unsigned virtio_fake_packed_send(struct virtio_fake *fake, unsigned max);
+bool virtio_fake_packed_deliver(struct virtio_fake *fake, unsigned queue, const void *frame,
+                                size_t bytes);
+unsigned virtio_fake_packed_send(struct virtio_fake *fake, unsigned queue, unsigned max);
+bool virtio_fake_is_packed(const struct virtio_fake *fake);
 
 #endif

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 /*
- * virtio-net 1.x over PCI with split or packed queues: one receive and one transmit queue.
- * Interface and life cycle: drivers/net/driver.h. Source: virtio 1.2 §3.1 (start-up), §4.1 (PCI),
- * §5.1 (network device).
+ * virtio-net 1.x over PCI with split or packed queues: a receive and a transmit queue, or up to
+ * NETDEV_QUEUES_MAX such pairs, each a struct virtio_net of its own (drivers/net/group.h says how
+ * they share a reset). Interface and life cycle: drivers/net/driver.h. Source: virtio 1.2 §3.1
+ * (start-up), §4.1 (PCI), §5.1 (network device).
  *
  * Needed of the device: VERSION_1. Used when offered: MAC, STATUS, MTU, EVENT_IDX, ACCESS_PLATFORM,
  * ORDER_PLATFORM, CSUM, HOST_TSO4, GUEST_CSUM where the owner looks at what it says, RING_PACKED
- * (then without EVENT_IDX).
+ * (then without EVENT_IDX). For several pairs CTRL_VQ and RING_RESET, and RSS, by which the device
+ * chooses a flow's pair as software does, or MQ, where it chooses by itself (netdev.unsteered).
  *
  * Invariants, outside the functions of the driver:
  *   V1 rx_buffer[i] is a buffer that the device may write, or NETBUF_NONE and i is in rx_empty.
@@ -19,6 +21,7 @@
 #define DRIVERS_NET_VIRTIO_VIRTIO_NET_H
 
 #include "drivers/net/driver.h"
+#include "drivers/net/group.h"
 #include "drivers/net/restart.h"
 #include "drivers/net/virtio/virtio_packed.h"
 #include "drivers/net/virtio/virtio_queue.h"
@@ -27,6 +30,12 @@
 /* Where in a buffer a received frame lies: the device's header goes before it, the IP header of an
  * untagged frame behind it is 16-byte aligned. */
 #define VIRTIO_NET_RX_OFFSET 66u
+/* Where a pair's DMA memory has what: two queues, a page of headers; the first pair's also the
+ * control queue and its command. */
+#define VIRTIO_NET_HEADERS_AT (VIRTIO_NET_QUEUES * VIRTIO_QUEUE_DMA_BYTES)
+#define VIRTIO_NET_CONTROL_AT (VIRTIO_NET_HEADERS_AT + PAGE_BYTES)
+#define VIRTIO_NET_COMMAND_AT (VIRTIO_NET_CONTROL_AT + VIRTIO_QUEUE_DMA_BYTES)
+_Static_assert(VIRTIO_NET_COMMAND_AT + PAGE_BYTES <= NETDEV_DMA_BYTES, "a pair's memory");
 /* A transmission takes two descriptors, the constant header and the frame. */
 #define VIRTIO_NET_TX_SLOTS_MAX (VIRTIO_QUEUE_SIZE_MAX / 2u)
 /* Used receive slots are shown to the device again, and finished transmissions taken back, so many
@@ -42,6 +51,9 @@ enum virtio_net_state {
     VIRTIO_NET_BROKEN = 2,    /* to be reset at restart.at_ns */
     VIRTIO_NET_RESETTING = 3, /* status 0 written, not yet read back */
     VIRTIO_NET_STOPPED = 4,
+    VIRTIO_NET_COMMANDED = 5, /* the first of several pairs: told of them, has not answered yet */
+    VIRTIO_NET_PARKED = 6,    /* another pair: waits for the device to run again */
+    VIRTIO_NET_STOPPING = 7,  /* another pair: its queues are being reset */
 };
 
 struct virtio_net {
@@ -75,9 +87,15 @@ struct virtio_net {
     struct pci_window config; /* bytes 0 if there is none */
     uint32_t notify_multiplier;
     uint64_t features;
-    time_ns_t deadline_ns; /* RESETTING */
+    time_ns_t deadline_ns; /* RESETTING, COMMANDED */
     uint64_t reaped;
     struct restart restart;
+    uint32_t wanted_pairs;     /* [const] at most */
+    struct virtio_net *first;  /* the pair that owns reset and link; itself there */
+    struct netdev_group group; /* of the first; not used with one pair */
+    /* Of the first, valid while the group runs: the queues of all pairs, and the control queue. */
+    struct virtio_queue queues[VIRTIO_NET_QUEUES * NETDEV_QUEUES_MAX];
+    struct virtio_queue control;
 };
 
 _Static_assert(sizeof(struct virtio_net) <= NETDEV_STATE_BYTES, "the caller's memory");
@@ -88,6 +106,57 @@ status_t virtio_net_attach(const struct netdev_attach_request *request,
                            struct netdev **dev) HALLOWS_MUST_CHECK;
 
 /* ---- Between the driver's files ------------------------------------------------------------- */
+
+/* Registers of the common structure. */
+static inline uint8_t virtio_net_read8(const struct virtio_net *nic, uint32_t at)
+{
+    return mmio_read8(nic->common.base + at);
+}
+
+static inline uint16_t virtio_net_read16(const struct virtio_net *nic, uint32_t at)
+{
+    return mmio_read16(nic->common.base + at);
+}
+
+static inline void virtio_net_write16(const struct virtio_net *nic, uint32_t at, uint16_t value)
+{
+    mmio_write16(nic->common.base + at, value);
+}
+
+static inline void virtio_net_write64(const struct virtio_net *nic, uint32_t at, uint64_t value)
+{
+    mmio_write32(nic->common.base + at, (uint32_t)value);
+    mmio_write32(nic->common.base + at + 4, (uint32_t)(value >> 32));
+}
+
+static inline void virtio_net_status_write(const struct virtio_net *nic, uint8_t status)
+{
+    mmio_write8(nic->common.base + VIRTIO_COMMON_DEVICE_STATUS, status);
+}
+
+static inline uint8_t virtio_net_status_read(const struct virtio_net *nic)
+{
+    return virtio_net_read8(nic, VIRTIO_COMMON_DEVICE_STATUS);
+}
+
+/* From a device that has been reset to one whose queues run, but for buffers and steering; with the
+ * first pair's slots empty (virtio_net_setup.c). UNSUPPORTED, DEVICE_ERROR. */
+status_t virtio_net_bring_up(struct virtio_net *nic) HALLOWS_MUST_CHECK;
+/* All slots of a pair empty, in memory that is all zero. */
+void virtio_net_setup_slots(struct virtio_net *nic);
+bool virtio_net_read_link(const struct virtio_net *nic);
+/* Takes back every lent buffer; only once the device touches none. */
+void virtio_net_reclaim(struct virtio_net *nic);
+/* The pair's slots are empty: lends it buffers. */
+void virtio_net_run(struct virtio_net *nic, time_ns_t now_ns);
+
+/* Several pairs (virtio_net_queues.c). */
+status_t virtio_net_attach_queue(struct netdev *dev, const struct netdev_queue_request *request,
+                                 struct netdev **out) HALLOWS_MUST_CHECK;
+/* Tells the device how many pairs there are and, if it can be told, how to choose. */
+void virtio_net_send_command(struct virtio_net *nic);
+/* What it said to that: OK, DEVICE_ERROR, AGAIN: nothing yet. */
+status_t virtio_net_command_ended(const struct virtio_net *nic) HALLOWS_MUST_CHECK;
 
 /* The hot operations (virtio_net_data.c). */
 uint32_t virtio_net_receive(struct netdev *dev, struct netframe *frames, uint32_t max);

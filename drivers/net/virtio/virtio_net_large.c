@@ -9,7 +9,6 @@
 #include "lib/base/assert.h"
 #include "lib/base/bytes.h"
 
-#define HEADERS_AT (VIRTIO_NET_QUEUES * VIRTIO_QUEUE_DMA_BYTES)
 #define HEADER_STRIDE 16u
 #define ETHERNET_BYTES 14u
 #define IPV4_BYTES 20u
@@ -20,7 +19,7 @@ _Static_assert(HEADER_STRIDE *(1u + VIRTIO_NET_TX_SLOTS_MAX) <= PAGE_BYTES, "one
 /* The slot is as plain transmission wants it. */
 static void make_plain(struct virtio_net *nic, uint32_t slot)
 {
-    nic->tx.descriptors[2u * slot].address = dma_device_address(&nic->dma, HEADERS_AT);
+    nic->tx.descriptors[2u * slot].address = dma_device_address(&nic->dma, VIRTIO_NET_HEADERS_AT);
     nic->tx.descriptors[2u * slot + 1u].flags = 0;
 }
 
@@ -42,10 +41,10 @@ bool virtio_net_release(struct virtio_net *nic, uint32_t slot)
 uint64_t virtio_net_header(struct virtio_net *nic, uint32_t slot, struct netframe frame)
 {
     struct netframe_offload offload;
-    size_t at = HEADERS_AT + HEADER_STRIDE * (1u + slot);
+    size_t at = VIRTIO_NET_HEADERS_AT + HEADER_STRIDE * (1u + slot);
 
     if ((frame.offset & NETFRAME_OFFLOAD) == 0) {
-        return dma_device_address(&nic->dma, HEADERS_AT);
+        return dma_device_address(&nic->dma, VIRTIO_NET_HEADERS_AT);
     }
     memcpy(&offload,
            netbuf_data(nic->netdev.pool, frame.buffer) + (frame.offset & NETFRAME_MASK) -

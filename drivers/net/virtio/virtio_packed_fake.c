@@ -72,11 +72,12 @@ void virtio_fake_packed_finish(struct virtio_fake *fake, unsigned number, uint32
     queue->interrupts += event->flags == VIRTIO_PACKED_EVENT_ON;
 }
 
-bool virtio_fake_packed_deliver(struct virtio_fake *fake, const void *frame, size_t bytes)
+bool virtio_fake_packed_deliver(struct virtio_fake *fake, unsigned number, const void *frame,
+                                size_t bytes)
 {
-    struct virtio_fake_queue *queue = &fake->queues[VIRTIO_NET_RX];
+    struct virtio_fake_queue *queue = &fake->queues[number];
     unsigned first = 0;
-    int id = virtio_fake_packed_take(fake, VIRTIO_NET_RX, &first);
+    int id = virtio_fake_packed_take(fake, number, &first);
 
     if (id < 0) {
         return false;
@@ -92,15 +93,14 @@ bool virtio_fake_packed_deliver(struct virtio_fake *fake, const void *frame, siz
         return false;
     }
     virtio_fake_put(fake, to, frame, bytes);
-    virtio_fake_packed_finish(fake, VIRTIO_NET_RX, (uint32_t)id,
+    virtio_fake_packed_finish(fake, number, (uint32_t)id,
                               (uint32_t)bytes + VIRTIO_NET_HEADER_BYTES);
     return true;
 }
 
 /* The chain of the packet that was taken, behind its header. */
-static void gather(struct virtio_fake *fake, unsigned first)
+static void gather(struct virtio_fake *fake, struct virtio_fake_queue *queue, unsigned first)
 {
-    struct virtio_fake_queue *queue = &fake->queues[VIRTIO_NET_TX];
     const struct virtio_packed_descriptor *ring = ring_of(fake, queue);
     size_t count = 0;
 
@@ -124,18 +124,18 @@ static void gather(struct virtio_fake *fake, unsigned first)
     fake->sent_count++;
 }
 
-unsigned virtio_fake_packed_send(struct virtio_fake *fake, unsigned max)
+unsigned virtio_fake_packed_send(struct virtio_fake *fake, unsigned number, unsigned max)
 {
     unsigned count = 0;
     unsigned first = 0;
 
     for (; count < max; count++) {
-        int id = virtio_fake_packed_take(fake, VIRTIO_NET_TX, &first);
+        int id = virtio_fake_packed_take(fake, number, &first);
         if (id < 0) {
             break;
         }
-        gather(fake, first);
-        virtio_fake_packed_finish(fake, VIRTIO_NET_TX, (uint32_t)id, 0);
+        gather(fake, &fake->queues[number], first);
+        virtio_fake_packed_finish(fake, number, (uint32_t)id, 0);
     }
     return count;
 }

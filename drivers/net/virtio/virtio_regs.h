@@ -30,7 +30,8 @@ enum virtio_common {
     VIRTIO_COMMON_QUEUE_DESCRIPTORS = 32, /* 64 bits, written as two halves */
     VIRTIO_COMMON_QUEUE_DRIVER = 40,
     VIRTIO_COMMON_QUEUE_DEVICE = 48,
-    VIRTIO_COMMON_BYTES = 56
+    VIRTIO_COMMON_BYTES = 56,
+    VIRTIO_COMMON_QUEUE_RESET = 58 /* 16 bits; RING_RESET */
 };
 
 #define VIRTIO_NO_VECTOR 0xffffu
@@ -52,18 +53,27 @@ enum virtio_status {
 #define VIRTIO_NET_F_MAC (1ull << 5)
 #define VIRTIO_NET_F_HOST_TSO4 (1ull << 11)
 #define VIRTIO_NET_F_STATUS (1ull << 16)
+#define VIRTIO_NET_F_CTRL_VQ (1ull << 17)
+#define VIRTIO_NET_F_MQ (1ull << 22)
 #define VIRTIO_F_EVENT_IDX (1ull << 29)
 #define VIRTIO_F_VERSION_1 (1ull << 32)
 #define VIRTIO_F_ACCESS_PLATFORM (1ull << 33)
 #define VIRTIO_F_RING_PACKED (1ull << 34)
 #define VIRTIO_F_ORDER_PLATFORM (1ull << 36)
+#define VIRTIO_F_RING_RESET (1ull << 40)
+#define VIRTIO_NET_F_RSS (1ull << 60)
 
 /* struct virtio_net_config (§5.1.4). */
 enum virtio_net_config {
     VIRTIO_NET_CONFIG_MAC = 0,
     VIRTIO_NET_CONFIG_STATUS = 6,
+    VIRTIO_NET_CONFIG_PAIRS = 8, /* most queue pairs; MQ or RSS */
     VIRTIO_NET_CONFIG_MTU = 10,
-    VIRTIO_NET_CONFIG_BYTES = 12
+    VIRTIO_NET_CONFIG_BYTES = 12,
+    VIRTIO_NET_CONFIG_KEY_BYTES = 17, /* 8 bits, longest key of the hash; these need RSS */
+    VIRTIO_NET_CONFIG_TABLE = 18,     /* most entries of its table */
+    VIRTIO_NET_CONFIG_HASHES = 20,    /* 32 bits, kinds that it knows */
+    VIRTIO_NET_CONFIG_RSS_BYTES = 24
 };
 #define VIRTIO_NET_STATUS_LINK_UP 1u
 
@@ -83,7 +93,39 @@ struct virtio_net_header {
 #define VIRTIO_NET_HEADER_TCP4 1u
 _Static_assert(sizeof(struct virtio_net_header) == VIRTIO_NET_HEADER_BYTES, "virtio 1.2 §5.1.6");
 
+/* Of pair 0; pair n has 2 n more. Behind the last pair that the device has comes the control queue.
+ */
 enum virtio_net_queue { VIRTIO_NET_RX = 0, VIRTIO_NET_TX = 1, VIRTIO_NET_QUEUES = 2 };
+
+/* Commands through the control queue (§5.1.6.5), and what the device answers: one byte. */
+#define VIRTIO_NET_CLASS_PAIRS 4u
+#define VIRTIO_NET_PAIRS_SET 0u
+#define VIRTIO_NET_PAIRS_STEER 1u
+#define VIRTIO_NET_ANSWER_OK 0u
+
+struct __attribute__((packed)) virtio_net_pairs_command {
+    uint8_t class;
+    uint8_t command;
+    uint16_t pairs;
+};
+
+/* §5.1.6.5.7; addresses and ports are hashed of TCP and UDP, the rest goes to pair 0. */
+#define VIRTIO_NET_HASHES                                                                          \
+    ((1u << 1) | (1u << 2) | (1u << 4) | (1u << 5)) /* TCP4, UDP4, TCP6, UDP6 */
+#define VIRTIO_NET_TABLE_ENTRIES 128u
+#define VIRTIO_NET_KEY_BYTES 40u
+struct __attribute__((packed)) virtio_net_steer_command {
+    uint8_t class;
+    uint8_t command;
+    uint32_t hashes;
+    uint16_t table_mask;
+    uint16_t unclassified;
+    uint16_t table[VIRTIO_NET_TABLE_ENTRIES];
+    uint16_t tx_pairs;
+    uint8_t key_bytes;
+    uint8_t key[VIRTIO_NET_KEY_BYTES];
+};
+_Static_assert(sizeof(struct virtio_net_steer_command) == 309, "virtio 1.2 §5.1.6.5.7");
 
 /* Split virtqueues (§2.7). */
 #define VIRTIO_DESCRIPTOR_NEXT 1u
