@@ -40,7 +40,8 @@ status_t netdev_attach(const struct netdev_attach_request *request, struct netde
     if (queues > NETDEV_QUEUES_MAX || request->dma.bytes < queues * NETDEV_DMA_BYTES ||
         (uintptr_t)request->dma.base % PAGE_BYTES != 0 || (uintptr_t)request->state % 64 != 0 ||
         request->device->irq_count == 0 || request->pool->buffer_bytes < NETDEV_BUFFER_BYTES_MIN ||
-        request->pool->device_address == NULL) {
+        request->pool->device_address == NULL ||
+        (request->split_headers && request->pool->buffer_bytes != PAGE_BYTES)) {
         return STATUS_INVALID_ARGUMENT;
     }
     return driver->attach(request, dev);

@@ -46,13 +46,16 @@ struct netdev_attach_request {
                               does not steer (then nothing else changes) */
     bool receive_sums;     /* the owner looks at NETFRAME_SUM_FLAGS; dev->receives_sums says
                               whether the device has them */
+    bool split_headers;    /* the owner takes NETFRAME_SPLIT; the pool's buffers are of PAGE_BYTES;
+                              dev->splits_headers says whether the device does it */
     struct dma_region dma; /* at least NETDEV_DMA_BYTES for each pair wanted */
     void *state;           /* NETDEV_STATE_BYTES of ordinary memory, 64-byte aligned */
     struct netdev_environment environment;
 };
 
 /* Starts the device. Returns OK and *dev (in request->state), or
- *   INVALID_ARGUMENT  memory too small or misaligned, buffers below NETDEV_BUFFER_BYTES_MIN, no irq
+ *   INVALID_ARGUMENT  memory too small or misaligned, buffers below NETDEV_BUFFER_BYTES_MIN or,
+ *                     with split_headers, not of PAGE_BYTES, no irq
  *   UNSUPPORTED       no driver for these PCI ids, or the device lacks a needed feature
  *   NOT_FOUND         a register window or capability is missing
  *   DEVICE_ERROR      the device refused the set-up

@@ -36,13 +36,25 @@ bool netdev_open_is_direct(const struct cell_info *cell)
     return find_device(cell) != NULL;
 }
 
-uint64_t netdev_open_dma_bytes(const struct cell_info *cell, uint32_t buffers)
+static uint32_t buffer_bytes_of(const struct netdev_open_request *request)
 {
-    uint64_t pool_bytes = (uint64_t)buffers * NETDEV_OPEN_BUFFER_BYTES + PAGE_BYTES - 1u;
+    return request->split_headers ? PAGE_BYTES : NETDEV_OPEN_BUFFER_BYTES;
+}
 
-    return find_device(cell) == NULL
+uint64_t netdev_open_pool_bytes(const struct netdev_open_request *request)
+{
+    uint64_t bytes = (uint64_t)request->buffers * buffer_bytes_of(request) + PAGE_BYTES - 1u;
+
+    return find_device(request->cell) == NULL ? 0 : bytes & ~(uint64_t)(PAGE_BYTES - 1u);
+}
+
+uint64_t netdev_open_dma_bytes(const struct netdev_open_request *request)
+{
+    uint64_t queues = request->queues != 0 ? request->queues : 1u;
+
+    return find_device(request->cell) == NULL
                ? 0
-               : NETDEV_DMA_BYTES + (pool_bytes & ~(uint64_t)(PAGE_BYTES - 1u));
+               : queues * NETDEV_DMA_BYTES + netdev_open_pool_bytes(request);
 }
 
 size_t netdev_open_memory_bytes(const struct cell_info *cell, uint32_t buffers)
@@ -63,7 +75,7 @@ static status_t open_pool(const struct netdev_open_request *request, uint64_t at
                           struct netbuf_pool **pool, void **state)
 {
     const struct dma_region *dma = &request->dma;
-    uint64_t own = netdev_open_dma_bytes(request->cell, request->buffers) - NETDEV_DMA_BYTES;
+    uint64_t own = netdev_open_pool_bytes(request);
     uint8_t *memory = request->memory;
 
     if (request->buffers < BUFFERS_MIN) {
@@ -76,7 +88,7 @@ static status_t open_pool(const struct netdev_open_request *request, uint64_t at
     *pool = request->memory;
     memory += round_up(sizeof **pool);
     *state = memory + round_up(netbuf_pool_bookkeeping_bytes(request->buffers));
-    return netbuf_pool_init(*pool, buffers.base, request->buffers, NETDEV_OPEN_BUFFER_BYTES,
+    return netbuf_pool_init(*pool, buffers.base, request->buffers, buffer_bytes_of(request),
                             buffers.page_device_address, memory);
 }
 
@@ -97,6 +109,7 @@ static status_t open_device(const struct netdev_open_request *request,
             .pool = pool,
             .queues = queues,
             .receive_sums = request->receive_sums,
+            .split_headers = request->split_headers,
             .dma = dma_part(&request->dma, 0, queues * NETDEV_DMA_BYTES),
             .state = state,
             .environment = request->environment,

@@ -21,15 +21,18 @@ struct netdev_open_request {
     uint32_t buffers;             /* wanted in the pool of a device; at least 64 */
     uint32_t queues;              /* pairs wanted, as struct netdev_attach_request; 0: one */
     bool receive_sums;            /* likewise; never with a ring */
+    bool split_headers;           /* likewise; then the buffers are of PAGE_BYTES */
     struct dma_region dma;
     void *memory; /* 64-byte aligned */
     size_t memory_bytes;
     struct netdev_environment environment;
 };
 
-/* 0 when the cell has no network device. With `queues` in the request, NETDEV_DMA_BYTES more for
- * each pair beyond the first. */
-uint64_t netdev_open_dma_bytes(const struct cell_info *cell, uint32_t buffers);
+/* For a request's cell, buffers, queues and split_headers; 0 when the cell has no network device.
+ */
+uint64_t netdev_open_dma_bytes(const struct netdev_open_request *request);
+/* The pool's part of it. */
+uint64_t netdev_open_pool_bytes(const struct netdev_open_request *request);
 size_t netdev_open_memory_bytes(const struct cell_info *cell, uint32_t buffers);
 
 /* Makes the pool and starts the device. Returns OK and *dev, or NOT_FOUND: the cell has neither a
@@ -40,7 +43,7 @@ status_t netdev_open(const struct netdev_open_request *request,
                      struct netdev **dev) HALLOWS_MUST_CHECK;
 
 /* Gives queue pair `number` of a device that runs several a pool of request->buffers and an owner
- * (attach_queue in lib/net/netdev.h). netdev_open_dma_bytes less NETDEV_DMA_BYTES of DMA memory and
+ * (attach_queue in lib/net/netdev.h). netdev_open_pool_bytes of DMA memory and
  * netdev_open_memory_bytes are enough. As attach_queue; NO_MEMORY; INVALID_ARGUMENT. */
 status_t netdev_open_queue(struct netdev *first, uint32_t number,
                            const struct netdev_open_request *request,

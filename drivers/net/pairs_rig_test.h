@@ -23,12 +23,12 @@ struct pair {
     struct netdev *dev;
 };
 
-static inline void pair_open(struct pair *pair)
+static inline void pair_open(struct pair *pair, uint32_t buffer_bytes)
 {
-    pair->memory = dma_fake_create(BUFFERS * 2048u);
+    pair->memory = dma_fake_create(BUFFERS * buffer_bytes);
     pair->bookkeeping = malloc(netbuf_pool_bookkeeping_bytes(BUFFERS));
     pair->state = aligned_alloc(64, NETDEV_STATE_BYTES);
-    CHECK_EQ(netbuf_pool_init(&pair->pool, pair->memory.base, BUFFERS, 2048,
+    CHECK_EQ(netbuf_pool_init(&pair->pool, pair->memory.base, BUFFERS, buffer_bytes,
                               pair->memory.page_device_address, pair->bookkeeping),
              STATUS_OK);
 }

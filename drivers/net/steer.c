@@ -116,6 +116,20 @@ static void hand_to(struct steer_port *port, uint32_t to, const struct netframe 
     }
 }
 
+/* Whether the headers of a split frame are those of TCP: nothing else of it has to be seen here. */
+static bool is_whole_tcp_header(const struct netbuf_pool *pool, const struct netframe *frame)
+{
+    const uint8_t *at = frame_data(pool, frame);
+    const uint8_t *packet = at + ETHERNET_BYTES;
+    uint32_t type = load_be16(at + 12);
+    uint32_t headers = frame_front_bytes(frame);
+
+    return (type == ETHERTYPE_IPV4 && packet[9] == PROTOCOL_TCP &&
+            headers >= ETHERNET_BYTES + (packet[0] & 15u) * 4u + TCP_BYTES) ||
+           (type == ETHERTYPE_IPV6 && packet[6] == PROTOCOL_TCP &&
+            headers >= ETHERNET_BYTES + IPV6_BYTES + TCP_BYTES);
+}
+
 /* The port that a flow's frame belongs to; `number` if it has no ports. */
 static uint32_t owner_of(const struct steer *steer, const uint8_t *frame, uint32_t length,
                          uint32_t number)
@@ -136,7 +150,7 @@ static uint32_t owner_of(const struct steer *steer, const uint8_t *frame, uint32
 
 /* A frame of a flow. Where the device brings flows to the pairs as it likes, the first few may come
  * to the wrong one: the answers show it the right one. */
-static bool look_at_flow(struct steer_port *port, const struct netframe *frame)
+static bool look_at_flow(struct steer_port *port, struct netframe *frame)
 {
     if (!port->dev->unsteered) {
         return true;
@@ -144,14 +158,18 @@ static bool look_at_flow(struct steer_port *port, const struct netframe *frame)
     uint32_t owner =
         owner_of(port->steer, frame_data(port->dev->pool, frame), frame->length, port->number);
     if (owner != port->number) {
+        frame_join(port->dev->pool, frame);
         hand_to(port, owner, frame);
     }
     return owner == port->number;
 }
 
 /* Hands the frame on where it has to go. True: it is for this port, too. */
-static bool look_at(struct steer_port *port, const struct netframe *frame)
+static bool look_at(struct steer_port *port, struct netframe *frame)
 {
+    if (frame_is_split(frame) && !is_whole_tcp_header(port->dev->pool, frame)) {
+        frame_join(port->dev->pool, frame);
+    }
     switch (steer_way_of(frame_data(port->dev->pool, frame), frame->length)) {
     case STEER_HERE:
         return look_at_flow(port, frame);

@@ -198,8 +198,9 @@ static inline bool is_usual(const struct tcp_connection *c, const uint8_t *tcp, 
            !(stamped && seq_before(load_be32(tcp + 24), c->timestamp_recent));
 }
 
+/* With `headers` not 0 that many bytes of the frame lie before the data, which lies apart. */
 static inline bool segment_input(struct net_stack *stack, const struct netframe *frame,
-                                 const uint8_t *ip, uint32_t length)
+                                 const uint8_t *ip, uint32_t length, uint32_t headers)
 {
     const uint8_t *tcp = ip + IPV4_BYTES;
     uint32_t kind = load_le16(tcp + 12) & ~TCP_PUSH_WORD;
@@ -207,7 +208,8 @@ static inline bool segment_input(struct net_stack *stack, const struct netframe 
     uint32_t header = stamped ? TCP_BYTES + TCP_TIMESTAMPS_BYTES : TCP_BYTES;
 
     if (!(stamped ? load_le32(tcp + TCP_BYTES) == TCP_STAMPS_MEMORY : kind == TCP_PLAIN_WORD) ||
-        length < header || !ipv4_sum_is_right(ip) ||
+        length < header || (headers != 0 && headers != ETHERNET_BYTES + IPV4_BYTES + header) ||
+        !ipv4_sum_is_right(ip) ||
         ((frame->offset & NETFRAME_SUM_FLAGS) == 0 && !segment_sum_is_right(ip, length))) {
         return false;
     }
@@ -232,13 +234,14 @@ static inline bool segment_input(struct net_stack *stack, const struct netframe 
     c->keepalive_probes = 0;
     acknowledged(c, load_be32(tcp + 8), tcp, length);
     if (length != 0) {
-        deliver(c, frame, tcp + header, length);
+        deliver(c, frame, headers != 0 ? netbuf_data(stack->pool, frame->buffer) : tcp + header,
+                length);
     }
     return true;
 }
 
 static inline bool input_fast(struct net_stack *stack, const struct netframe *frame,
-                              const uint8_t *at)
+                              const uint8_t *at, uint32_t headers)
 {
     const uint8_t *ip = at + ETHERNET_BYTES;
 
@@ -255,10 +258,29 @@ static inline bool input_fast(struct net_stack *stack, const struct netframe *fr
     }
     uint32_t protocol = fragment >> 24;
     if (protocol == PROTOCOL_TCP && total >= IPV4_BYTES + TCP_BYTES) {
-        return segment_input(stack, frame, ip, total - IPV4_BYTES);
+        return segment_input(stack, frame, ip, total - IPV4_BYTES, headers);
     }
-    return protocol == PROTOCOL_UDP && total >= IPV4_BYTES + UDP_BYTES &&
+    return headers == 0 && protocol == PROTOCOL_UDP && total >= IPV4_BYTES + UDP_BYTES &&
            datagram(stack, frame, ip, total - IPV4_BYTES);
+}
+
+/* A frame whose data lies apart. It stays there if it is the next of a connection and the device
+ * has found its sum right; all else is made whole first. */
+static __attribute__((noinline)) void input_split(struct net_stack *stack, struct netframe frame)
+{
+    const uint8_t *at = frame_data(stack->pool, &frame);
+    uint32_t headers = frame_front_bytes(&frame);
+
+    if ((frame.offset & NETFRAME_SUM_RIGHT) != 0 &&
+        headers >= ETHERNET_BYTES + IPV4_BYTES + TCP_BYTES &&
+        input_fast(stack, &frame, at, headers)) {
+        stack->counters.tcp_split_in++;
+        return;
+    }
+    frame_join(stack->pool, &frame);
+    if (!input_fast(stack, &frame, at, 0)) {
+        ethernet_input(stack, &frame, at);
+    }
 }
 
 void input_burst(struct net_stack *stack, const struct netframe *frames, uint32_t count)
@@ -266,8 +288,13 @@ void input_burst(struct net_stack *stack, const struct netframe *frames, uint32_
     struct netbuf_pool *pool = stack->pool;
 
     for (const struct netframe *frame = frames; frame != frames + count; frame++) {
-        const uint8_t *at = frame_data(pool, frame);
-        if (!input_fast(stack, frame, at)) {
+        if (frame_is_split(frame)) {
+            input_split(stack, *frame);
+            netbuf_drop(pool, frame->buffer);
+            continue;
+        }
+        const uint8_t *at = netbuf_data(pool, frame->buffer) + (frame->offset & NETFRAME_OFFSET);
+        if (!input_fast(stack, frame, at, 0)) {
             ethernet_input(stack, frame, at);
         }
         netbuf_drop(pool, frame->buffer);

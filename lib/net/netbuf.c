@@ -1,6 +1,17 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 #include "lib/net/netdev.h"
 
+#include "lib/base/bytes.h"
+
+void frame_join_split(const struct netbuf_pool *pool, struct netframe *frame)
+{
+    uint32_t headers = frame_front_bytes(frame);
+
+    memcpy(frame_data(pool, frame) + headers, netbuf_data(pool, frame->buffer),
+           frame->length - headers);
+    frame->offset = (uint16_t)(NETFRAME_SPLIT_AT | (frame->offset & NETFRAME_SUM_FLAGS));
+}
+
 size_t netbuf_pool_bookkeeping_bytes(uint32_t buffer_count)
 {
     return (size_t)buffer_count * (sizeof(uint64_t) + sizeof(uint32_t) + sizeof(uint16_t));

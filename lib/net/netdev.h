@@ -108,8 +108,14 @@ enum netdev_offload {
 #define NETFRAME_SUM_RIGHT 0x8000u
 #define NETFRAME_SUM_OPEN 0x4000u
 #define NETFRAME_SUM_FLAGS (NETFRAME_SUM_RIGHT | NETFRAME_SUM_OPEN)
-/* Where a received frame lies. */
-#define NETFRAME_OFFSET 0x3fffu
+/* From a device with splits_headers: the frame's headers lie at NETFRAME_SPLIT_AT, where there is
+ * room for all of it (frame_join), the rest by itself at the buffer's start. Without the flags
+ * netframe.offset says how many bytes the headers have. (The buffer itself is no place to say
+ * so: the device can still write there.) */
+#define NETFRAME_SPLIT 0x2000u
+#define NETFRAME_SPLIT_AT 2112u
+/* Where a received frame that is whole lies. */
+#define NETFRAME_OFFSET 0x1fffu
 /* Frames that one packet may be made of. */
 #define NETFRAMES_MAX 17u
 
@@ -119,10 +125,31 @@ struct netframe_offload {
     uint32_t payload_bytes; /* behind the headers, all frames together */
 };
 
-/* The bytes of a received frame. */
+static inline bool frame_is_split(const struct netframe *frame)
+{
+    return (frame->offset & NETFRAME_SPLIT) != 0;
+}
+
+/* How many bytes of a received frame lie where frame_data says. */
+static inline uint32_t frame_front_bytes(const struct netframe *frame)
+{
+    return frame_is_split(frame) ? frame->offset & NETFRAME_OFFSET : frame->length;
+}
+
+/* The bytes of a received frame, or of its headers if it is split. */
 static inline uint8_t *frame_data(const struct netbuf_pool *pool, const struct netframe *frame)
 {
-    return netbuf_data(pool, frame->buffer) + (frame->offset & NETFRAME_OFFSET);
+    return netbuf_data(pool, frame->buffer) +
+           (frame_is_split(frame) ? NETFRAME_SPLIT_AT : frame->offset & NETFRAME_OFFSET);
+}
+
+/* Makes a received frame whole: copies what lies apart behind its headers. */
+void frame_join_split(const struct netbuf_pool *pool, struct netframe *frame);
+static inline void frame_join(const struct netbuf_pool *pool, struct netframe *frame)
+{
+    if (frame_is_split(frame)) {
+        frame_join_split(pool, frame);
+    }
 }
 
 struct netdev_counters {
@@ -175,13 +202,14 @@ struct netdev {
     const struct netdev_ops *ops;
     struct netbuf_pool *pool;
     uint8_t mac[6];
-    uint16_t mtu_bytes; /* IP bytes in a frame */
-    uint16_t queues;    /* pairs that the device runs; 0 and 1: one */
-    uint16_t queue;     /* which of them this is */
-    bool unsteered;     /* flows come to any of them, by no hash that software knows */
-    uint32_t offloads;  /* enum netdev_offload */
-    bool receives_sums; /* received frames may carry NETFRAME_SUM_FLAGS */
-    const char *model;  /* what drives it and how; NULL: not told */
+    uint16_t mtu_bytes;  /* IP bytes in a frame */
+    uint16_t queues;     /* pairs that the device runs; 0 and 1: one */
+    uint16_t queue;      /* which of them this is */
+    bool unsteered;      /* flows come to any of them, by no hash that software knows */
+    uint32_t offloads;   /* enum netdev_offload */
+    bool receives_sums;  /* received frames may carry NETFRAME_SUM_FLAGS */
+    bool splits_headers; /* or NETFRAME_SPLIT; buffers are of PAGE_BYTES */
+    const char *model;   /* what drives it and how; NULL: not told */
     struct netdev_counters counters;
 };
 

@@ -21,11 +21,12 @@ static void create_end(struct sim *sim, const struct sim_config *config, unsigne
 {
     struct stack_config stack = config->stack[end];
     struct netbuf_pool *pool = &sim->pool[end];
+    uint32_t buffer_bytes = config->split[end] ? PAGE_BYTES : SIM_BUFFER_BYTES;
     uint32_t buffers = config->buffers[end] != 0 ? config->buffers[end] : SIM_BUFFERS;
 
-    sim->memory[end][0] = take_memory(PAGE_BYTES, (size_t)buffers * SIM_BUFFER_BYTES);
+    sim->memory[end][0] = take_memory(PAGE_BYTES, (size_t)buffers * buffer_bytes);
     sim->memory[end][1] = take_memory(64, netbuf_pool_bookkeeping_bytes(buffers));
-    status_t status = netbuf_pool_init(pool, sim->memory[end][0], buffers, SIM_BUFFER_BYTES, NULL,
+    status_t status = netbuf_pool_init(pool, sim->memory[end][0], buffers, buffer_bytes, NULL,
                                        sim->memory[end][1]);
     VERIFY(status == STATUS_OK);
     stack.dev = &sim->wire.end[end].dev;
@@ -58,6 +59,8 @@ struct sim *sim_create(const struct sim_config *config)
     sim->wire.end[1].dev.offloads = config->offloads[1];
     sim->wire.end[0].sums = config->sums[0];
     sim->wire.end[1].sums = config->sums[1];
+    sim->wire.end[0].split = config->split[0];
+    sim->wire.end[1].split = config->split[1];
     sim->wire.faults.delay_ns = 50u * NS_PER_US;
     create_end(sim, config, 0);
     create_end(sim, config, 1);

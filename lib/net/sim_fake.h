@@ -21,6 +21,7 @@ struct sim_config {
     bool dhcp[2];
     uint32_t offloads[2]; /* of the device at each end */
     enum wire_sums sums[2];
+    bool split[2]; /* likewise; the pool then has twice the memory */
 };
 
 struct sim {

@@ -226,6 +226,7 @@ status_t ipv6_parse(const char *text, struct ipv6_address *address,
     X(tcp_bad_checksum, "TCP segments with a wrong checksum")                                      \
     X(tcp_no_connection, "TCP segments for no connection")                                         \
     X(tcp_fast_path, "segments taken by the short receive path")                                   \
+    X(tcp_split_in, "of those, segments whose data the device set apart")                          \
     X(tcp_active_opens, "connections begun from here")                                             \
     X(tcp_passive_opens, "connections begun by peers")                                             \
     X(tcp_attempts_failed, "connections that ended before they were open")                         \

@@ -32,6 +32,7 @@ struct world {
     unsigned closed;
     unsigned wrong;
     unsigned accepted;
+    unsigned pages; /* times that data began at a page's start */
     uint64_t bytes_up, bytes_down;
     enum closing closing[2];
     bool slow;
@@ -169,6 +170,7 @@ static uint32_t on_receive(struct tcp_connection *c, void *user, const uint8_t *
         peer->world->wrong++;
         return length;
     }
+    peer->world->pages += (uintptr_t)data % PAGE_BYTES == 0;
     if (peer->slow && wire_random(&peer->world->sim->wire) % 8u == 0) {
         length = (uint32_t)(wire_random(&peer->world->sim->wire) % length);
         peer->paused = true;
@@ -466,6 +468,8 @@ static void torture(uint64_t seed, struct wire_faults faults, uint64_t bytes, un
 
     config.sums[0] = sums[seed % 3u];
     config.sums[1] = sums[seed / 2u % 3u];
+    config.split[0] = seed % 4u == 1;
+    config.split[1] = seed % 5u < 2u;
     config.offloads[0] = offloads[seed / 2u % 4u];
     config.offloads[1] = offloads[seed / 3u % 4u];
     config.stack[0].ipv6_mode = config.stack[1].ipv6_mode = STACK_IPV6_STATIC;
@@ -503,6 +507,25 @@ TEST(large_packets_are_cut_by_the_device)
     CHECK(sent->tcp_large_out > 50);
     CHECK_EQ(sent->tcp_retransmits, 0);
     CHECK(sent->tcp_out < stack_counters(world->sim->stack[1])->tcp_in / 2u);
+    world_destroy(world);
+}
+
+/* A device that sets data apart and checks sums: nearly all of it is taken where it lies. */
+TEST(data_set_apart_stays_where_it_is)
+{
+    struct sim_config config = {.seed = 12, .split = {false, true}};
+
+    config.sums[1] = WIRE_SUMS_CHECKED;
+    struct world *world = world_create(&config);
+    const struct stack_counters *taken = stack_counters(world->sim->stack[1]);
+    world->bytes_up = 1000000;
+    world->bytes_down = 1000;
+    world->closing[0] = CLOSE_WHEN_DONE;
+    world->closing[1] = CLOSE_AT_END;
+    world_connect(world, 2);
+    world_finish(world, 100u * NS_PER_S);
+    CHECK(taken->tcp_split_in > taken->tcp_in / 2u);
+    CHECK(world->pages > 500);
     world_destroy(world);
 }
 

@@ -178,6 +178,29 @@ static uint16_t sums_of(enum wire_sums sums, uint8_t *frame, uint32_t length)
     return sums == WIRE_SUMS_OPEN ? NETFRAME_SUM_OPEN : NETFRAME_SUM_RIGHT;
 }
 
+/* Most often behind TCP's header, where there is one; else anywhere or nowhere. */
+static void set_apart(struct wire_end *end, struct netframe *frame)
+{
+    uint8_t whole[WIRE_FRAME_BYTES];
+    uint8_t *base = netbuf_data(end->dev.pool, frame->buffer);
+    const uint8_t *ip = frame_data(end->dev.pool, frame) + ETHERNET_BYTES;
+    uint32_t chance = (uint32_t)(wire_random(end->wire) % 8u);
+    uint32_t headers = ETHERNET_BYTES + (uint32_t)(wire_random(end->wire) % 80u);
+
+    if (chance != 0) {
+        uint32_t bytes = ip[0] >> 4 == 6u ? IPV6_BYTES : IPV4_BYTES;
+        headers = ETHERNET_BYTES + bytes + (ip[bytes + 12u] >> 4) * 4u;
+    }
+    if (chance == 1 || headers > frame->length || headers < ETHERNET_BYTES) {
+        return;
+    }
+    memcpy(whole, ip - ETHERNET_BYTES, frame->length);
+    memset(base, 0xdb, end->dev.pool->buffer_bytes);
+    memcpy(base + NETFRAME_SPLIT_AT, whole, headers);
+    memcpy(base, whole + headers, frame->length - headers);
+    frame->offset = (uint16_t)(NETFRAME_SPLIT | headers | (frame->offset & NETFRAME_SUM_FLAGS));
+}
+
 static uint32_t end_receive(struct netdev *dev, struct netframe *frames, uint32_t max)
 {
     struct wire_end *end = (struct wire_end *)(void *)dev;
@@ -195,7 +218,11 @@ static uint32_t end_receive(struct netdev *dev, struct netframe *frames, uint32_
             memset(netbuf_data(dev->pool, buffer), 0xdb, dev->pool->buffer_bytes);
             memcpy(netbuf_data(dev->pool, buffer) + 12, wire->slots[slot].data, length);
             uint16_t sums = sums_of(end->sums, netbuf_data(dev->pool, buffer) + 12, length);
-            frames[count++] = (struct netframe){buffer, 12u | sums, (uint16_t)length};
+            frames[count] = (struct netframe){buffer, 12u | sums, (uint16_t)length};
+            if (end->split) {
+                set_apart(end, &frames[count]);
+            }
+            count++;
             dev->counters.rx_frames++;
         } else {
             dev->counters.rx_dropped++;

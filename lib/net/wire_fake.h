@@ -34,6 +34,7 @@ enum wire_sums {
 struct wire_end {
     struct netdev dev; /* first */
     enum wire_sums sums;
+    bool split; /* sets the data of received frames apart from their headers, often */
     struct wire *wire;
     unsigned index;
     bool link_up;

@@ -2,7 +2,7 @@
 """An echo service on two CPUs of a guest on a tap device: run in a network namespace of its own by
 test_cores.py.
 
-usage: cores_guest.py <folder> <nic>
+usage: cores_guest.py <folder> <nic>[+split]
 Prints what each thread served as JSON, and ends with a trace otherwise.
 """
 
@@ -26,13 +26,15 @@ FLOWS = 32
 DATA = bytes(i * 7 & 255 for i in range(20000))
 
 
-def machine_in(folder, nic):
-    """Two threads, a queue pair each."""
+def machine_in(folder, nic, split):
+    """Two threads, a queue pair each; data set apart from its headers if the NIC is to do so."""
     shutil.copytree(build.ROOT / "systems", folder / "systems")
     cell = folder / "systems/echo/cells/echo.toml"
     text = cell.read_text(encoding="utf-8").replace("[cell]\n", "[cell]\nworkers = [1]\n")
+    text = text.replace('dma = "16M"', 'dma = "32M"')  # a page for each buffer
     cell.write_text(text, encoding="utf-8")
-    settings = [("echo", "address", f"{V4}/24"), ("echo", "address6", f"{V6}/64")]
+    settings = [("echo", "address", f"{V4}/24"), ("echo", "address6", f"{V6}/64"),
+                ("echo", "split_headers", "true" if split else "false")]
     _, bundle = build.make_bundle(folder / "systems/echo/system.toml", settings, folder / "bundle")
     return vm.Machine(kernel=build.KERNEL, bundle=bundle, nic=nic, cpus=2, memory_mib=256,
                       netdev="tap,id=net0,ifname=tap0,script=no,downscript=no" + queues_of(nic))
@@ -114,14 +116,16 @@ def talk(guest):
 
 def main():
     """Makes the tap device, boots, talks, shuts down."""
-    folder, nic = Path(sys.argv[1]), sys.argv[2]
+    folder = Path(sys.argv[1])
+    nic, _, split = sys.argv[2].partition("+")
     several = " vnet_hdr multi_queue" if queues_of(nic) else ""
     for command in ("ip link set lo up", f"ip tuntap add dev tap0 mode tap{several}",
                     "ip address add 10.9.0.1/24 dev tap0",
                     "ip address add fd09::1/64 dev tap0 nodad", "ip link set tap0 up"):
         subprocess.run(command.split(), check=True)
-    with vm.Vm(machine_in(folder, nic)) as guest:
+    with vm.Vm(machine_in(folder, nic, split)) as guest:
         guest.wait_ready(90)
+        assert ("sets data apart" in guest.serial) == bool(split), guest.serial
         talk(guest)
         guest.power_button()
         guest.wait_for(vm.CLEAN, 40)

@@ -10,7 +10,7 @@ import pytest
 from test_linux_tcp import namespace
 
 
-@pytest.mark.parametrize("nic", ["igb", "virtio-rss", "virtio-rss-packed", "virtio-mq"])
+@pytest.mark.parametrize("nic", ["igb", "igb+split", "virtio-rss", "virtio-rss-packed", "virtio-mq"])
 def test_each_cpu_serves_its_flows(tmp_path, nic):
     script = Path(__file__).with_name("cores_guest.py")
     done = subprocess.run([*namespace(), sys.executable, str(script), str(tmp_path), nic],

@@ -47,6 +47,22 @@ def test_igb_sums_and_cuts(disk, system):
         assert guest.shut_down() == 0
 
 
+def test_igb_sets_data_apart(disk):
+    require_device("igb")
+    settings = [("kvstore", "split_headers", "true")]
+    with Guest(machine_for("reference", disk, settings, nic="igb")) as guest:
+        with guest.client(timeout=60) as client:
+            for number in range(3):
+                value = bytes((i * 7 + number) & 255 for i in range(1 << 20)) * 2
+                assert client("SET", "large", value) == "OK"
+                assert client("GET", "large") == value
+        network = counters(guest)
+        # Over a million bytes of each value came in pages of their own.
+        assert network["stack"]["tcp_split_in"] > 2000, network
+        assert network["device"]["rx_errors"] == 0 and network["device"]["resets"] == 0
+        assert guest.shut_down() == 0
+
+
 @pytest.mark.parametrize("nic", ["virtio", "virtio-packed", "igb"])
 def test_offloads_over_a_tap_device(disk, nic):
     if nic == "igb":

@@ -293,7 +293,7 @@ static status_t open_nic(struct netdev **dev)
     struct dma_pool dma;
 
     dma_pool_init(&dma, cell);
-    status_t status = dma_take(&dma, netdev_open_dma_bytes(cell, BUFFERS), &open.dma);
+    status_t status = dma_take(&dma, netdev_open_dma_bytes(&open), &open.dma);
     return status == STATUS_OK ? netdev_open(&open, dev) : status;
 }
 

@@ -45,20 +45,17 @@ static void *take_memory(struct network_request *request, size_t bytes)
 static status_t take_for_device(struct network *network, struct network_request *request,
                                 uint32_t queues, struct netdev_open_request *open)
 {
-    uint64_t dma_bytes = netdev_open_dma_bytes(network->info, request->buffers);
-
     *open = (struct netdev_open_request){
         .cell = network->info,
         .buffers = request->buffers,
         .queues = queues,
         .receive_sums = config_bool(network->info, "receive_sums", true),
+        .split_headers = config_bool(network->info, "split_headers", false),
         .memory_bytes = netdev_open_memory_bytes(network->info, request->buffers),
         .environment = {now_ns, relax, doorbell, network},
     };
     open->memory = take_memory(request, open->memory_bytes);
-    if (dma_bytes != 0) {
-        dma_bytes += (queues > 1u ? queues - 1u : 0u) * (uint64_t)NETDEV_DMA_BYTES;
-    }
+    uint64_t dma_bytes = netdev_open_dma_bytes(open);
     return open->memory == NULL ||
                    (dma_bytes != 0 && dma_take(request->dma, dma_bytes, &open->dma) != STATUS_OK)
                ? STATUS_NO_MEMORY
@@ -161,12 +158,12 @@ static void log_model(const struct netdev *dev)
         return;
     }
     log_line(
-        "network: %s, %u queue pair%s; sums and cuts TCP segments: %s; checks received sums: %s",
+        "network: %s, %u queue pair%s; sums and cuts TCP segments: %s; checks received sums: %s%s",
         dev->model, dev->queues > 1u ? dev->queues : 1u, dev->queues > 1u ? "s" : "",
         (offloads & NETDEV_TX_SEGMENTS) != 0   ? "yes"
         : (offloads & NETDEV_TX_CHECKSUM) != 0 ? "sums"
                                                : "no",
-        dev->receives_sums ? "yes" : "no");
+        dev->receives_sums ? "yes" : "no", dev->splits_headers ? "; sets data apart" : "");
 }
 
 static status_t open_stack(struct network *network, struct network_request *request)

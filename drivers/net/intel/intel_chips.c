@@ -55,8 +55,13 @@ static void setup_queues_82576(const struct intel_nic *nic)
 {
     for (uint32_t queue = 0; queue < nic->netdev.queues; queue++) {
         intel_write(nic, nic->chip->rx_block + queue * nic->chip->queue_step + INTEL_QUEUE_SPLIT,
-                    INTEL_82576_SRRCTL_2048 | INTEL_82576_SRRCTL_ADVANCED |
-                        INTEL_82576_SRRCTL_DROP);
+                    INTEL_82576_SRRCTL_2048 | INTEL_82576_SRRCTL_DROP |
+                        (nic->netdev.splits_headers
+                             ? INTEL_82576_SRRCTL_SPLIT | INTEL_82576_SRRCTL_HEADER
+                             : INTEL_82576_SRRCTL_ADVANCED));
+    }
+    if (nic->netdev.splits_headers) {
+        intel_write(nic, INTEL_82576_PSRTYPE, INTEL_82576_PSRTYPE_TCP);
     }
     intel_setup_steering(nic);
 }
@@ -96,6 +101,7 @@ static const struct intel_chip chips[] = {
         .tx_command = INTEL_TX_END_OF_PACKET | INTEL_TX_INSERT_CRC | INTEL_82576_TX_ADVANCED,
         .tx_payload_shift = INTEL_82576_TX_PAYLOAD_SHIFT,
         .offloads = NETDEV_TX_CHECKSUM | NETDEV_TX_SEGMENTS | NETDEV_TX_OPEN_LENGTH,
+        .splits = true,
         .queue_step = INTEL_82576_QUEUE_STEP,
         .setup_interrupts = setup_interrupts_82576,
         .setup_queues = setup_queues_82576,

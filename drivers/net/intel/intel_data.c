@@ -49,11 +49,15 @@ static inline void lend(struct intel_nic *nic, uint32_t buffer)
 {
     struct intel_rx_descriptor *descriptor = &nic->rx[nic->rx_tail];
 
-    descriptor->address = netbuf_device_address(nic->netdev.pool, buffer);
-    /* Also what the device will write: no stale "done" may stand there. */
-    descriptor->status = 0;
-    descriptor->length = 0;
-    descriptor->vlan = 0;
+    uint64_t address = netbuf_device_address(nic->netdev.pool, buffer);
+    uint64_t headers = nic->netdev.splits_headers ? address + NETFRAME_SPLIT_AT : 0;
+
+    descriptor->address = address;
+    /* Also what the device will write: no stale "done" may stand there; the headers' place is even.
+     */
+    descriptor->status = (uint32_t)headers;
+    descriptor->length = (uint16_t)(headers >> 32);
+    descriptor->vlan = (uint16_t)(headers >> 48);
     nic->rx_buffer[nic->rx_tail] = buffer;
     nic->rx_tail = (nic->rx_tail + 1u) & INTEL_RING_MASK;
 }
@@ -77,6 +81,26 @@ void intel_refill(struct intel_nic *nic)
     }
 }
 
+/* The netframe.offset of a finished slot whose headers the chip may have set apart, without the
+ * sums' flags; *length, of what it put at the buffer's start, becomes the frame's. A length that
+ * cannot be is made too long. */
+static uint32_t split_place(const struct intel_rx_descriptor *descriptor, uint32_t status,
+                            uint32_t *length)
+{
+    uint32_t told = (uint32_t)__atomic_load_n(&descriptor->address, __ATOMIC_RELAXED);
+    uint32_t headers = told >> INTEL_82576_RX_HEADER_SHIFT & INTEL_82576_RX_HEADER_MASK;
+
+    if ((told & INTEL_82576_RX_SPLIT) == 0 || (status & INTEL_82576_RX_HEADER_TOO_LONG) != 0) {
+        return 0;
+    }
+    if (headers < FRAME_BYTES_MIN || headers > INTEL_HEADER_BYTES) {
+        *length = UINT32_MAX;
+        return 0;
+    }
+    *length += headers;
+    return NETFRAME_SPLIT | headers;
+}
+
 /* Takes the next finished slot. Returns false if there is none. */
 static inline bool receive_one(struct intel_nic *nic, struct netframe *frame)
 {
@@ -87,11 +111,13 @@ static inline bool receive_one(struct intel_nic *nic, struct netframe *frame)
         return false;
     }
     uint32_t length = __atomic_load_n(&descriptor->length, __ATOMIC_RELAXED);
-    frame->buffer = nic->rx_buffer[nic->rx_head];
-    frame->offset = nic->netdev.receives_sums && (status & INTEL_RX_SUMMED) != 0 &&
+    uint32_t place = nic->netdev.splits_headers ? split_place(descriptor, status, &length) : 0;
+    uint32_t sums = nic->netdev.receives_sums && (status & INTEL_RX_SUMMED) != 0 &&
                             (status & INTEL_RX_SUM_WRONG) == 0
                         ? NETFRAME_SUM_RIGHT
                         : 0;
+    frame->buffer = nic->rx_buffer[nic->rx_head];
+    frame->offset = (uint16_t)(place | sums);
     /* Length 0 marks a frame to be dropped: damaged, too long, or spread over several buffers. */
     frame->length = (status & INTEL_RX_END_OF_PACKET) == 0 ||
                             (status & nic->chip->rx_errors) != 0 || length > nic->frame_bytes_max ||

@@ -270,6 +270,31 @@ static uint32_t cause_of(struct intel_fake *fake, uint32_t queue, uint32_t one, 
     return (entry & INTEL_82576_IVAR_VALID) != 0 ? 1u << (entry & 0x1fu) : 0u;
 }
 
+/* Writes the headers to the descriptor's second address, if the queue is set up for that (SRRCTL's
+ * type 2), and what it tells of them; their length. */
+static size_t set_apart(struct intel_fake *fake, uint32_t block,
+                        struct intel_rx_descriptor *descriptor,
+                        const struct intel_fake_frame *frame)
+{
+    uint32_t control = *reg(fake, block + INTEL_QUEUE_SPLIT);
+    uint64_t place =
+        descriptor->status | (uint64_t)descriptor->length << 32 | (uint64_t)descriptor->vlan << 48;
+    size_t headers = frame->header_bytes;
+
+    if ((control >> 25 & 7u) != 2u) {
+        return 0;
+    }
+    uint8_t *to = reach(fake, place, (control >> 8 & 15u) * 64u);
+    if (to == NULL || place % 2u != 0 || headers > (control >> 8 & 15u) * 64u) {
+        fake->faults++;
+        return 0;
+    }
+    memcpy(to, frame->bytes, headers);
+    uint32_t told = frame->told_header != 0 ? frame->told_header : (uint32_t)headers;
+    descriptor->address = told << 21 | (told != 0 ? 1u << 31 : 0u);
+    return headers;
+}
+
 bool intel_fake_deliver(struct intel_fake *fake, const struct intel_fake_frame *frame)
 {
     uint32_t queue = intel_fake_steer(fake, frame->bytes, frame->length) % NETDEV_QUEUES_MAX;
@@ -287,8 +312,10 @@ bool intel_fake_deliver(struct intel_fake *fake, const struct intel_fake_frame *
     if (to == NULL) {
         return false;
     }
-    memcpy(to, frame->bytes, frame->length);
-    descriptor->length = frame->told_length != 0 ? frame->told_length : (uint16_t)frame->length;
+    size_t headers = set_apart(fake, block, descriptor, frame);
+    memcpy(to, (const uint8_t *)frame->bytes + headers, frame->length - headers);
+    descriptor->length =
+        frame->told_length != 0 ? frame->told_length : (uint16_t)(frame->length - headers);
     descriptor->status =
         (INTEL_RX_DONE | INTEL_RX_END_OF_PACKET | frame->status) & ~frame->status_less;
     *head = (*head + 1u) & INTEL_RING_MASK;

@@ -54,10 +54,12 @@ void intel_fake_set_link(struct intel_fake *fake, bool up);
 /* What the device writes behind a received frame. */
 struct intel_fake_frame {
     const void *bytes;
-    size_t length;        /* copied */
-    uint32_t status;      /* or-ed to done and end of packet */
-    uint32_t status_less; /* cleared from them */
-    uint16_t told_length; /* 0: the length */
+    size_t length;         /* copied */
+    uint32_t status;       /* or-ed to done and end of packet */
+    uint32_t status_less;  /* cleared from them */
+    uint16_t told_length;  /* 0: the length */
+    uint16_t header_bytes; /* where it is split, if the driver has asked for that; 0: it is not */
+    uint16_t told_header;  /* 0: those */
 };
 /* The queue that the registers choose for a frame. */
 uint32_t intel_fake_steer(struct intel_fake *fake, const uint8_t *frame, size_t bytes);

@@ -323,6 +323,7 @@ static void init(struct intel_nic *nic, const struct netdev_attach_request *requ
     nic->netdev.queues = (uint16_t)intel_queues(request);
     nic->netdev.offloads = nic->chip->offloads;
     nic->netdev.receives_sums = request->receive_sums;
+    nic->netdev.splits_headers = request->split_headers && nic->chip->splits;
     nic->netdev.model = nic->chip->model;
     nic->first = nic;
     nic->rx_cause = nic->chip->rx_cause;

@@ -59,6 +59,7 @@ struct intel_chip {
     uint32_t tx_command;
     uint32_t tx_payload_shift; /* of the length in the status word; 32: not there */
     uint32_t offloads;         /* enum netdev_offload */
+    bool splits;               /* can set data apart from headers */
     uint32_t queue_step;       /* from one queue's block to the next; 0: there is one queue */
     void (*setup_interrupts)(const struct intel_nic *nic);
     void (*setup_queues)(const struct intel_nic *nic);

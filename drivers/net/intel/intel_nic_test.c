@@ -295,9 +295,11 @@ TEST(damaged_frames_are_dropped_and_counted)
         CHECK_EQ(rig_attach(&rig), STATUS_OK);
         settle(&rig);
         const struct intel_fake_frame bad[] = {
-            {bytes, 60, 1u << 31, 0, 0}, {bytes, 60, 0, INTEL_RX_END_OF_PACKET, 0},
-            {bytes, 60, 0, 0, 0xffff},   {bytes, 60, 0, 0, 13},
-            {bytes, 1519, 0, 0, 0},
+            {.bytes = bytes, .length = 60, .status = 1u << 31},
+            {.bytes = bytes, .length = 60, .status_less = INTEL_RX_END_OF_PACKET},
+            {.bytes = bytes, .length = 60, .told_length = 0xffff},
+            {.bytes = bytes, .length = 60, .told_length = 13},
+            {.bytes = bytes, .length = 1519},
         };
         for (unsigned j = 0; j < sizeof bad / sizeof bad[0]; j++) {
             CHECK(intel_fake_deliver(&rig.fake, &bad[j]));
@@ -340,7 +342,8 @@ TEST(the_chips_word_on_sums_is_passed_on)
         settle(&rig);
         for (unsigned j = 0; j < sizeof cases / sizeof cases[0]; j++) {
             CHECK(intel_fake_deliver(
-                &rig.fake, &(struct intel_fake_frame){bytes, sizeof bytes, cases[j].status, 0, 0}));
+                &rig.fake, &(struct intel_fake_frame){
+                               .bytes = bytes, .length = sizeof bytes, .status = cases[j].status}));
             CHECK_EQ(rig.dev->ops->receive(rig.dev, &got, 1), 1);
             CHECK_EQ(got.offset, rig.receive_sums && cases[j].right ? NETFRAME_SUM_RIGHT : 0);
             netbuf_drop(&rig.pool, got.buffer);
@@ -497,9 +500,13 @@ TEST(no_device_harms_the_driver)
                 rig.fake.gone = random_below(8) == 0;
                 break;
             case 3:
-                (void)intel_fake_deliver(&rig.fake, &(struct intel_fake_frame){
-                                                        bytes, 100, random_state, random_state >> 5,
-                                                        (uint16_t)random_below(65536)});
+                (void)intel_fake_deliver(
+                    &rig.fake,
+                    &(struct intel_fake_frame){.bytes = bytes,
+                                               .length = 100,
+                                               .status = random_state,
+                                               .status_less = random_state >> 5,
+                                               .told_length = (uint16_t)random_below(65536)});
                 break;
             default:
                 (void)deliver(&rig, bytes, 14 + random_below(1501));

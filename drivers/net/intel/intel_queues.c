@@ -153,6 +153,7 @@ status_t intel_attach_queue(struct netdev *dev, const struct netdev_queue_reques
     if (request->number == 0 || request->number >= dev->queues ||
         (first->group.joined >> request->number & 1u) != 0 ||
         request->pool->buffer_bytes < NETDEV_BUFFER_BYTES_MIN ||
+        (dev->splits_headers && request->pool->buffer_bytes != PAGE_BYTES) ||
         request->pool->device_address == NULL) {
         return STATUS_INVALID_ARGUMENT;
     }

@@ -24,6 +24,7 @@ enum intel_register {
     INTEL_RXCSUM = 0x5000,
     INTEL_RFCTL = 0x5008,
     INTEL_MTA = 0x5200, /* 128 words */
+    INTEL_82576_PSRTYPE = 0x5480,
     INTEL_RAL0 = 0x5400,
     INTEL_RAH0 = 0x5404,
     /* 82574L interrupts */
@@ -112,6 +113,12 @@ enum intel_register {
 #define INTEL_82576_SRRCTL_2048 2u
 #define INTEL_82576_SRRCTL_ADVANCED (1u << 25)
 #define INTEL_82576_SRRCTL_DROP (1u << 31)
+/* Header split (82576 7.1.10): two addresses in each descriptor, headers of up to so many bytes (in
+ * units of 64 from bit 8) into the second's. */
+#define INTEL_82576_SRRCTL_SPLIT (2u << 25)
+#define INTEL_HEADER_BYTES 256u
+#define INTEL_82576_SRRCTL_HEADER (INTEL_HEADER_BYTES / 64u << 8)
+#define INTEL_82576_PSRTYPE_TCP ((1u << 2) | (1u << 8)) /* over IPv4, over IPv6 */
 
 #define INTEL_82574_CAUSE_RXQ0 (1u << 20)
 #define INTEL_82574_CAUSE_TXQ0 (1u << 22)
@@ -167,6 +174,12 @@ struct intel_rx_descriptor {
 #define INTEL_RX_END_OF_PACKET (1u << 1)
 #define INTEL_82574_RX_ERRORS ((1u << 24) | (1u << 25) | (1u << 26) | (1u << 28) | (1u << 31))
 #define INTEL_82576_RX_ERRORS (1u << 31)
+/* In the written-back address' lower word: the headers' length, and that they were set apart,
+ * unless the status says that they were too long. */
+#define INTEL_82576_RX_HEADER_SHIFT 21u
+#define INTEL_82576_RX_HEADER_MASK 0x3ffu
+#define INTEL_82576_RX_SPLIT (1u << 31)
+#define INTEL_82576_RX_HEADER_TOO_LONG (1u << 23)
 /* The chip has looked at TCP's or UDP's checksum, and found it or IPv4's wrong. */
 #define INTEL_RX_SUMMED ((1u << 4) | (1u << 5))
 #define INTEL_RX_SUM_WRONG ((1u << 29) | (1u << 30))

@@ -37,7 +37,7 @@ static void rig_init(struct rig *rig, uint64_t features)
     rig->dma = dma_fake_create(PAIRS * NETDEV_DMA_BYTES);
     rig->now_ns = 5 * SECOND_NS;
     for (uint32_t i = 0; i < PAIRS; i++) {
-        pair_open(&rig->pairs[i]);
+        pair_open(&rig->pairs[i], 2048);
     }
 }
 

@@ -87,7 +87,7 @@ static void start_client(struct rig *rig)
         .memory_bytes = netdev_open_memory_bytes(&rig->client_info, 0),
         .environment = {rig_now, rig_relax, rig_doorbell, rig},
     };
-    CHECK_EQ(netdev_open_dma_bytes(&rig->client_info, 100), 0);
+    CHECK_EQ(netdev_open_dma_bytes(&request), 0);
     CHECK_EQ(netdev_open(&request, &rig->dev), STATUS_OK);
 }
 
