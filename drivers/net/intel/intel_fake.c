@@ -277,8 +277,7 @@ static size_t set_apart(struct intel_fake *fake, uint32_t block,
                         const struct intel_fake_frame *frame)
 {
     uint32_t control = *reg(fake, block + INTEL_QUEUE_SPLIT);
-    uint64_t place =
-        descriptor->status | (uint64_t)descriptor->length << 32 | (uint64_t)descriptor->vlan << 48;
+    uint64_t place = descriptor->written;
     size_t headers = frame->header_bytes;
 
     if ((control >> 25 & 7u) != 2u) {
@@ -314,10 +313,10 @@ bool intel_fake_deliver(struct intel_fake *fake, const struct intel_fake_frame *
     }
     size_t headers = set_apart(fake, block, descriptor, frame);
     memcpy(to, (const uint8_t *)frame->bytes + headers, frame->length - headers);
-    descriptor->length =
+    uint64_t length =
         frame->told_length != 0 ? frame->told_length : (uint16_t)(frame->length - headers);
-    descriptor->status =
-        (INTEL_RX_DONE | INTEL_RX_END_OF_PACKET | frame->status) & ~frame->status_less;
+    uint32_t status = INTEL_RX_DONE | INTEL_RX_END_OF_PACKET | frame->status;
+    descriptor->written = length << 32 | (status & ~frame->status_less);
     *head = (*head + 1u) & INTEL_RING_MASK;
     interrupt(fake, cause_of(fake, queue, fake->chip->rx_cause, 0));
     return true;

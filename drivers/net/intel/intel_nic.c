@@ -56,16 +56,14 @@ static void start_reset(struct intel_nic *nic, time_ns_t now_ns)
 
 void intel_reclaim(struct intel_nic *nic)
 {
-    for (uint32_t i = 0; i < INTEL_RING_SIZE; i++) {
-        if (nic->rx_buffer[i] != NETBUF_NONE) {
-            netbuf_drop(nic->netdev.pool, nic->rx_buffer[i]);
-            nic->rx_buffer[i] = NETBUF_NONE;
-        }
-        if (nic->tx_buffer[i] != NETBUF_NONE) {
-            netbuf_drop(nic->netdev.pool, nic->tx_buffer[i]);
-            nic->tx_buffer[i] = NETBUF_NONE;
-            nic->netdev.counters.tx_dropped++;
-        }
+    struct netbuf_pool *pool = nic->netdev.pool;
+
+    for (uint32_t i = nic->rx_head; i != nic->rx_tail; i = (i + 1u) & INTEL_RING_MASK) {
+        netbuf_drop(pool, nic->rx_buffer[i]);
+    }
+    for (uint32_t i = nic->tx_head; i != nic->tx_tail; i = (i + 1u) & INTEL_RING_MASK) {
+        netbuf_drop(pool, nic->tx_buffer[i]);
+        nic->netdev.counters.tx_dropped++;
     }
     nic->rx_head = nic->rx_tail = nic->rx_shown = 0;
     nic->tx_head = nic->tx_tail = 0;
@@ -199,6 +197,7 @@ static void fail(struct intel_nic *nic, time_ns_t now_ns)
 static time_ns_t watch(struct intel_nic *nic, time_ns_t now_ns)
 {
     uint32_t status = intel_read(nic, INTEL_STATUS);
+    intel_reap(nic); /* what has ended is not outstanding */
     bool outstanding = nic->link && nic->tx_head != nic->tx_tail;
 
     if (status == 0xffffffffu || (nic->chip->is_virtual && intel_virtual_was_reset(nic)) ||
@@ -295,8 +294,6 @@ void intel_init_pair(struct intel_nic *nic, struct netbuf_pool *pool, uint32_t n
     uint32_t half_pool = pool->buffer_count / 2u;
     size_t at = number * NETDEV_DMA_BYTES;
 
-    memset(nic->rx_buffer, 0xff, sizeof nic->rx_buffer);
-    memset(nic->tx_buffer, 0xff, sizeof nic->tx_buffer);
     nic->netdev.pool = pool;
     nic->netdev.queue = (uint16_t)number;
     nic->rx_block = nic->chip->rx_block + number * nic->chip->queue_step;
@@ -307,6 +304,7 @@ void intel_init_pair(struct intel_nic *nic, struct netbuf_pool *pool, uint32_t n
     nic->rx = (struct intel_rx_descriptor *)(void *)(nic->dma.base + at);
     nic->tx = (struct intel_tx_descriptor *)(void *)(nic->dma.base + at + PAGE_BYTES);
     nic->rx_limit = half_pool < INTEL_RING_SIZE - 1u ? half_pool : INTEL_RING_SIZE - 1u;
+    nic->rx_lot = nic->rx_limit / 4u < INTEL_RX_LOT ? nic->rx_limit / 4u : INTEL_RX_LOT;
     restart_init(&nic->restart);
 }
 

@@ -26,8 +26,10 @@
 
 #define INTEL_RING_SIZE 256u /* 4096 bytes: one page */
 #define INTEL_RING_MASK (INTEL_RING_SIZE - 1u)
-/* Refilled receive slots are shown to the device in lots of this, or before sleeping. */
+/* Refilled receive slots are shown to the device in lots of this, and finished transmissions taken
+ * back, or when the owner goes to sleep or runs short. */
 #define INTEL_RX_LOT 32u
+#define INTEL_TX_LOT 16u
 
 enum intel_state {
     INTEL_RUNNING = 1,
@@ -73,6 +75,7 @@ struct intel_nic {
     uint32_t rx_head, rx_tail, rx_shown;
     uint32_t tx_head, tx_tail;
     uint32_t rx_limit;
+    uint32_t rx_lot; /* INTEL_RX_LOT, or less so that the device keeps most of rx_limit */
     uint32_t frame_bytes_max;
     volatile uint8_t *registers;
     struct intel_rx_descriptor *rx;

@@ -224,7 +224,8 @@ static void large_packets(uint16_t chip)
         }
         CHECK_EQ(intel_fake_send(&rig.fake, 10), 1);
         CHECK_EQ(rig.fake.sent_bytes, 1000u + parts);
-        CHECK_EQ(rig.dev->ops->receive(rig.dev, frames, 1), 0);
+        CHECK(rig.dev->ops->arm(rig.dev)); /* takes back what was sent */
+        rig.dev->ops->disarm(rig.dev);
         CHECK_EQ(rig.pool.free_count, BUFFERS - 255);
     }
     /* More than there are slots: whole packets are taken. */

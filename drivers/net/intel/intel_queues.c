@@ -90,6 +90,7 @@ static time_ns_t tick(struct netdev *dev, time_ns_t now_ns)
         run(nic, now_ns);
     }
     nic->link = group_link(group);
+    intel_reap(nic);
     if (restart_stuck(&nic->restart, nic->reaped, nic->link && nic->tx_head != nic->tx_tail,
                       now_ns)) {
         group_ask_reset(group, pair);

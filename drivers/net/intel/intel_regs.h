@@ -162,13 +162,12 @@ enum intel_register {
 #define INTEL_MESSAGE_GOOD (1u << 31)
 #define INTEL_MESSAGE_REFUSED (1u << 30)
 
-/* Receive: read format {buffer address, 0}; written back with the status at 8 and length at 12, in
- * the 82574's extended and the 82576's advanced one-buffer format alike. */
+/* Receive: read format {buffer address, 0}; in the second word the chip writes status (bits 0 to
+ * 31), length (32 to 47) and VLAN tag, in the 82574's extended and the 82576's advanced one-buffer
+ * format alike. */
 struct intel_rx_descriptor {
     uint64_t address;
-    uint32_t status; /* [dma] */
-    uint16_t length; /* [dma] */
-    uint16_t vlan;   /* [dma] */
+    uint64_t written; /* [dma] */
 };
 #define INTEL_RX_DONE (1u << 0)
 #define INTEL_RX_END_OF_PACKET (1u << 1)
