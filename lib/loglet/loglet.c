@@ -44,7 +44,7 @@ status_t loglet_device_open(void *memory, const struct loglet_config *config, ti
         transfer = (uint64_t)block->max_append_blocks << block->block_shift;
     }
     if (transfer < SUPER_BYTES || block->block_count << block->block_shift < SUPER_AREA_BYTES ||
-        (zoned && (block->zone_blocks << block->block_shift) >> 31 > 1u)) {
+        (zoned && block->zone_blocks > EXTENT_BYTES_MAX >> block->block_shift)) {
         return STATUS_UNSUPPORTED;
     }
     memset(device, 0, sizeof *device);

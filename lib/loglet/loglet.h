@@ -188,6 +188,14 @@ status_t loglet_trim(struct loglet *log, log_position_t position) HALLOWS_MUST_C
  * log's state. */
 status_t loglet_checkpoint(struct loglet *log) HALLOWS_MUST_CHECK;
 
+/* Changes the log's guaranteed capacity to `capacity_bytes`, rounded up to extents. Room that is
+ * added can be used, and room that is given up can be promised to others, once that is on the
+ * drive: loglet_resizing is false then. A change made before that takes the place of this one.
+ * Returns IN_USE when more than that is occupied, FULL when the drive cannot promise it,
+ * INVALID_ARGUMENT for 0, or the log's state. */
+status_t loglet_resize(struct loglet *log, uint64_t capacity_bytes) HALLOWS_MUST_CHECK;
+bool loglet_resizing(const struct loglet *log);
+
 /* Deletes the log with all it holds: its name and its capacity are free for others once the
  * deletion is on the drive, then loglet_state is CANCELLED. Nothing may be reading it or under way:
  * BUSY otherwise. */
@@ -298,12 +306,12 @@ struct loglet_reader {
      * unknown. */
     bool swept;
     bool placed; /* the next frame was found, at `place` */
-    uint32_t place;
-    uint32_t walk;
+    uint64_t place;
+    uint64_t walk;
     uint32_t seen_count;
     struct {
         log_position_t position;
-        uint32_t at;
+        uint64_t at;
     } seen[2u * LOGLET_ZONE_WINDOW];
 };
 

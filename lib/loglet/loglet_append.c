@@ -73,9 +73,7 @@ uint32_t log_extents_available(const struct loglet *log)
 {
     const struct loglet_device *device = log->device;
     uint32_t free = device->free_extents;
-    uint32_t quota = log->info.quota_extents > log->used_extents
-                         ? log->info.quota_extents - log->used_extents
-                         : 0;
+    uint32_t quota = log_quota(log) > log->used_extents ? log_quota(log) - log->used_extents : 0;
     /* Where extents have died, what is promised may be more than there is. Then each log does
      * without what is missing, so that together they never count on more than all. */
     uint32_t used = device->super.extent_count - device->dead_extents - free;
@@ -147,7 +145,7 @@ void log_start_frame(struct loglet *log, uint8_t flags)
     }
     uint32_t index = device->free_frame;
     struct frame *frame = &device->frames[index];
-    uint32_t room = extent_bytes(device) - log->head_offset;
+    uint64_t room = extent_bytes(device) - log->head_offset;
 
     device->free_frame = frame->next;
     device->free_frames--;
@@ -156,7 +154,7 @@ void log_start_frame(struct loglet *log, uint8_t flags)
     frame->next = NONE;
     frame->extent = log->extent;
     frame->used = FRAME_HEADER_BYTES;
-    frame->capacity = room < device->frame_bytes ? room : device->frame_bytes;
+    frame->capacity = room < device->frame_bytes ? (uint32_t)room : device->frame_bytes;
     frame->continued_bytes = 0;
     frame->record_count = 0;
     frame->flags = flags;
@@ -274,8 +272,8 @@ static bool record_can_start(const struct frame *frame)
 static status_t check_room(struct loglet *log, uint64_t bytes)
 {
     struct loglet_device *device = log->device;
-    uint32_t end = extent_bytes(device);
-    uint32_t offset = log->extent == NONE ? end : log->head_offset;
+    uint64_t end = extent_bytes(device);
+    uint64_t offset = log->extent == NONE ? end : log->head_offset;
     uint32_t frames = 0;
     uint32_t extents = 0;
 
@@ -298,7 +296,7 @@ static status_t check_room(struct loglet *log, uint64_t bytes)
             extents++;
             offset = 0;
         }
-        uint32_t capacity = end - offset < device->frame_bytes ? end - offset : device->frame_bytes;
+        uint64_t capacity = end - offset < device->frame_bytes ? end - offset : device->frame_bytes;
         uint64_t room = capacity - FRAME_HEADER_BYTES;
         frames++;
         offset += capacity;
@@ -442,26 +440,26 @@ uint64_t loglet_record_bytes_max(const struct loglet *log)
 
 uint64_t loglet_capacity_bytes(const struct loglet *log)
 {
-    return (uint64_t)log->info.quota_extents * extent_bytes(log->device);
+    return log_quota(log) * extent_bytes(log->device);
 }
 
 uint64_t loglet_used_bytes(const struct loglet *log)
 {
-    return (uint64_t)log->used_extents * extent_bytes(log->device);
+    return log->used_extents * extent_bytes(log->device);
 }
 
-static uint64_t payload_bytes(const struct loglet_device *device, uint32_t bytes)
+static uint64_t payload_bytes(const struct loglet_device *device, uint64_t bytes)
 {
-    uint32_t frames = (bytes + device->frame_bytes - 1u) / device->frame_bytes;
+    uint64_t frames = (bytes + device->frame_bytes - 1u) / device->frame_bytes;
 
-    return bytes - (uint64_t)frames * (FRAME_HEADER_BYTES + ROOM_MIN);
+    return bytes - frames * (FRAME_HEADER_BYTES + ROOM_MIN);
 }
 
 uint64_t loglet_free_bytes(const struct loglet *log)
 {
     const struct loglet_device *device = log->device;
-    uint32_t end = extent_bytes(device);
-    uint32_t rest = log->extent == NONE ? 0 : end - log->head_offset;
+    uint64_t end = extent_bytes(device);
+    uint64_t rest = log->extent == NONE ? 0 : end - log->head_offset;
 
     if (log->open_frame != NONE) {
         rest -= open_bytes(device, &device->frames[log->open_frame]);

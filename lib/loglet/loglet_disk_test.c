@@ -69,21 +69,23 @@ TEST(other_versions_are_left_alone)
     rig_free(&rig);
 }
 
-/* Makes version 2 of what begins at `at`: `length` bytes with a checksum at their end. */
-static void make_old(uint8_t *at, uint32_t version_at, uint32_t length)
+/* Makes `version` of what begins at `at`: `length` bytes with a checksum at their end. */
+static void make_old(uint8_t *at, uint32_t version, uint32_t version_at, uint32_t length)
 {
-    at[version_at] = 2;
+    at[version_at] = (uint8_t)version;
     store_le32(at + length - 4u, crc32c(0, at, length - 4u));
 }
 
-/* Images of version 2 are opened, with all that is in them, and are of this version from then on.
- */
-TEST(the_version_before_is_taken_over)
+/* Images of versions 2 and 3 are opened, with all that is in them, and are of this version from
+ * then on. */
+TEST(versions_before_are_taken_over)
 {
-    for (uint32_t kind = 0; kind < 2u; kind++) {
+    for (uint32_t kind = 0; kind < 4u; kind++) {
+        uint32_t version = 2u + kind / 2u;
+        char seen[64];
         struct rig rig;
         log_position_t position;
-        rig_init(&rig, kind == 0 ? &plain : &zoned);
+        rig_init(&rig, kind % 2u == 0 ? &plain : &zoned);
         CHECK_EQ(rig_open(&rig, 0), STATUS_OK);
         CHECK_EQ(rig_log(&rig, "main", 0), STATUS_OK);
         for (uint32_t i = 0; i < 20; i++) {
@@ -96,14 +98,15 @@ TEST(the_version_before_is_taken_over)
             struct frame_header header;
             if (block + 8u <= rig.fake.media.block_count &&
                 super_decode(at, &super) == SUPER_VALID) {
-                make_old(at, 8, SUPER_BYTES);
+                make_old(at, version, 8, SUPER_BYTES);
             } else if (frame_decode(at, &header)) {
-                make_old(at, 4, FRAME_HEADER_BYTES);
+                make_old(at, version, 4, FRAME_HEADER_BYTES);
             }
         }
         media_flush(&rig.fake.media);
         CHECK_EQ(rig_open(&rig, 0), STATUS_OK);
-        CHECK(strstr(loglet_device_seen(rig.device), "format 2, 3 from now on") != NULL);
+        snprintf(seen, sizeof seen, "a Hallows log of format %u, 4 from now on", version);
+        CHECK_TEXT(loglet_device_seen(rig.device), seen);
         CHECK_EQ(rig_log(&rig, "main", 0), STATUS_OK);
         CHECK(position < loglet_durable(rig.log));
         CHECK_EQ(rig_append(&rig, "hello", 5, &position), STATUS_OK);

@@ -69,7 +69,7 @@ static bool geometry_is_sound(const struct super *super)
            super->data_block < super->device_blocks &&
            super->extent_distance <=
                (super->device_blocks - super->data_block) / super->extent_count &&
-           super->position_shift >= 12u && super->position_shift <= 31u &&
+           super->position_shift >= 12u && super->position_shift <= POSITION_SHIFT_MAX &&
            super->extent_blocks <= (1ull << super->position_shift) / super->block_bytes;
 }
 

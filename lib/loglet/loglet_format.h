@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 /*
- * The on-disk format, version 3 (docs/storage-format.md): encoding, decoding and checking of
+ * The on-disk format, version 4 (docs/storage-format.md): encoding, decoding and checking of
  * superblocks and frame headers. Pure functions over bytes; all integers are little-endian.
  */
 #ifndef LIB_LOGLET_FORMAT_H
@@ -9,8 +9,10 @@
 #include <hallows/status.h>
 #include <hallows/types.h>
 
-#define FORMAT_VERSION 3u
-#define FORMAT_VERSION_OLDEST 2u /* read, and written as version 3 from then on */
+#define FORMAT_VERSION 4u
+#define FORMAT_VERSION_OLDEST 2u /* read, and written as version 4 from then on */
+#define POSITION_SHIFT_MAX 40u
+#define EXTENT_BYTES_MAX (1ull << POSITION_SHIFT_MAX)
 #define SUPER_BYTES 4096u
 #define SUPER_LOGS 16u
 #define SUPER_NAME_BYTES 32u

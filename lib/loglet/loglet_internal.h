@@ -108,7 +108,7 @@ struct loglet {
     uint32_t flying;
     uint32_t frames;      /* in use */
     uint32_t extent;      /* the head's; NONE: none yet */
-    uint32_t head_offset; /* bytes into it, where the next frame goes */
+    uint64_t head_offset; /* bytes into it, where the next frame goes */
     uint64_t extent_sequence;
     uint64_t sequence; /* of the next frame */
     log_position_t durable;
@@ -120,6 +120,7 @@ struct loglet {
     bool relaxed;             /* frames are sent without FUA */
     bool flush_needed;        /* `accepted` is ahead of `durable` */
     bool flush_flying;
+    uint32_t resize_extents;   /* what is to be promised to it; 0: no change under way */
     uint64_t since_checkpoint; /* bytes made durable since the superblock was last written */
     bool deleting;
     struct digest digest;  /* of the open frame's pages */
@@ -193,6 +194,7 @@ struct loglet_device {
     uint32_t super_zone_capacity;
     log_position_t super_tails[LOGLET_LOGS_MAX]; /* in the one under way */
     uint32_t super_ids[LOGLET_LOGS_MAX];
+    uint32_t super_quotas[LOGLET_LOGS_MAX];
 
     uint32_t step; /* of the phase: next extent, zone or log */
     uint32_t step_outstanding;
@@ -229,7 +231,7 @@ struct loglet_device {
 /* ---- Positions: extent number within the log, byte offset, record number ---- */
 
 static inline log_position_t position_of(const struct loglet_device *device, uint64_t sequence,
-                                         uint32_t offset)
+                                         uint64_t offset)
 {
     return sequence << device->super.position_shift | offset;
 }
@@ -240,15 +242,21 @@ static inline uint64_t position_extent(const struct loglet_device *device, log_p
 }
 
 /* Of the frame, without the record number. */
-static inline uint32_t position_offset(const struct loglet_device *device, log_position_t position)
+static inline uint64_t position_offset(const struct loglet_device *device, log_position_t position)
 {
     uint64_t mask = (1ull << device->super.position_shift) - 1u;
-    return (uint32_t)(position & mask & ~(uint64_t)(device->super.block_bytes - 1u));
+    return position & mask & ~(uint64_t)(device->super.block_bytes - 1u);
 }
 
-static inline uint32_t extent_bytes(const struct loglet_device *device)
+static inline uint64_t extent_bytes(const struct loglet_device *device)
 {
-    return (uint32_t)(device->super.extent_blocks << device->block->block_shift);
+    return device->super.extent_blocks << device->block->block_shift;
+}
+
+/* Bytes of so many blocks: of an extent they are more than 32 bits hold. */
+static inline uint64_t blocks_bytes(const struct loglet_device *device, uint32_t blocks)
+{
+    return (uint64_t)blocks << device->block->block_shift;
 }
 
 static inline uint64_t extent_block(const struct loglet_device *device, uint32_t extent)
@@ -291,6 +299,14 @@ static inline void log_place(const struct loglet *log, struct block_request *req
 }
 /* Divides what the device has among its logs. */
 void device_divide(struct loglet_device *device);
+
+/* ---- loglet_resize.c ---- */
+/* Extents that the drive has set aside for the log: the larger of two while it is resized. */
+uint32_t log_promised(const struct loglet *log);
+/* Extents that it may have now: the smaller. */
+uint32_t log_quota(const struct loglet *log);
+/* The superblock on the drive promises it so many. */
+void log_resized(struct loglet *log, uint32_t extents);
 
 /* ---- loglet_append.c ---- */
 void log_init(struct loglet_device *device, uint32_t index);

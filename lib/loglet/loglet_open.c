@@ -8,7 +8,7 @@
 #include "lib/loglet/loglet_internal.h"
 
 #define EXTENT_BYTES_MIN (256u * 1024u)
-#define EXTENT_BYTES_MAX (1024u * 1024u * 1024u)
+#define EXTENT_BYTES_USUAL (1ull << 30) /* larger ones only where there would be too many */
 #define EXTENTS_WANTED 256u
 #define END_BYTES 65536u     /* looked at behind everything else: a backup GPT lies there */
 #define SUPER_COPIES_READ 8u /* newest ones of a zone: the last may be torn */
@@ -196,7 +196,8 @@ static void make_geometry(struct loglet_device *device)
     } else {
         uint64_t space = block->block_count << shift;
         space = space > PLAIN_DATA_OFFSET ? space - PLAIN_DATA_OFFSET : 0;
-        while (extent < EXTENT_BYTES_MAX && extent * 2u * EXTENTS_WANTED <= space) {
+        while ((extent < EXTENT_BYTES_USUAL && extent * 2u * EXTENTS_WANTED <= space) ||
+               (extent < EXTENT_BYTES_MAX && space / extent > LOGLET_EXTENTS_MAX)) {
             extent *= 2u;
         }
         super->data_block = PLAIN_DATA_OFFSET >> shift;
@@ -247,9 +248,12 @@ static void adopt(struct loglet_device *device)
                       "a Hallows log made for a drive of another size or kind");
         return;
     }
-    device->seen = device->super.version == FORMAT_VERSION
-                       ? "a Hallows log"
-                       : "a Hallows log of format 2, 3 from now on";
+    format_text(device->seen_text, sizeof device->seen_text,
+                device->super.version == FORMAT_VERSION
+                    ? "a Hallows log"
+                    : "a Hallows log of format %u, %u from now on",
+                device->super.version, FORMAT_VERSION);
+    device->seen = device->seen_text;
     for (uint32_t i = 0; i < LOGLET_LOGS_MAX; i++) {
         device->logs[i].info = device->super.logs[i];
         log_init(device, i);

@@ -40,7 +40,7 @@ static bool fits(const struct loglet *log, uint32_t entry_bytes, uint32_t page_b
     struct loglet_device *device = log->device;
     struct frame *frame = &device->frames[log->open_frame];
     uint32_t used = frame->used + entry_bytes;
-    uint32_t room = extent_bytes(device) - log->head_offset;
+    uint64_t room = extent_bytes(device) - log->head_offset;
     uint32_t pages = frame->page_bytes + page_bytes;
 
     if ((frame->flags & FRAME_PAGED) == 0 || frame->record_count == FRAME_RECORDS_MAX ||
@@ -121,10 +121,10 @@ static void note_room(struct loglet *log)
     struct loglet_device *device = log->device;
     const struct frame *frame = &device->frames[log->open_frame];
     uint32_t head_bytes = PAGE_BYTES - frame->head_start;
-    uint32_t extent = extent_bytes(device) - log->head_offset - head_bytes;
+    uint64_t extent = extent_bytes(device) - log->head_offset - head_bytes;
     uint32_t most = device->pages_max << PAGE_SHIFT;
 
-    most = most < extent ? most : extent;
+    most = most < extent ? most : (uint32_t)extent;
     log->room = (struct paged_room){
         .entry = frame_memory(device, log->open_frame) + frame->head_start + frame->used,
         .piece = frame_pieces(device, log->open_frame) + frame->pieces - 1u,

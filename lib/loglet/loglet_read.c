@@ -24,7 +24,7 @@ void reader_begin(struct loglet_reader *reader, struct loglet *log, log_position
 }
 
 /* Frames of an extent that are not known yet are found from `offset` on. */
-static void start_walk(struct loglet_reader *reader, uint32_t offset)
+static void start_walk(struct loglet_reader *reader, uint64_t offset)
 {
     reader->walk = offset;
     reader->swept = offset == 0;
@@ -55,16 +55,16 @@ status_t loglet_reader_stop(struct loglet_reader *reader)
 }
 
 /* Bytes from the extent's start that hold frames. */
-static uint32_t readable_bytes(const struct loglet_reader *reader)
+static uint64_t readable_bytes(const struct loglet_reader *reader)
 {
     const struct loglet *log = reader->log;
     const struct loglet_device *device = log->device;
-    uint32_t bytes = device->zoned ? device->extents[reader->extent].written_blocks
-                                         << device->block->block_shift
-                                   : extent_bytes(device);
+    uint64_t bytes = device->zoned
+                         ? blocks_bytes(device, device->extents[reader->extent].written_blocks)
+                         : extent_bytes(device);
 
     if (!reader->scanning && position_extent(device, log->stable) == reader->extent_sequence) {
-        uint32_t stable = position_offset(device, log->stable);
+        uint64_t stable = position_offset(device, log->stable);
         bytes = stable < bytes ? stable : bytes;
     }
     return bytes;
@@ -85,12 +85,12 @@ static bool find_extent(struct loglet_reader *reader)
     return reader->extent != NONE;
 }
 
-static void refill(struct loglet_reader *reader, uint32_t offset, uint32_t bytes, uint32_t end)
+static void refill(struct loglet_reader *reader, uint64_t offset, uint32_t bytes, uint64_t end)
 {
     struct loglet_device *device = reader->log->device;
     uint32_t wanted = bytes > reader->next_bytes ? bytes : reader->next_bytes;
 
-    wanted = wanted < end - offset ? wanted : end - offset;
+    wanted = wanted < end - offset ? wanted : (uint32_t)(end - offset);
     wanted = wanted < LOGLET_READ_BYTES ? wanted : LOGLET_READ_BYTES;
     wanted &= ~(device->super.block_bytes - 1u);
     reader->buffer_at = position_of(device, reader->extent_sequence, 0) + offset;
@@ -155,7 +155,7 @@ static bool body_is_whole(const struct loglet_reader *reader, const struct frame
 
 /* Takes the frame whose first byte is at `at` in the buffer. OK, AGAIN (more is being read), or
  * CORRUPT for one that is not valid. */
-static status_t take_frame(struct loglet_reader *reader, uint32_t at, uint32_t offset, uint32_t end)
+static status_t take_frame(struct loglet_reader *reader, uint32_t at, uint64_t offset, uint64_t end)
 {
     uint32_t block_bytes = reader->log->device->super.block_bytes;
     const uint8_t *bytes = reader->buffer + at;
@@ -201,7 +201,7 @@ static status_t take_frame(struct loglet_reader *reader, uint32_t at, uint32_t o
 }
 
 /* Whether the buffer holds the block at `offset` of the extent; else reads on from there. */
-static bool block_is_here(struct loglet_reader *reader, uint32_t offset, uint32_t end)
+static bool block_is_here(struct loglet_reader *reader, uint64_t offset, uint64_t end)
 {
     log_position_t at = position_of(reader->log->device, reader->extent_sequence, 0) + offset;
 
@@ -231,7 +231,7 @@ static uint32_t frame_at_walk(const struct loglet_reader *reader, struct frame_h
 }
 
 /* Takes the frame that is wanted out of those seen before their turn. */
-static bool take_seen(struct loglet_reader *reader, uint32_t *place)
+static bool take_seen(struct loglet_reader *reader, uint64_t *place)
 {
     for (uint32_t i = 0; i < reader->seen_count; i++) {
         if (reader->seen[i].position == reader->frame) {
@@ -246,12 +246,11 @@ static bool take_seen(struct loglet_reader *reader, uint32_t *place)
 /* Zoned: where the frame lies whose place would be `offset`: appends land in any order, but near
  * (ZONE_SPREAD). OK, AGAIN (more is being read), or CORRUPT: it is not there. What is no frame was
  * torn by a loss of power, and is passed over block by block. */
-static status_t locate(struct loglet_reader *reader, uint32_t offset, uint32_t *place)
+static status_t locate(struct loglet_reader *reader, uint64_t offset, uint64_t *place)
 {
     const struct loglet_device *device = reader->log->device;
-    uint32_t shift = device->block->block_shift;
-    uint32_t end = device->extents[reader->extent].reach_blocks << shift;
-    uint32_t limit = end - offset < ZONE_SPREAD ? end : offset + ZONE_SPREAD;
+    uint64_t end = blocks_bytes(device, device->extents[reader->extent].reach_blocks);
+    uint64_t limit = end - offset < ZONE_SPREAD ? end : offset + ZONE_SPREAD;
 
     limit = offset < end ? limit : end;
     if (take_seen(reader, place)) {
@@ -271,7 +270,7 @@ static status_t locate(struct loglet_reader *reader, uint32_t offset, uint32_t *
             return STATUS_AGAIN;
         }
         uint32_t bytes = frame_at_walk(reader, &header);
-        uint32_t at = reader->walk;
+        uint64_t at = reader->walk;
         reader->walk += bytes != 0 ? bytes : device->super.block_bytes;
         if (bytes != 0 && header.position == reader->frame) {
             *place = at;
@@ -286,10 +285,10 @@ static status_t locate(struct loglet_reader *reader, uint32_t offset, uint32_t *
 }
 
 /* Finds the frame, whose place would be `offset`, and takes it. */
-static status_t place_frame(struct loglet_reader *reader, uint32_t offset, uint32_t end)
+static status_t place_frame(struct loglet_reader *reader, uint64_t offset, uint64_t end)
 {
     const struct loglet_device *device = reader->log->device;
-    uint32_t place = offset;
+    uint64_t place = offset;
 
     if (device->zoned) {
         if (!reader->placed) {
@@ -300,7 +299,7 @@ static status_t place_frame(struct loglet_reader *reader, uint32_t offset, uint3
             reader->placed = true; /* also while its rest is being read */
         }
         place = reader->place;
-        end = device->extents[reader->extent].reach_blocks << device->block->block_shift;
+        end = blocks_bytes(device, device->extents[reader->extent].reach_blocks);
     }
     if (!block_is_here(reader, place, end)) {
         return STATUS_AGAIN;
@@ -326,8 +325,8 @@ static status_t load_frame(struct loglet_reader *reader)
                    ? STATUS_CANCELLED
                    : STATUS_CORRUPT;
     }
-    uint32_t end = readable_bytes(reader);
-    uint32_t offset = (uint32_t)(reader->frame - position_of(device, reader->extent_sequence, 0));
+    uint64_t end = readable_bytes(reader);
+    uint64_t offset = reader->frame - position_of(device, reader->extent_sequence, 0);
     status_t status = STATUS_CORRUPT;
     if (offset < end) {
         status = place_frame(reader, offset, end);

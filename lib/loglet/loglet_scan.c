@@ -111,8 +111,7 @@ static void finish_zone(struct loglet_device *device, uint32_t extent, time_ns_t
                                     .block = extent_block(device, extent),
                                     .operation = BLOCK_ZONE_FINISH};
     struct extent *zone = &device->extents[extent];
-    device->wasted_bytes +=
-        (uint64_t)(extent_bytes(device) - (zone->written_blocks << device->block->block_shift));
+    device->wasted_bytes += extent_bytes(device) - blocks_bytes(device, zone->written_blocks);
     if (zone->active) {
         zone->active = false;
         (void)device_step_request(device, &request, now_ns); /* only gives a resource back */
@@ -124,7 +123,7 @@ static void set_head(struct loglet_device *device, struct loglet *log, time_ns_t
 {
     const struct loglet_reader *scanner = &device->scanner;
     uint64_t sequence = position_extent(device, scanner->frame);
-    uint32_t offset = (uint32_t)(scanner->frame - position_of(device, sequence, 0));
+    uint64_t offset = scanner->frame - position_of(device, sequence, 0);
 
     log->stable = scanner->frame;
     log->stable_sequence = scanner->sequence;
@@ -153,8 +152,7 @@ static void set_head(struct loglet_device *device, struct loglet *log, time_ns_t
         device->next_extent = i; /* go on behind it, so that all extents wear alike */
         if (extent->read_only) {
             log->head_offset = extent_bytes(device);
-        } else if (device->zoned &&
-                   extent->written_blocks << device->block->block_shift != offset) {
+        } else if (device->zoned && blocks_bytes(device, extent->written_blocks) != offset) {
             log->head_offset = extent_bytes(device); /* garbage follows: go on in the next zone */
             finish_zone(device, i, now_ns);
         }

@@ -145,7 +145,7 @@ void log_send(struct loglet *log, time_ns_t now_ns)
             frame->state = FRAME_FLYING;
         }
         if (frame->state == FRAME_READY) {
-            uint32_t offset = position_offset(device, frame->position);
+            uint64_t offset = position_offset(device, frame->position);
             if (device->flying >= FRAMES_IN_FLIGHT_MAX || log->flying >= device->flying_most ||
                 (device->zoned && log->flying != 0 && !may_join(log, frame))) {
                 return;

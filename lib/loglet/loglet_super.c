@@ -34,7 +34,11 @@ static void fill_super(struct loglet_device *device)
             log->since_checkpoint = 0;
         }
         super->logs[i] = log->deleting ? (struct super_log){0} : log->info;
+        if (log->resize_extents != 0 && !log->deleting) {
+            super->logs[i].quota_extents = log->resize_extents;
+        }
         device->super_tails[i] = log->tail;
+        device->super_quotas[i] = super->logs[i].quota_extents;
         device->super_ids[i] = super->logs[i].id;
     }
     super_encode(super, device->super_buffer);
@@ -85,7 +89,7 @@ static void forget_log(struct loglet_device *device, struct loglet *log)
             extent_release(device, i);
         }
     }
-    device->promised_extents -= log->info.quota_extents;
+    device->promised_extents -= log_promised(log);
     memset(log, 0, sizeof *log);
     log->device = device;
     log->index = (uint32_t)(log - device->logs);
@@ -116,6 +120,9 @@ static void apply(struct loglet_device *device)
         if (log->deleting && device->super_ids[i] == 0) {
             forget_log(device, log);
             continue;
+        }
+        if (device->super_ids[i] == log->info.id) {
+            log_resized(log, device->super_quotas[i]);
         }
         log->counters.superblocks++;
         if (log->state == STATUS_AGAIN && device->super_ids[i] == log->info.id) {

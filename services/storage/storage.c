@@ -269,7 +269,8 @@ static status_t start(void)
     }
     for (uint32_t i = 0; i < storage.grant_count && status == STATUS_OK; i++) {
         const struct storage_port *port = &storage.server.ports[i];
-        log_line("loglet %s: %s", port->grant->ring->name, status_text(port->status));
+        log_line("loglet %s: %s, %lu MiB", port->grant->ring->name, status_text(port->status),
+                 port->log != NULL ? loglet_capacity_bytes(port->log) >> 20 : 0);
     }
     return status;
 }

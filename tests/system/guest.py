@@ -201,7 +201,8 @@ class Guest:
         self.vm = vm.Vm(machine)
 
     def __enter__(self):
-        vm.make_disk(self.machine.disk)
+        if self.machine.disk is not None:
+            vm.make_disk(self.machine.disk)
         self.vm.start()
         try:
             self.wait_ready()

@@ -130,3 +130,27 @@ def test_a_system_of_loglets(tmp_path):
     for path in images:
         with path.open("rb") as image:
             assert not any(image.read(2 << 20))
+
+
+def test_contracts_change_what_logs_have(tmp_path):
+    """The same drive with another manifest: one log has more room then, the other less."""
+    extra = drives.namespaces(tmp_path, "", ",nsid=1", size=512 << 20)
+    shutil.copytree(build.ROOT / "systems", tmp_path / "systems")
+    path = tmp_path / "systems/storage/system.toml"
+    for first, second in ((64, 64), (96, 48)):
+        head, one, other = path.read_text(encoding="utf-8").split("capacity = ")
+        path.write_text(f"{head}capacity = \"{first}M\"\n{one.partition(chr(10))[2]}"
+                        f"capacity = \"{second}M\"\n{other.partition(chr(10))[2]}",
+                        encoding="utf-8")
+        bundle = build.make_bundle(path, output=tmp_path / f"bundle{first}")[1]
+        with boot(bundle, extra) as running:
+            running.wait_ready(120)
+            running.wait_for(r"first: kept \d+ records", 120, unless=f"{vm.STOPPED}|FAILED")
+            status, output, errors = hallows_storage("--http-port", running.ports[80], "--json")
+            assert status == 0, errors
+            account, = json.loads(output)
+            found = {log["name"]: log["capacity_bytes"] >> 20 for log in account["logs"]}
+            assert found == {"first": first, "second": second}
+            assert account["space"]["promised"] == first + second
+            running.power_button()
+            running.wait_for(vm.CLEAN, 60)

@@ -144,6 +144,20 @@ static struct storage_port *same_log(struct storage_server *server, uint32_t ind
     return NULL;
 }
 
+/* A log that was there gets the capacity of its contract. One that holds more keeps what it has,
+ * which is promised to it. */
+static status_t set_capacity(struct storage_port *port)
+{
+    status_t status = loglet_resizing(port->log)
+                          ? STATUS_OK
+                          : loglet_resize(port->log, port->grant->capacity_bytes);
+
+    if (status == STATUS_OK && loglet_resizing(port->log)) {
+        return STATUS_AGAIN;
+    }
+    return status == STATUS_IN_USE ? STATUS_OK : status;
+}
+
 /* The contract first: a log that cannot be served is not made. AGAIN: the drive is at work. */
 static status_t open_log(struct storage_server *server, uint32_t index)
 {
@@ -170,7 +184,8 @@ static status_t open_log(struct storage_server *server, uint32_t index)
         return status == STATUS_BUSY ? STATUS_AGAIN : status;
     }
     streams_assign(server->streams, loglet_placement(port->log), server->tenants[index]);
-    return loglet_state(port->log);
+    status = loglet_state(port->log);
+    return status == STATUS_OK ? set_capacity(port) : status;
 }
 
 static void divide_frames(struct storage_server *server)

@@ -268,6 +268,54 @@ TEST(contracts_divide_the_drive)
     rig_close(&rig);
 }
 
+static uint64_t capacity(struct rig *rig, uint32_t index)
+{
+    struct ring_log_status *told = (struct ring_log_status *)(void *)rig->clients[index].pool;
+
+    CHECK_EQ(ask(rig, index, (struct ring_submission){.operation = RING_LOG_STATUS, .length = 64})
+                 .result,
+             STATUS_OK);
+    return told->capacity_bytes;
+}
+
+static void restart(struct rig *rig)
+{
+    storage_server_close(&rig->server);
+    for (uint32_t i = 0; i < 20000 && rig->server.state == STORAGE_CLOSING; i++) {
+        turn(rig);
+    }
+    CHECK_EQ(start_server(rig, 0), STATUS_OK);
+    rig->now_ns += 300000000; /* a client that was refused rests for a while */
+}
+
+/* Contracts say another capacity than the logs were made with; one that holds more than that keeps
+ * what it has, and one that cannot get it is refused. */
+TEST(contracts_change_what_logs_have)
+{
+    struct rig rig;
+    uint64_t position;
+
+    rig_open(&rig, false);
+    for (uint32_t n = 0; n < 400; n++) {
+        CHECK_EQ(append(&rig, GOOD, n, &position), STATUS_OK);
+    }
+    rig.grants[GOOD].capacity_bytes = 8u << 20;
+    rig.grants[OTHER].capacity_bytes = 3u << 20;
+    restart(&rig);
+    CHECK_EQ(capacity(&rig, GOOD), 8u << 20);
+    CHECK_EQ(capacity(&rig, OTHER), 3u << 20);
+    rig.grants[GOOD].capacity_bytes = 1u << 20;
+    rig.grants[OTHER].capacity_bytes = 1u << 30;
+    restart(&rig);
+    CHECK_EQ(capacity(&rig, GOOD), 8u << 20);
+    CHECK_EQ(append(&rig, OTHER, 0, &position), STATUS_FULL);
+    rig.grants[OTHER].capacity_bytes = 5u << 20;
+    restart(&rig);
+    CHECK_EQ(capacity(&rig, OTHER), 5u << 20);
+    CHECK_EQ(append(&rig, OTHER, 0, &position), STATUS_OK);
+    rig_close(&rig);
+}
+
 TEST(a_loglet_that_cannot_be_had_is_refused_by_itself)
 {
     struct rig rig;
