@@ -9,6 +9,7 @@
  *   load.NAME.pause_us=N      at most one in so long; 0: as many as go
  *   load.NAME.alone=true      also runs once without the others
  *   unmanaged=true            everything goes to the drive at once, as without a scheduler
+ *   paced=true                the drive takes the declared time, on the guest's clock (paced.h)
  *
  * It prints what each got, and Jain's index over the bytes.
  */
@@ -20,6 +21,7 @@
 #include "runtime/cell.h"
 #include "runtime/dma.h"
 #include "runtime/syscall.h"
+#include "tests/cells/tenants/paced.h"
 
 #define WAIT_NS (120ull * 1000 * 1000 * 1000)
 #define DATA_BYTES (128u << 10)
@@ -44,6 +46,7 @@ static struct share share;
 static struct contract contracts[SHARE_TENANTS_MAX];
 static struct load loads[SHARE_TENANTS_MAX];
 static struct measure measure;
+static struct paced paced;
 static uint32_t latencies_ns[LATENCIES];
 static uint32_t zones, next_zone;
 static uint8_t *data;
@@ -120,6 +123,10 @@ static status_t describe_drive(struct share_drive *drive)
         log_line("measured the drive: %s", status_text(status));
     }
     drive->block = block;
+    if (config_bool(cell, "paced", false)) {
+        paced_init(&paced, &nvme, cell, drive);
+        drive->block = &paced.block;
+    }
     drive->units = config_bool(cell, "unmanaged", false) ? UNMANAGED_UNITS : drive->units;
     log_line("drive: %u at a time; read %u ns + %u ps/B, write %u ns + %u ps/B", drive->units,
              drive->read_ns, drive->read_byte_ps, drive->write_ns, drive->write_byte_ps);
@@ -175,7 +182,7 @@ static void reset_loads(uint32_t count)
     }
 }
 
-static void take_completions(struct load *load, uint32_t paced)
+static void take_completions(struct load *load, uint32_t kept)
 {
     struct block_completion done[16];
     struct block_device *block = &load->tenant->block;
@@ -184,7 +191,7 @@ static void take_completions(struct load *load, uint32_t paced)
 
     for (uint32_t i = 0; i < count; i++) {
         uint32_t at = load->latency_count;
-        if (load->pause_ns != 0 && at < LATENCIES / paced) {
+        if (load->pause_ns != 0 && at < LATENCIES / kept) {
             latencies_ns[load->latency_first + at] =
                 (uint32_t)(now - load->begun[done[i].cookie % SHARE_QUEUE]);
             load->latency_count++;
@@ -231,25 +238,47 @@ static void give_requests(struct load *load)
     }
 }
 
+/* Until the paced drive, or a load that pauses, has something to do; a clock that counts
+ * instructions then goes there at once. Other drives are polled. */
+static void rest(uint32_t first, uint32_t end)
+{
+    struct block_device *block = share.drive.block;
+    uint64_t word;
+
+    if (block != &paced.block) {
+        return;
+    }
+    time_ns_t due_ns = block->ops->next_due(block);
+    for (uint32_t i = first; i < end; i++) {
+        if (loads[i].flying < loads[i].depth && loads[i].next_ns < due_ns) {
+            due_ns = loads[i].next_ns;
+        }
+    }
+    if (due_ns > now_ns()) {
+        (void)notification_wait(CELL_SLOT_NOTIFICATION, due_ns, &word);
+    }
+}
+
 static void run_loads(uint32_t first, uint32_t end, time_ns_t span_ns)
 {
     time_ns_t until = now_ns() + span_ns;
-    uint32_t paced = 0;
+    uint32_t kept = 0;
 
     for (uint32_t i = first; i < end; i++) {
-        paced += loads[i].pause_ns != 0;
+        kept += loads[i].pause_ns != 0;
     }
-    paced = paced != 0 ? paced : 1u;
+    kept = kept != 0 ? kept : 1u;
     while (now_ns() < until) {
         for (uint32_t i = first; i < end; i++) {
-            take_completions(&loads[i], paced);
+            take_completions(&loads[i], kept);
             give_requests(&loads[i]);
         }
+        rest(first, end);
     }
     for (uint32_t i = first; i < end; i++) {
         for (time_ns_t limit = now_ns() + WAIT_NS; loads[i].flying != 0 && now_ns() < limit;) {
             uint64_t bytes = loads[i].done_bytes, done = loads[i].done;
-            take_completions(&loads[i], paced);
+            take_completions(&loads[i], kept);
             loads[i].done_bytes = bytes; /* what ends after the time does not count */
             loads[i].done = done;
         }
@@ -344,6 +373,9 @@ static status_t run(void)
     reset_loads(count);
     run_loads(0, count, span_ms * MS);
     report("together", 0, count, span_ms);
+    if (share.drive.block == &paced.block) {
+        log_line("the drive below took %lu ns at most", paced.longest_ns);
+    }
     return STATUS_OK;
 }
 
