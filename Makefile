@@ -369,7 +369,8 @@ $(BUILD)/bench/loadgen: $(LOADGEN_SOURCES:%=$(BUILD)/tool-obj/%.o)
 	$(Q)$(CC) $(HOST_TOOL_FLAGS) $^ -o $@
 
 # Replays a recorded run of a drive (lib/loglet/cutlog_host.c). Without sanitizers: it has much to do.
-CUTLOG_SOURCES := lib/loglet/cutlog_host.c lib/loglet/rig_fake.c lib/block/block_fake.c lib/block/media_fake.c \
+CUTLOG_SOURCES := lib/loglet/cutlog_host.c lib/loglet/rig_fake.c lib/block/account.c lib/block/block_fake.c \
+    lib/block/media_fake.c lib/block/share.c \
     lib/base/status.c lib/base/crc32c.c lib/base/format.c \
     $(filter-out $(not_in_programs),$(wildcard lib/loglet/*.c))
 $(BUILD)/tests/cutlog: $(CUTLOG_SOURCES:%=$(BUILD)/tool-obj/%.o)
