@@ -75,7 +75,11 @@ void journal_init(struct journal *journal, struct heap *heap);
  * its records count; but the whole group is one batch, and batches become durable as a whole. */
 static inline uint64_t journal_position(const struct journal *journal)
 {
-    return journal->pending.put_bytes + chain_bytes(&journal->draft);
+    /* A group that stays with one record leaves its header out. */
+    uint64_t header =
+        journal->grouping && journal->group_records <= 1u ? JOURNAL_RECORD_HEADER_BYTES : 0;
+
+    return journal->pending.put_bytes + chain_bytes(&journal->draft) - header;
 }
 
 /* Bytes of a record with that much key and value. */

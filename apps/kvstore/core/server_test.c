@@ -153,6 +153,25 @@ TEST(a_transaction_is_one_record)
     fixture_end(&fixture);
 }
 
+/* A group of one record leaves its own header out: nothing may wait for what is never written. */
+TEST(a_transaction_of_one_change_is_answered_when_that_is_durable)
+{
+    struct fixture fixture;
+    struct server *server = &fixture.server;
+
+    fixture_server(&fixture, 4u << 20);
+    struct session *session = session_open(server, "a");
+    feed_text(session, "MULTI\r\nSET a 1\r\nEXEC\r\nGET a\r\n");
+    CHECK_TEXT(take_output(session), "+OK\r\n+QUEUED\r\n");
+    (void)take_journal(server, NULL, 0);
+    CHECK_TEXT(take_output(session), "*1\r\n+OK\r\n$1\r\n1\r\n");
+    feed_text(session, "MULTI\r\nGET a\r\nDEL a\r\nEXEC\r\nGET a\r\n");
+    CHECK_TEXT(take_output(session), "+OK\r\n+QUEUED\r\n+QUEUED\r\n");
+    (void)take_journal(server, NULL, 0);
+    CHECK_TEXT(take_output(session), "*2\r\n$1\r\n1\r\n:1\r\n$-1\r\n");
+    fixture_end(&fixture);
+}
+
 /* Random requests, whole and damaged, with little memory: no crash, a sound heap and keyspace. */
 TEST(sessions_survive_anything)
 {
