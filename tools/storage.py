@@ -27,6 +27,11 @@ ASK_AGAIN_SECONDS = 0.1
 ZONES_TOLD = 256
 WARNINGS = ["spare space is low", "temperature", "reliability is degraded", "read only",
             "volatile memory backup failed", "persistent memory is read only"]
+# Status codes of commands (NVM Express Base 4.6.1.2, status code type << 8 | status code).
+ERRORS = {0x002: "invalid field in command", 0x004: "data transfer error", 0x006: "internal error",
+          0x080: "block out of range", 0x081: "capacity exceeded", 0x1B9: "zone is full",
+          0x1BC: "invalid write to a zone", 0x280: "write fault", 0x281: "unrecovered read error",
+          0x285: "compare failure", 0x286: "access denied", 0x287: "deallocated block read"}
 
 
 class StorageError(Exception):
@@ -82,6 +87,13 @@ def _health(health):
         f" shutdowns, {health['media_errors']} media errors,"
         f" {health['error_log_entries']} entries in the error log",
     ]
+
+
+def _errors(drive):
+    """The newest entries of the drive's error log."""
+    return [f"  error {one['number']:<5} {ERRORS.get(one['status'], 'an error')}"
+            f" ({one['status']:#05x}), namespace {one['namespace']}, block {one['block']}, queue"
+            f" {one['queue']}" for one in drive["error_log"]]
 
 
 def _contracts(told):
@@ -190,6 +202,7 @@ def _describe_one(told):
         *_health(told["health"]),
         f"  faults     {drive['errors']} errors, {drive['timeouts']} timeouts, {drive['resets']}"
         f" resets, {drive['violations']} violations of the protocol",
+        *_errors(drive),
         *_namespaces(drive),
         f"  extents    {space['extents']} of {_size(space['extent_bytes'])}: {space['free']} free,"
         f" {space['promised']} promised, {space['dead']} dead; start {space['epoch']}",

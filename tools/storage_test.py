@@ -57,3 +57,11 @@ def test_each_image_is_confirmed_by_itself(tmp_path, monkeypatch):
     options = argparse.Namespace(format=images, yes=False)
     assert storage.main(options) == 1
     assert images[0].read_bytes() == b"x" * 1000 and not any(images[1].read_bytes())
+
+
+def test_errors_of_the_drive_are_named():
+    errors = [{"number": 7, "status": 0x281, "namespace": 1, "block": 1007, "queue": 2},
+              {"number": 6, "status": 0x3ff, "namespace": 1, "block": 5, "queue": 1}]
+    assert storage._errors({"error_log": errors}) == [  # pylint: disable=protected-access
+        "  error 7     unrecovered read error (0x281), namespace 1, block 1007, queue 2",
+        "  error 6     an error (0x3ff), namespace 1, block 5, queue 1"]

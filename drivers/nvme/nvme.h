@@ -57,6 +57,7 @@
 #define NVME_PORTS_MAX 32u
 #define NVME_NAMESPACES_MAX 64u
 #define NVME_PLACEMENTS_MAX 16u
+#define NVME_ERRORS_KEPT 8u
 #define NVME_OWNER_CHECK_NS 1000000000ull
 #define NVME_IN_FLIGHT 0x10000u /* in a slot's key */
 #define NVME_RESETS_MAX 3u
@@ -125,6 +126,15 @@ struct nvme_health {
     uint64_t read_units, written_units; /* of 512,000 bytes */
     uint64_t power_cycles, power_on_hours, unsafe_shutdowns;
     uint64_t media_errors, error_log_entries;
+};
+
+/* An entry of the drive's error log (Base 5.14.1.1). */
+struct nvme_error {
+    uint64_t number; /* of the error, over the drive's life, from 1 */
+    uint64_t block;  /* the first that it is about, where it is about any */
+    uint32_t namespace_id;
+    uint16_t queue;
+    uint16_t device_status; /* as in struct block_completion */
 };
 
 /* An active namespace, in use through a port or not. */
@@ -224,8 +234,8 @@ struct nvme_port {
     uint16_t placement_ids[NVME_PLACEMENTS_MAX];
 };
 
-/* One controller with its first port. Users look at `port`, the texts, `health`, `namespaces`,
- * `answers` and `last_error` only. */
+/* One controller with its first port. Users look at `port`, the texts, `health`, `errors`,
+ * `namespaces`, `answers` and `last_error` only. */
 struct nvme {
     struct nvme_port port;
     char model[41], serial[21], firmware[9]; /* printable ASCII, trimmed, NUL-terminated */
@@ -240,7 +250,9 @@ struct nvme {
     uint64_t memory_bytes;
     uint64_t memory_address; /* for the controller; 0: there is none */
 
-    struct nvme_health health;     /* as last asked for */
+    struct nvme_health health;                  /* as last asked for */
+    struct nvme_error errors[NVME_ERRORS_KEPT]; /* the newest, as last asked for */
+    uint32_t error_count;
     uint64_t answers;              /* how often nvme_ask was answered in full */
     struct nvme_counters counters; /* of the controller itself: nvme_count_all has all */
 
@@ -255,7 +267,8 @@ struct nvme {
     uint32_t controller_flags;   /* enum block_device_flags that every port has */
     uint32_t controller_transfer_bytes;
     uint32_t controller_atomic_blocks;
-    uint32_t shared_armed; /* ports asleep on the controller's vector */
+    uint32_t error_log_entries; /* that its error log has room for */
+    uint32_t shared_armed;      /* ports asleep on the controller's vector */
     bool stop_wanted;
     bool shut_down;
     bool reset_wanted;
@@ -314,9 +327,10 @@ time_ns_t nvme_next_due(const struct nvme_port *port);
 /* Counters of the controller and all its ports together. */
 void nvme_count_all(const struct nvme *nvme, struct nvme_counters *sum);
 
-/* Asks for the drive's health and for what its namespaces are, one admin command after the other;
- * nvme_poll brings it into nvme->health and nvme->namespaces. What the drive refuses to tell stays
- * as it was. False: not ready, or another admin command is under way; ask again. */
+/* Asks for the drive's health, its error log and what its namespaces are, one admin command after
+ * the other; nvme_poll brings it into nvme->health, nvme->errors and nvme->namespaces. What the
+ * drive refuses to tell stays as it was. False: not ready, or another admin command is under way;
+ * ask again. */
 bool nvme_ask(struct nvme *nvme, time_ns_t now_ns);
 
 /* ,"drive":{..},"health":{..} (lib/block/account.h): the controller with its namespaces. */

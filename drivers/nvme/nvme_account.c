@@ -20,6 +20,21 @@ static void put_health(const struct nvme_health *health, const struct account *a
                   (ull)health->media_errors, (ull)health->error_log_entries);
 }
 
+/* The error log's newest entries. */
+static void put_errors(const struct nvme *nvme, const struct account *account)
+{
+    account_print(account, ",\"error_log\":[");
+    for (uint32_t i = 0; i < nvme->error_count; i++) {
+        const struct nvme_error *error = &nvme->errors[i];
+        account_print(account,
+                      "%s{\"number\":%llu,\"status\":%u,\"queue\":%u,\"namespace\":%u,"
+                      "\"block\":%llu}",
+                      i != 0 ? "," : "", (ull)error->number, error->device_status, error->queue,
+                      error->namespace_id, (ull)error->block);
+    }
+    account_print(account, "]");
+}
+
 /* How many ports the namespace is used through. */
 static uint32_t ports_of(const struct nvme *nvme, uint32_t id)
 {
@@ -75,6 +90,7 @@ void nvme_account(const struct nvme *nvme, const struct account *account)
     account_print(account, ",\"errors\":%llu,\"timeouts\":%llu,\"resets\":%llu,\"violations\":%llu",
                   (ull)sum.errors, (ull)sum.timeouts, (ull)sum.resets, (ull)sum.violations);
     put_namespaces(nvme, account);
+    put_errors(nvme, account);
     account_print(account, "}");
     put_health(&nvme->health, account);
 }

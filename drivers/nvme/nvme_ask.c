@@ -2,7 +2,7 @@
 /*
  * What a controller in use tells when it is asked, one question after the other:
  *
- *   health -> for each namespace: [descriptors ->] namespace [-> its zones]
+ *   health -> error log -> for each namespace: [descriptors ->] namespace [-> its zones]
  *
  * The answers come into the page that setup uses, so there is one question at a time and none while
  * the controller is set up.
@@ -11,7 +11,13 @@
 #include "lib/base/bytes.h"
 #include "lib/base/endian.h"
 
-enum question { QUESTION_HEALTH, QUESTION_DESCRIPTORS, QUESTION_NAMESPACE, QUESTION_ZONES };
+enum question {
+    QUESTION_HEALTH,
+    QUESTION_ERRORS,
+    QUESTION_DESCRIPTORS, /* from here on of one namespace */
+    QUESTION_NAMESPACE,
+    QUESTION_ZONES
+};
 
 /* SMART / Health Information (Base 5.14.1.2); of 128-bit counts the low half. */
 static void read_health(struct nvme *nvme)
@@ -35,18 +41,37 @@ static void read_health(struct nvme *nvme)
     };
 }
 
-static void ask_health(struct nvme *nvme, time_ns_t now_ns)
+/* Error Information (Base 5.14.1.1): the newest first, entries without a number are not used. */
+static void read_errors(struct nvme *nvme)
+{
+    nvme->error_count = 0;
+    for (uint32_t i = 0; i < NVME_ERRORS_KEPT && i < nvme->error_log_entries; i++) {
+        const uint8_t *data = nvme->identify + (size_t)i * NVME_LOG_ERROR_BYTES;
+        if (load_le64(data) == 0) {
+            break;
+        }
+        nvme->errors[nvme->error_count++] = (struct nvme_error){
+            .number = load_le64(data),
+            .queue = load_le16(data + 8),
+            .device_status = (uint16_t)(load_le16(data + 12) >> 1 & NVME_STATUS_MASK),
+            .block = load_le64(data + 16),
+            .namespace_id = load_le32(data + 24),
+        };
+    }
+}
+
+static void ask_log(struct nvme *nvme, uint32_t log, uint32_t bytes, time_ns_t now_ns)
 {
     struct nvme_command command = {0};
     uint64_t address =
         dma_device_address(&nvme->config.dma, (size_t)NVME_PAGE_IDENTIFY * PAGE_BYTES);
 
-    memset(nvme->identify, 0, NVME_LOG_HEALTH_BYTES);
+    memset(nvme->identify, 0, bytes);
     command.word[0] = NVME_ADMIN_GET_LOG;
     command.word[1] = NVME_ALL_NAMESPACES;
     command.word[6] = (uint32_t)address;
     command.word[7] = (uint32_t)(address >> 32);
-    command.word[10] = (NVME_LOG_HEALTH_BYTES / 4u - 1u) << 16 | NVME_LOG_HEALTH;
+    command.word[10] = (bytes / 4u - 1u) << 16 | log;
     nvme_admin_submit(nvme, &command, NVME_FOR_QUESTION, now_ns);
 }
 
@@ -57,7 +82,7 @@ bool nvme_ask(struct nvme *nvme, time_ns_t now_ns)
     }
     nvme->asking = true;
     nvme->question = QUESTION_HEALTH;
-    ask_health(nvme, now_ns);
+    ask_log(nvme, NVME_LOG_HEALTH, NVME_LOG_HEALTH_BYTES, now_ns);
     return true;
 }
 
@@ -69,6 +94,12 @@ static void ask_next(struct nvme *nvme, time_ns_t now_ns)
         [QUESTION_ZONES] = NVME_CNS_SET_NAMESPACE,
     };
 
+    if (nvme->question == QUESTION_ERRORS) {
+        uint32_t entries = nvme->error_log_entries;
+        entries = entries < NVME_ERRORS_KEPT ? entries : NVME_ERRORS_KEPT;
+        ask_log(nvme, NVME_LOG_ERRORS, entries * NVME_LOG_ERROR_BYTES, now_ns);
+        return;
+    }
     if (nvme->asked_namespace == nvme->namespace_count) {
         nvme->asking = false;
         nvme->answers++;
@@ -126,6 +157,11 @@ void nvme_take_answer(struct nvme *nvme, const struct nvme_result *result, time_
     if (nvme->question == QUESTION_HEALTH) {
         if (told) {
             read_health(nvme);
+        }
+        nvme->question = QUESTION_ERRORS;
+    } else if (nvme->question == QUESTION_ERRORS) {
+        if (told) {
+            read_errors(nvme);
         }
         begin_namespace(nvme, 0);
     } else if (told && nvme->question == QUESTION_DESCRIPTORS) {

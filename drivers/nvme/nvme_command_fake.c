@@ -133,6 +133,7 @@ static void identify_controller(const struct nvme_fake *fake, uint8_t *data)
     memcpy(data + 24, "Fake controller                         ", 40);
     memcpy(data + 64, "1.0     ", 8);
     data[77] = (uint8_t)fake->mdts;
+    data[262] = (uint8_t)(NVME_FAKE_ERRORS - 1u);
     data[512] = 0x66;
     data[513] = 0x44;
     store_le32(data + 516, 1);
@@ -280,24 +281,14 @@ static uint32_t create_queue(struct nvme_fake *fake, const struct nvme_fake_comm
 
 static uint32_t get_log(struct nvme_fake *fake, const struct nvme_fake_command *command)
 {
-    uint8_t data[NVME_LOG_HEALTH_BYTES] = {0};
+    uint8_t data[PAGE_BYTES] = {0};
     struct transfer transfer;
     uint32_t bytes = ((command->word[10] >> 16) + 1u) * 4u;
 
-    if ((command->word[10] & 0xffu) != NVME_LOG_HEALTH || bytes != sizeof data ||
-        !walk_prps(fake, command->word, bytes, &transfer)) {
+    if (bytes > sizeof data || !walk_prps(fake, command->word, bytes, &transfer) ||
+        !nvme_fake_log(fake, command->word[10] & 0xffu, data, bytes)) {
         return NVME_SC_INVALID_FIELD;
     }
-    data[0] = 4;
-    store_le16(data + 1, 310);
-    data[3] = 97;
-    data[4] = 10;
-    data[5] = 3;
-    store_le64(data + 32, 1000);
-    store_le64(data + 48, 2000);
-    store_le64(data + 112, 5);
-    store_le64(data + 144, 2);
-    store_le64(data + 160, 1);
     copy_out(&transfer, data);
     return NVME_SC_SUCCESS;
 }

@@ -17,6 +17,7 @@
 #define NVME_FAKE_NAMESPACES 4u
 #define NVME_FAKE_PLACEMENTS 4u
 #define NVME_FAKE_SECONDARY 9u
+#define NVME_FAKE_ERRORS 4u /* entries of its error log */
 #define NVME_FAKE_REGISTER_BYTES 0x2000u
 #define NVME_FAKE_MSIX_OFFSET 0x3000u
 #define NVME_FAKE_WINDOW_BYTES 0x4000u
@@ -96,6 +97,8 @@ struct nvme_fake {
     uint32_t doorbell_writes, interrupts, commands, flushes, resets, shutdowns;
     uint32_t interrupt_pending; /* bits of vectors */
     uint32_t copies;
+    uint32_t errors;   /* so many have been, and are in its error log */
+    bool no_error_log; /* it refuses to tell it */
     uint32_t swallowed_count;
     struct nvme_fake_command swallowed[NVME_FAKE_PENDING];
 };
@@ -122,6 +125,8 @@ uint32_t nvme_fake_execute(struct nvme_fake *fake, const struct nvme_fake_comman
 /* Memory that the device reaches at `address`, `bytes` within one page; NULL and a fault if none.
  */
 void *nvme_fake_memory(struct nvme_fake *fake, uint64_t address, size_t bytes);
+/* nvme_log_fake.c: `bytes` of that log page; false: there is no such, or not so much of it. */
+bool nvme_fake_log(const struct nvme_fake *fake, uint32_t page, uint8_t *data, uint32_t bytes);
 /* Secondary controllers: their list, and what Virtualization Management does with one. */
 void nvme_fake_list_secondaries(const struct nvme_fake *fake, uint8_t *data);
 uint32_t nvme_fake_manage_secondary(struct nvme_fake *fake,

@@ -62,6 +62,7 @@ status_t nvme_read_controller(struct nvme *nvme)
     nvme->shadow_offered = (load_le16(data + 256) & NVME_OACS_SHADOW_DOORBELLS) != 0;
     nvme->virtual_offered = (load_le16(data + 256) & NVME_OACS_VIRTUALIZATION) != 0;
     nvme->placement_offered = (load_le32(data + 96) & NVME_CTRATT_PLACEMENT) != 0;
+    nvme->error_log_entries = data[262] + 1u;                    /* ELPE */
     nvme->controller_atomic_blocks = load_le16(data + 528) + 1u; /* AWUPF */
     nvme->controller_flags =
         ((data[525] & 1u) != 0 ? BLOCK_DEVICE_VOLATILE_CACHE : 0u) |

@@ -103,6 +103,35 @@ TEST(shadow_doorbells)
     }
 }
 
+/* What went wrong on the drive, the newest first; what it does not tell any more stays. */
+TEST(error_log)
+{
+    struct nvme *nvme = &rig.nvme;
+
+    rig_init(&rig, 4096, false);
+    CHECK_EQ(bring_up(&rig), NVME_READY);
+    for (uint32_t round = 0; round < 4u; round++) {
+        static const uint32_t errors[] = {0, 2, 9, 12};
+        rig.fake.errors = errors[round];
+        rig.fake.no_error_log = round == 3u;
+        CHECK(nvme_ask(nvme, rig.now_ns));
+        for (uint32_t i = 0; i < 50 && nvme->answers == round; i++) {
+            turn(&rig, 1000);
+        }
+        CHECK_EQ(nvme->answers, round + 1u);
+        CHECK_EQ(nvme->health.error_log_entries, errors[round]);
+        uint32_t newest = round == 3u ? 9 : errors[round];
+        CHECK_EQ(nvme->error_count, newest < NVME_FAKE_ERRORS ? newest : NVME_FAKE_ERRORS);
+        for (uint32_t i = 0; i < nvme->error_count; i++) {
+            CHECK_EQ(nvme->errors[i].number, newest - i);
+            CHECK_EQ(nvme->errors[i].block, 1000u + newest - i);
+            CHECK_EQ(nvme->errors[i].device_status, 0x281);
+            CHECK_EQ(nvme->errors[i].namespace_id, 1);
+        }
+    }
+    rig_free(&rig);
+}
+
 TEST(health_and_compare)
 {
     rig_init(&rig, 4096, false);

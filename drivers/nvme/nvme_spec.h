@@ -66,6 +66,8 @@ enum nvme_admin_opcode {
     NVME_ADMIN_SHADOW_DOORBELLS = 0x7c /* Doorbell Buffer Config (Base 5.7) */
 };
 #define NVME_OACS_SHADOW_DOORBELLS (1u << 8) /* Identify Controller, bytes 257:256 */
+#define NVME_LOG_ERRORS 0x01u                /* Base 5.14.1.1 */
+#define NVME_LOG_ERROR_BYTES 64u             /* an entry */
 #define NVME_LOG_HEALTH 0x02u                /* Base 5.14.1.2 */
 #define NVME_LOG_HEALTH_BYTES 512u
 #define NVME_ALL_NAMESPACES 0xffffffffu

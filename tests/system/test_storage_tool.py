@@ -89,6 +89,7 @@ def test_every_controller_and_namespace_is_shown(tmp_path):
         first = contract_of(service, "first")
         assert (first["log"], first["iops"], first["bytes_per_second"]) == ("first", 500, 10_000_000)
         assert first["requests"] > 0 and first["capacity_bytes"] == 64 << 20
+        assert own["drive"]["error_log"] == [] == service["drive"]["error_log"]
         assert service["health"]["media_errors"] == 0 and len(service["zones"]) == 64
         logs = {one["name"]: one for one in service["logs"]}
         assert logs["first"]["capacity_bytes"] == 64 << 20 and logs["first"]["append_bytes"] > 0
