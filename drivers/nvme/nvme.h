@@ -167,8 +167,8 @@ struct nvme_command_slot {
     uint64_t block;        /* of a zone append: its zone */
     void *data;            /* zone reports are converted in place */
     time_ns_t deadline_ns; /* of the command */
-    uint32_t key;          /* its cid (generation << 6 | slot), and NVME_IN_FLIGHT */
-    uint8_t operation;     /* enum block_operation, or an admin purpose; and flags of the driver */
+    uint32_t key;      /* its cid (generation << 6 | slot), with NVME_IN_FLIGHT; free: the last */
+    uint8_t operation; /* enum block_operation, or an admin purpose; and flags of the driver */
     uint16_t local_status; /* not 0: not in flight, completes in the driver with -local_status */
 };
 

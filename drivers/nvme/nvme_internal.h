@@ -88,16 +88,21 @@ static inline bool nvme_port_lives(const struct nvme_port *port)
     return port->epoch - 1u < NVME_GRANT_DEAD - 1u;
 }
 
-/* Takes a free slot, which the caller has seen there is, and gives it its next cid. */
+/* Gives a slot that is free its next cid. */
+static inline struct nvme_command_slot *nvme_slot_start(struct nvme_queue *queue, uint32_t index)
+{
+    struct nvme_command_slot *slot = &queue->slots[index];
+    uint32_t cid = slot->key + NVME_SLOT_MASK + 1u;
+
+    cid = cid < NVME_GENERATION_END << 6 ? cid : index;
+    slot->key = cid | NVME_IN_FLIGHT;
+    return slot;
+}
+
+/* Takes a free slot, which the caller has seen there is. */
 static inline struct nvme_command_slot *nvme_slot_take(struct nvme_queue *queue)
 {
-    uint32_t index = queue->free_slots[--queue->free_count];
-    struct nvme_command_slot *slot = &queue->slots[index];
-    uint32_t cid = (slot->key & ~NVME_SLOT_MASK) + NVME_SLOT_MASK + 1u;
-
-    cid = cid < NVME_GENERATION_END << 6 ? cid : 0;
-    slot->key = cid | index | NVME_IN_FLIGHT;
-    return slot;
+    return nvme_slot_start(queue, queue->free_slots[--queue->free_count]);
 }
 
 /* Memory of the next submission entry. */

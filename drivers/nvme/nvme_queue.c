@@ -55,7 +55,7 @@ void nvme_queue_init(struct nvme *nvme, struct nvme_queue *queue, uint16_t id, u
     queue->free_count = 0;
     for (uint32_t i = queue->depth; i-- > 0;) {
         if (queue->slots[i].local_status == 0) { /* else it is still to be told to the user */
-            queue->slots[i].key &= ~NVME_IN_FLIGHT;
+            queue->slots[i].key = (queue->slots[i].key & ~(NVME_IN_FLIGHT | NVME_SLOT_MASK)) | i;
             queue->free_slots[queue->free_count++] = (uint8_t)i;
         }
     }
@@ -126,7 +126,7 @@ static inline const volatile uint32_t *completion_at(const struct nvme_queue *qu
 
 bool nvme_completion_waits(const struct nvme_queue *queue)
 {
-    return (completion_at(queue, queue->head)[3] >> 16 & 1u) == queue->phase;
+    return (completion_at(queue, queue->head)[3] >> NVME_PHASE_SHIFT & 1u) == queue->phase;
 }
 
 static void tell_head(struct nvme_queue *queue, struct nvme_counters *counters)
@@ -255,7 +255,7 @@ static inline uint32_t reap(struct nvme_port *port, struct block_completion *com
 {
     struct nvme_queue *queue = &port->queue;
     uint32_t head = queue->head;
-    uint32_t phase = queue->phase;
+    uint32_t phase = (uint32_t)queue->phase << NVME_PHASE_SHIFT;
     uint32_t free_count = queue->free_count;
     uint32_t done = 0;
     uint32_t taken = 0;
@@ -263,14 +263,14 @@ static inline uint32_t reap(struct nvme_port *port, struct block_completion *com
     for (; done < max; taken++) {
         const volatile uint32_t *entry = completion_at(queue, head);
         uint32_t word3 = entry[3];
-        if ((word3 >> 16 & 1u) != phase) {
+        if ((word3 & 1u << NVME_PHASE_SHIFT) != phase) {
             break;
         }
         __atomic_thread_fence(__ATOMIC_ACQUIRE);
         struct nvme_command_slot *slot = slot_of(queue, entry[2], word3);
         if (unlikely(++head == queue->cq_entries)) {
             head = 0;
-            phase ^= 1u;
+            phase ^= 1u << NVME_PHASE_SHIFT;
         }
         if (unlikely(slot == NULL)) {
             violation(port);
@@ -288,7 +288,7 @@ static inline uint32_t reap(struct nvme_port *port, struct block_completion *com
     }
     if (taken != 0) {
         queue->head = (uint16_t)head;
-        queue->phase = (uint16_t)phase;
+        queue->phase = (uint16_t)(phase >> NVME_PHASE_SHIFT);
         queue->free_count = free_count;
         queue->head_told = (uint16_t)(queue->head_told + taken);
         if (queue->head_told >= queue->head_batch) {
@@ -312,7 +312,7 @@ bool nvme_reap_one(struct nvme *nvme, struct nvme_queue *queue, struct nvme_resu
     const volatile uint32_t *entry = completion_at(queue, queue->head);
     uint32_t word3 = entry[3];
 
-    if ((word3 >> 16 & 1u) != queue->phase) {
+    if ((word3 >> NVME_PHASE_SHIFT & 1u) != queue->phase) {
         return false;
     }
     __atomic_thread_fence(__ATOMIC_ACQUIRE);

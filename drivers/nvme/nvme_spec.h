@@ -123,6 +123,7 @@ enum nvme_io_opcode {
     NVME_IO_ZONE_RECEIVE = 0x7a,
     NVME_IO_ZONE_APPEND = 0x7d
 };
+#define NVME_PHASE_SHIFT 16u                /* completion, DW3 */
 #define NVME_FUA (1u << 30)                 /* CDW12 */
 #define NVME_DATASET_DEALLOCATE (1u << 2)   /* CDW11 */
 #define NVME_ZONE_REPORT_PARTIAL (1u << 16) /* CDW13 */

@@ -110,11 +110,28 @@ static status_t start_drive(struct dma_pool *pool)
     return status == STATUS_OK ? STATUS_DEVICE_TIMEOUT : status;
 }
 
-/* Keeps `depth` requests in flight until READS are done; `writes` of ten are writes. */
-static status_t run_at_depth(uint32_t depth, uint32_t writes)
+/* What is read, or written, in order; `writes` of ten are writes. */
+static struct {
+    uint32_t page;
+    uint32_t operation;
+} plan[READS];
+
+static void make_plan(uint32_t writes)
+{
+    uint64_t pages =
+        bench.nvme.port.block.block_count * bench.nvme.port.block.block_bytes / READ_BYTES;
+
+    for (uint32_t i = 0; i < READS; i++) {
+        uint64_t page = (uint64_t)i * 2654435761u % pages;
+        plan[i].page = (uint32_t)page;
+        plan[i].operation = (page >> 3) % 10u < writes ? BLOCK_WRITE : BLOCK_READ;
+    }
+}
+
+/* Keeps `depth` requests in flight until READS are done. */
+static status_t run_at_depth(uint32_t depth)
 {
     uint32_t blocks = READ_BYTES >> bench.nvme.port.block.block_shift;
-    uint64_t pages = bench.nvme.port.block.block_count / blocks;
     struct block_request requests[DEPTH_MAX];
     struct block_completion done[DEPTH_MAX];
     uint32_t started = 0;
@@ -129,12 +146,11 @@ static status_t run_at_depth(uint32_t depth, uint32_t writes)
         uint32_t count = idle < READS - started ? idle : READS - started;
 
         for (uint32_t i = 0; i < count; i++) {
-            uint64_t page = ((uint64_t)(started + i) * 2654435761u) % pages;
             requests[i] = (struct block_request){
                 .cookie = i,
-                .block = page * blocks,
+                .block = (uint64_t)plan[started + i].page * blocks,
                 .blocks = blocks,
-                .operation = (page >> 3) % 10u < writes ? BLOCK_WRITE : BLOCK_READ,
+                .operation = (uint8_t)plan[started + i].operation,
                 .data =
                     (uint8_t *)bench.data.base + (size_t)((started + i) % DEPTH_MAX) * READ_BYTES,
             };
@@ -162,8 +178,9 @@ static status_t run_at_depth(uint32_t depth, uint32_t writes)
 
 static status_t measure_requests(const char *name, uint32_t depth, uint32_t writes)
 {
+    make_plan(writes);
     time_ns_t started_ns = now_ns();
-    status_t status = run_at_depth(depth, writes);
+    status_t status = run_at_depth(depth);
 
     if (status == STATUS_OK) {
         print_figure(name, READS);
