@@ -181,6 +181,45 @@ TEST(missing_namespaces_and_queues_are_told)
     rig_free(&rig);
 }
 
+/* A thread that slept through a reset, and then submits as many requests as its queue had before:
+ * their doorbell is rung, in the queue made anew. */
+TEST(the_first_requests_after_a_reset_are_told)
+{
+    for (uint32_t count = 1; count <= 3u; count++) {
+        rig_with_ports(512, false);
+        more_configs[0].own_thread = true;
+        own_vector(0);
+        CHECK_EQ(bring_up(&rig), NVME_READY);
+        struct block_request requests[3] = {0};
+        struct block_completion done[3];
+        for (uint32_t i = 0; i < 3u; i++) {
+            requests[i] = (struct block_request){
+                .cookie = i, .block = i, .blocks = 1, .operation = BLOCK_READ, .data = rig.data};
+        }
+        for (uint32_t round = 0; round < 2u; round++) {
+            uint32_t found = 0;
+            CHECK_EQ(nvme_submit(&more[0], requests, count, rig.now_ns), count);
+            for (uint32_t i = 0; i < 20u && found < count; i++) {
+                turn(&rig, 1000);
+                found += nvme_poll(&more[0], done + found, 3u - found, rig.now_ns);
+            }
+            CHECK_EQ(found, count);
+            CHECK(nvme_arm(&more[0]));
+            rig.nvme.reset_wanted = true;
+            rig.nvme.port.next_check_ns = 0;
+            for (uint32_t i = 0; i < 200u && rig.nvme.counters.resets == round; i++) {
+                turn(&rig, 1000);
+            }
+            for (uint32_t i = 0; i < 200u && nvme_state(&rig.nvme) != NVME_READY; i++) {
+                turn(&rig, 1000);
+            }
+            CHECK_EQ(rig.nvme.counters.resets, round + 1u);
+            nvme_disarm(&more[0]);
+        }
+        rig_free(&rig);
+    }
+}
+
 /* Ports of one thread that share the vector: it stays open until the last is disarmed. */
 TEST(shared_vector)
 {

@@ -489,6 +489,7 @@ uint32_t nvme_submit(struct nvme_port *port, const struct block_request *request
         if (port->epoch == 0 || port->epoch != port->grant) {
             return 0;
         }
+        tail = queue->tail; /* of the queue made anew */
     }
     if (deadline_ns < port->next_check_ns) {
         port->next_check_ns = deadline_ns;
