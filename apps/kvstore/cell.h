@@ -1,17 +1,20 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 /*
  * The kvstore cell: the server's core (core/) over lib/net's TCP and a loglet on the NVMe drive, in
- * one thread and one event loop.
+ * one thread and one event loop. Workers, where the manifest names some, have stacks of their own,
+ * whose connections come to that thread over relays (docs/decisions/063).
  *
  *   main.c     start-up, loop, shutdown
  *   store.c    the drive and the log: recovery, batches, checkpoints
  *   clients.c  connections of clients
  *   browsers.c connections to the status page
+ *   workers.c  other threads, and the connections that they relay
  *   report.c   what the status page tells about the system around the server
  */
 #ifndef APPS_KVSTORE_CELL_H
 #define APPS_KVSTORE_CELL_H
 
+#include "apps/kvstore/core/relay.h"
 #include "apps/kvstore/core/server.h"
 #include "apps/kvstore/core/web.h"
 #include "drivers/net/cell/network.h"
@@ -65,6 +68,8 @@ struct store {
     uint64_t checkpoint_end;
 };
 
+struct client;
+
 struct kvstore {
     const struct cell_info *info;
     struct heap *heap;
@@ -79,7 +84,34 @@ struct kvstore {
     time_ns_t told_ns; /* what time the server was told */
     bool ready;
     bool stopping;
+    uint32_t relay_count; /* workers that run; their relays: */
+    struct relay *relays[NETDEV_QUEUES_MAX];
+    struct client *resumed; /* clients of relays that want input again */
 };
+
+/* How bytes get to a peer: through a connection of this thread, or over a worker's relay. */
+struct link {
+    struct tcp_connection *connection;
+    struct relay *relay; /* NULL: this thread's */
+    struct relay_slot *slot;
+};
+
+/* As tcp_send: what is not taken may be sent when the peer's side tells so. */
+static inline uint32_t link_send(const struct link *link, const void *data, uint32_t bytes)
+{
+    return link->relay == NULL ? tcp_send(link->connection, data, bytes)
+                               : relay_put(link->relay, RELAY_BACK, link->slot, data, bytes);
+}
+
+/* Closes when all is sent; the link is over. */
+static inline void link_close(const struct link *link)
+{
+    if (link->relay == NULL) {
+        tcp_close(link->connection);
+    } else {
+        relay_finish(link->relay, link->slot);
+    }
+}
 
 /* Sleeps until the notification or for a moment; for waits during start-up and shutdown. */
 void kvstore_pause(struct kvstore *kvstore);
@@ -136,6 +168,30 @@ status_t clients_listen(struct kvstore *kvstore, uint16_t port) HALLOWS_MUST_CHE
 /* Sends what became ready; true if there was any. */
 bool clients_send_ready(struct kvstore *kvstore);
 status_t browsers_listen(struct kvstore *kvstore, uint16_t port) HALLOWS_MUST_CHECK;
+/* A connection's peer as text. */
+void client_peer(struct tcp_connection *connection, char text[RELAY_PEER_BYTES]);
+/* What is new at a worker's connection. */
+void client_relayed(struct kvstore *kvstore, struct relay *relay, struct relay_slot *slot);
+void browser_relayed(struct kvstore *kvstore, struct relay *relay, struct relay_slot *slot);
+/* Goes on with clients of relays whose input had to wait; true if there were any. */
+bool clients_resume(struct kvstore *kvstore);
+
+/* ---- workers.c --------------------------------------------------------------------------------
+ */
+
+enum worker_door { WORKER_CLIENTS, WORKER_BROWSERS, WORKER_DOORS };
+
+/* A stack and a relay for each further thread that the NIC has a queue pair for, listening;
+ * `request` as network_open left it. */
+status_t workers_open(struct kvstore *kvstore, struct network_request *request) HALLOWS_MUST_CHECK;
+status_t workers_listen(struct kvstore *kvstore, uint16_t port,
+                        uint16_t http_port) HALLOWS_MUST_CHECK;
+/* The relays, as an event source of the first thread. Before workers_start. */
+status_t workers_add(struct kvstore *kvstore) HALLOWS_MUST_CHECK;
+/* Lets the threads run. */
+void workers_start(struct kvstore *kvstore);
+/* Ends them, with their queue pairs; what takes too long is left. */
+void workers_stop(struct kvstore *kvstore);
 
 /* ---- report.c ---------------------------------------------------------------------------------
  */

@@ -4,22 +4,47 @@
 #include "lib/base/format.h"
 
 #define BACKLOG 128u
+#define RESUMED_MAX 64u
 #define KEEPALIVE_NS 300000000000ull
 
 /* One client's connection. */
 struct client {
     struct kvstore *kvstore;
     struct session *session;
-    struct tcp_connection *connection;
-    bool paused; /* delivery waits for tcp_receive_resume */
+    struct link link;
+    bool paused;  /* delivery waits for resume */
+    bool resumed; /* in kvstore->resumed */
+    struct client *next_resumed;
 };
 
 static void drop(struct client *client)
 {
-    struct heap *heap = client->kvstore->heap;
+    struct kvstore *kvstore = client->kvstore;
 
+    for (struct client **at = &kvstore->resumed; client->resumed && *at != NULL;
+         at = &(*at)->next_resumed) {
+        if (*at == client) {
+            *at = client->next_resumed;
+            break;
+        }
+    }
     session_close(client->session);
-    heap_free(heap, client);
+    heap_free(kvstore->heap, client);
+}
+
+/* Delivery goes on: at once, or a relay's in the next round. */
+static void resume(struct client *client)
+{
+    struct kvstore *kvstore = client->kvstore;
+
+    client->paused = false;
+    if (client->link.relay == NULL) {
+        tcp_receive_resume(client->link.connection);
+    } else if (!client->resumed) {
+        client->resumed = true;
+        client->next_resumed = kvstore->resumed;
+        kvstore->resumed = client;
+    }
 }
 
 /* Sends what may be sent. False when the connection is over, and then the client is gone. */
@@ -31,7 +56,7 @@ static bool send_output(struct client *client)
 
     while ((bytes = session_output(session, &data)) != 0) {
         uint32_t part = bytes > UINT32_MAX ? UINT32_MAX : (uint32_t)bytes;
-        uint32_t sent = tcp_send(client->connection, data, part);
+        uint32_t sent = link_send(&client->link, data, part);
         bool more = session_sent(session, sent);
         if (sent != part) {
             return true;
@@ -41,46 +66,61 @@ static bool send_output(struct client *client)
         }
     }
     if (session_finished(session)) {
-        tcp_close(client->connection);
+        link_close(&client->link);
         drop(client);
         return false;
     }
     if (client->paused && session_wants_input(session)) {
-        client->paused = false;
-        tcp_receive_resume(client->connection);
+        resume(client);
     }
     return true;
 }
 
-static bool on_accept(struct tcp_connection *connection, void *user)
+void client_peer(struct tcp_connection *connection, char text[RELAY_PEER_BYTES])
 {
-    struct kvstore *kvstore = user;
     struct tcp_info info;
-    char peer[SESSION_PEER_BYTES];
-    struct client *client = heap_allocate(kvstore->heap, sizeof *client);
 
-    kvstore_round_time(kvstore);
     tcp_info(connection, &info);
     if (info.is_v6) {
-        char text[IPV6_TEXT_BYTES];
-        ipv6_format(&info.v6.remote, text);
-        format_text(peer, sizeof peer, "[%s]:%u", text, info.remote_port);
+        char address[IPV6_TEXT_BYTES];
+        ipv6_format(&info.v6.remote, address);
+        format_text(text, RELAY_PEER_BYTES, "[%s]:%u", address, info.remote_port);
     } else {
-        format_text(peer, sizeof peer, "%u.%u.%u.%u:%u", info.remote_address >> 24,
+        format_text(text, RELAY_PEER_BYTES, "%u.%u.%u.%u:%u", info.remote_address >> 24,
                     info.remote_address >> 16 & 255, info.remote_address >> 8 & 255,
                     info.remote_address & 255, info.remote_port);
     }
+}
+
+/* A client with a session of its own; NULL: it was refused, and the link is closed. */
+static struct client *welcome(struct kvstore *kvstore, const struct link *link, const char *peer)
+{
+    struct client *client = heap_allocate(kvstore->heap, sizeof *client);
+
+    kvstore_round_time(kvstore);
     struct session *session = client == NULL ? NULL : session_open(&kvstore->server, peer);
     if (session == NULL) {
         heap_free(kvstore->heap, client);
-        (void)tcp_send(connection, session_refusal(), (uint32_t)strlen(session_refusal()));
-        tcp_close(connection);
-        return true;
+        (void)link_send(link, session_refusal(), (uint32_t)strlen(session_refusal()));
+        link_close(link);
+        return NULL;
     }
-    *client = (struct client){kvstore, session, connection, false};
+    *client = (struct client){.kvstore = kvstore, .session = session, .link = *link};
     session_set_user(session, client);
-    tcp_set_user(connection, client);
-    tcp_set_keepalive(connection, KEEPALIVE_NS);
+    return client;
+}
+
+static bool on_accept(struct tcp_connection *connection, void *user)
+{
+    const struct link link = {.connection = connection};
+    char peer[RELAY_PEER_BYTES];
+
+    client_peer(connection, peer);
+    struct client *client = welcome(user, &link, peer);
+    if (client != NULL) {
+        tcp_set_user(connection, client);
+        tcp_set_keepalive(connection, KEEPALIVE_NS);
+    }
     return true;
 }
 
@@ -137,6 +177,73 @@ static const struct tcp_ops client_ops = {
 status_t clients_listen(struct kvstore *kvstore, uint16_t port)
 {
     return tcp_listen(kvstore->network.stack, port, BACKLOG, &client_ops, kvstore);
+}
+
+/* ---- Clients of workers ------------------------------------------------------------------------
+ */
+
+/* Takes what is in the pipe as long as the session wants it, sends what came of it. What the peer
+ * puts meanwhile is posted anew. */
+static void run(struct client *client)
+{
+    struct relay_slot *slot = client->link.slot;
+    struct relay *relay = client->link.relay;
+    bool ended = relay_has_ended(slot); /* then all is in the pipe */
+    const uint8_t *data;
+    uint32_t bytes = 0;
+
+    kvstore_round_time(client->kvstore);
+    for (uint32_t pieces = 0; pieces < 2u; pieces++) { /* a pipe's content lies in two at most */
+        if (!session_wants_input(client->session) ||
+            (bytes = relay_get(slot, RELAY_BACK, &data)) == 0) {
+            break;
+        }
+        session_take(client->session, data, bytes);
+        relay_take(relay, RELAY_BACK, slot, bytes);
+        if (!send_output(client)) {
+            return;
+        }
+    }
+    if (relay_get(slot, RELAY_BACK, &data) != 0) {
+        client->paused = true;
+    } else if (ended) {
+        session_end(client->session);
+    }
+    (void)send_output(client);
+}
+
+void client_relayed(struct kvstore *kvstore, struct relay *relay, struct relay_slot *slot)
+{
+    const struct link link = {.relay = relay, .slot = slot};
+    struct client *client = slot->user[RELAY_BACK];
+
+    if (relay_was_left(slot)) {
+        if (client != NULL) {
+            drop(client);
+        }
+        relay_finish(relay, slot);
+        return;
+    }
+    if (client == NULL) {
+        client = slot->user[RELAY_BACK] = welcome(kvstore, &link, slot->peer);
+    }
+    if (client != NULL) {
+        run(client);
+    }
+}
+
+bool clients_resume(struct kvstore *kvstore)
+{
+    struct client *client = kvstore->resumed;
+    bool any = client != NULL;
+
+    /* One that wants to go on once more comes in front of those that are left. */
+    for (uint32_t i = 0; i < RESUMED_MAX && (client = kvstore->resumed) != NULL; i++) {
+        kvstore->resumed = client->next_resumed;
+        client->resumed = false;
+        run(client);
+    }
+    return any;
 }
 
 bool clients_send_ready(struct kvstore *kvstore)

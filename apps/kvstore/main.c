@@ -129,6 +129,9 @@ static status_t add_sources(struct kvstore *kvstore)
     status_t status = network_add(&kvstore->network, &kvstore->loop);
 
     if (status == STATUS_OK) {
+        status = workers_add(kvstore);
+    }
+    if (status == STATUS_OK) {
         status = add_accounts(kvstore);
     }
     return status == STATUS_OK ? event_loop_add(&kvstore->loop, &server) : status;
@@ -176,6 +179,9 @@ static status_t start_listening(struct kvstore *kvstore)
     if (status == STATUS_OK && http_port != 0) {
         status = browsers_listen(kvstore, http_port);
     }
+    if (status == STATUS_OK) {
+        status = workers_listen(kvstore, (uint16_t)kvstore->server.config.tcp_port, http_port);
+    }
     if (status != STATUS_OK) {
         log_line("listen: %s", status_text(status));
     }
@@ -188,6 +194,7 @@ static status_t start(struct kvstore *kvstore)
     struct network_request network = {
         .info = info,
         .buffers = NET_BUFFERS,
+        .threads = info->thread_count,
         .connections = CONNECTIONS,
         .dma = &kvstore->dma,
         .memory = info->heap,
@@ -197,6 +204,9 @@ static status_t start(struct kvstore *kvstore)
     dma_pool_init(&kvstore->dma, info);
     event_loop_init(&kvstore->loop, &info->time, CELL_SLOT_NOTIFICATION, network_window_ns(info));
     status_t status = network_open(&kvstore->network, &network);
+    if (status == STATUS_OK) {
+        status = workers_open(kvstore, &network);
+    }
     if (status == STATUS_OK) {
         status = heap_init(&kvstore->heap, network.memory, network.memory_bytes);
     }
@@ -236,6 +246,7 @@ status_t cell_main(const struct cell_info *info)
     if (status != STATUS_OK) {
         return status;
     }
+    workers_start(&kvstore);
     for (;;) {
         event_loop_round(&kvstore.loop);
         if (!kvstore.ready) {
@@ -244,6 +255,7 @@ status_t cell_main(const struct cell_info *info)
         if ((event_loop_take_events(&kvstore.loop) & CELL_EVENT_SHUTDOWN) != 0) {
             log_line("shutting down: flushing the log");
             store_close(&kvstore);
+            workers_stop(&kvstore);
             network_close(&kvstore.network);
             supervisor_shutdown_done();
         }

@@ -13,11 +13,13 @@ static void setup_interrupts_82574(const struct intel_nic *nic)
     intel_write(nic, INTEL_CTRL_EXT, intel_read(nic, INTEL_CTRL_EXT) | INTEL_CTRL_EXT_PBA_CLEAR);
 }
 
-/* A cause is a vector. One pair: receive 0, transmit 1 or, if there is only one, 0 as well.
+/* A cause is a vector. One pair: receive 0, transmit 1 or, if its owner has only one, 0 as well.
  * Several: each pair has its own for both. */
 static uint32_t vectors_of(const struct intel_nic *nic, uint32_t queue)
 {
-    uint32_t tx = nic->netdev.queues > 1u ? queue : nic->device->irq_count > 1u ? 1u : 0u;
+    uint32_t tx = nic->netdev.queues > 1u                    ? queue
+                  : nic->tx_cause == nic->chip->tx_cause_two ? 1u
+                                                             : 0u;
 
     return (INTEL_82576_IVAR_VALID | tx) << 8 | INTEL_82576_IVAR_VALID | queue;
 }

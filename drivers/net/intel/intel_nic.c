@@ -310,7 +310,9 @@ void intel_init_pair(struct intel_nic *nic, struct netbuf_pool *pool, uint32_t n
 
 static void init(struct intel_nic *nic, const struct netdev_attach_request *request)
 {
-    bool two_vectors = request->device->irq_count > 1;
+    /* An owner that wants several pairs has a thread for each vector: one pair then has the first.
+     */
+    bool two_vectors = request->device->irq_count > 1 && request->queues < 2u;
 
     memset(nic, 0, sizeof *nic);
     nic->netdev.ops = &operations;
