@@ -20,7 +20,7 @@ STAGES = (
     ("driver-wake", r"^(virtio_net|intel_nic|ringdev)_(arm|disarm)|^(arm|disarm)(_device|_all"
                     r"|_first)?$|^sleep$|^take_word$|^next_deadline$|^.*_deadline$"),
     ("loop", r"^event_loop|^main$|^poll_.*|^clock|^stack_tick$|^serve$|^cell_main$"),
-    ("demultiplex", r"^(stack_|ethernet_|ipv4_|ipv6_|udp_|arp_|icmp_|checksum|input_burst$)"),
+    ("demultiplex", r"^(stack_|ethernet_|ipv4_|ipv6_|udp_|arp_|icmp_|checksum|input_(burst|split)$)"),
     ("tcp-in", r"^tcp_(input|decode|lookup|ack|receive|deliver|congestion|bucket)|^(rtt_|congestion_"
                r"|input_|sack_input|set_send_window|take_)"),
     ("tcp-out", r"^(tcp_|sendable_|sack_output|sent_)"),

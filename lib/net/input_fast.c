@@ -17,6 +17,8 @@
 #define TCP_PLAIN_WORD ((uint32_t)TCP_ACK << 8 | TCP_BYTES << 2)
 #define TCP_STAMPED_WORD ((uint32_t)TCP_ACK << 8 | (TCP_BYTES + TCP_TIMESTAMPS_BYTES) << 2)
 #define TCP_STAMPS_MEMORY __builtin_bswap32(TCP_TIMESTAMPS_WORD)
+/* One copy for whole frames, in the burst's own loop. */
+#define ALWAYS_INLINE inline __attribute__((always_inline))
 #define UNUSUAL                                                                                    \
     (TCP_FLAG_PAUSED | TCP_FLAG_FIN_SEEN | TCP_FLAG_PERSIST | TCP_FLAG_RECOVERY |                  \
      TCP_FLAG_FIN_QUEUED | TCP_FLAG_WANTS_SPACE | TCP_FLAG_V6 | TCP_FLAG_SACKED |                  \
@@ -61,8 +63,8 @@ static inline bool datagram_sum(const struct netframe *frame, const uint8_t *ip,
     return checksum_is_right(checksum_add_word(*data_sum, head));
 }
 
-static inline bool datagram(struct net_stack *stack, const struct netframe *frame,
-                            const uint8_t *ip, uint32_t length)
+static ALWAYS_INLINE bool datagram(struct net_stack *stack, const struct netframe *frame,
+                                   const uint8_t *ip, uint32_t length)
 {
     const uint8_t *udp = ip + IPV4_BYTES;
     uint32_t peer = load_le32(ip + 12);
@@ -199,8 +201,8 @@ static inline bool is_usual(const struct tcp_connection *c, const uint8_t *tcp, 
 }
 
 /* With `headers` not 0 that many bytes of the frame lie before the data, which lies apart. */
-static inline bool segment_input(struct net_stack *stack, const struct netframe *frame,
-                                 const uint8_t *ip, uint32_t length, uint32_t headers)
+static ALWAYS_INLINE bool segment_input(struct net_stack *stack, const struct netframe *frame,
+                                        const uint8_t *ip, uint32_t length, uint32_t headers)
 {
     const uint8_t *tcp = ip + IPV4_BYTES;
     uint32_t kind = load_le16(tcp + 12) & ~TCP_PUSH_WORD;
@@ -240,8 +242,8 @@ static inline bool segment_input(struct net_stack *stack, const struct netframe 
     return true;
 }
 
-static inline bool input_fast(struct net_stack *stack, const struct netframe *frame,
-                              const uint8_t *at, uint32_t headers)
+static ALWAYS_INLINE bool input_fast(struct net_stack *stack, const struct netframe *frame,
+                                     const uint8_t *at, uint32_t headers)
 {
     const uint8_t *ip = at + ETHERNET_BYTES;
 
@@ -278,9 +280,7 @@ static __attribute__((noinline)) void input_split(struct net_stack *stack, struc
         return;
     }
     frame_join(stack->pool, &frame);
-    if (!input_fast(stack, &frame, at, 0)) {
-        ethernet_input(stack, &frame, at);
-    }
+    ethernet_input(stack, &frame, at);
 }
 
 void input_burst(struct net_stack *stack, const struct netframe *frames, uint32_t count)
