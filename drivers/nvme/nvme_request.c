@@ -414,67 +414,72 @@ typedef uint64_t __attribute__((may_alias)) entry_word_t;
 _Static_assert(PLAIN_OPCODES == BLOCK_WRITE + NVME_IO_WRITE, "reads and writes swap numbers");
 _Static_assert(BLOCK_FUA == 1u && BLOCK_WRITE == 2u, "the FUA bit counts with the write's");
 
-/* Operation and flags in one. */
+/* What of the queue is kept in registers while requests are submitted: stores into the queue would
+ * make the compiler load it again. */
+struct submitting {
+    uint32_t tail, free_count;
+};
+
+static inline struct submitting begin_submitting(const struct nvme_queue *queue)
+{
+    return (struct submitting){.tail = queue->tail, .free_count = queue->free_count};
+}
+
+static inline void end_submitting(struct nvme_queue *queue, struct submitting at)
+{
+    queue->tail = (uint16_t)at.tail;
+    queue->free_count = at.free_count;
+}
+
+/* Operation and flags in one: a read or a write, with FUA or without. */
 static inline uint32_t what_of(const struct block_request *request)
 {
     return (uint32_t)request->flags << 8 | request->operation;
 }
 
-/* A submission entry for request `what`; words 1, 2 and 7 are 0 in every command of ours, so in
- * every entry of the queue. */
-static inline void fill_plain(entry_word_t *entry, const struct block_request *request,
-                              uint32_t what, uint64_t name)
+static inline bool is_plain(uint32_t what)
 {
-    uint32_t fua = (what >> 8 & what >> 1 & 1u) != 0 ? NVME_FUA : 0; /* of a write only */
-
-    entry[0] = name | (PLAIN_OPCODES - (what & 0xffu));
-    entry[5] = request->block;
-    entry[6] = (request->blocks - 1u) | fua;
+    return (what & ~(BLOCK_FUA << 8)) - BLOCK_READ <= BLOCK_WRITE - BLOCK_READ;
 }
 
-/* The hot path: takes the first requests that are reads and writes of right ranges and at most two
- * pages; returns how many. transfer_bytes_max is at most the data memory and the namespace, so that
- * the subtractions cannot wrap. */
-static inline uint32_t submit_plain(struct nvme_port *port, const struct block_request *requests,
-                                    uint32_t count, time_ns_t deadline_ns)
+/* The hot path: a plain request of a right range and at most two pages. False: not such a one,
+ * nothing was done. transfer_bytes_max is at most the data memory and the namespace, so that the
+ * subtractions cannot wrap. */
+static inline bool submit_plain(struct nvme_port *port, const struct block_request *request,
+                                struct submitting *at, time_ns_t deadline_ns)
 {
-    /* Locals: stores into the queue must not make the compiler load these again. */
     struct nvme_queue *queue = &port->queue;
-    const struct dma_region region = port->data;
-    const uint64_t most = port->transfer_bytes_max;
-    const uint64_t block_count = port->block.block_count;
-    const uint32_t shift = port->block.block_shift;
-    const uint64_t name = (uint64_t)port->namespace_id << 32;
-    const uint8_t *free = queue->free_slots + queue->free_count;
-    uint8_t *entries = queue->submissions;
-    uint32_t tail = queue->tail;
-    const struct block_request *request = requests;
+    const struct block_device *block = &port->block;
+    const struct dma_region *region = &port->data;
+    uint64_t offset = (uint64_t)((uintptr_t)request->data - (uintptr_t)region->base);
+    uint64_t bytes = (uint64_t)request->blocks << block->block_shift;
+    uint64_t in_page = offset & (PAGE_BYTES - 1u);
+    uint32_t what = what_of(request);
 
-    for (const struct block_request *end = requests + count; request != end; request++) {
-        uint32_t what = what_of(request);
-        uint64_t offset = (uint64_t)((uintptr_t)request->data - (uintptr_t)region.base);
-        uint64_t bytes = (uint64_t)request->blocks << shift;
-        uint64_t in_page = offset & (PAGE_BYTES - 1u);
-        if (unlikely((what & ~(BLOCK_FUA << 8)) - BLOCK_READ > BLOCK_WRITE - BLOCK_READ ||
-                     bytes - 1u >= most || request->block > block_count - request->blocks ||
-                     offset > region.bytes - bytes || in_page + bytes > 2u * PAGE_BYTES ||
-                     (offset & 3u) != 0)) {
-            break;
-        }
-        const uint64_t *page = region.page_device_address + (offset >> PAGE_SHIFT);
-        struct nvme_command_slot *slot = nvme_slot_start(queue, *--free);
-        entry_word_t *entry = (entry_word_t *)(void *)(entries + (size_t)tail * NVME_SQE_BYTES);
-        tail = tail + 1u == queue->sq_entries ? 0 : tail + 1u;
-        fill_plain(entry, request, what, name | (uint32_t)(slot->key << 16));
-        entry[3] = page[0] + in_page;
-        entry[4] = in_page + bytes > PAGE_BYTES ? page[1] : 0;
-        slot->cookie = request->cookie;
-        slot->operation = (uint8_t)what;
-        slot->deadline_ns = deadline_ns;
+    if (unlikely(bytes - 1u >= port->transfer_bytes_max ||
+                 request->block > block->block_count - request->blocks ||
+                 offset > region->bytes - bytes || in_page + bytes > 2u * PAGE_BYTES ||
+                 (offset & 3u) != 0)) {
+        return false;
     }
-    queue->free_count = (uint32_t)(free - queue->free_slots);
-    queue->tail = (uint16_t)tail;
-    return (uint32_t)(request - requests);
+    const uint64_t *page = region->page_device_address + (offset >> PAGE_SHIFT);
+    struct nvme_command_slot *slot = nvme_slot_start(queue, queue->free_slots[--at->free_count]);
+    entry_word_t *entry =
+        (entry_word_t *)(void *)(queue->submissions + (size_t)at->tail * NVME_SQE_BYTES);
+    uint32_t fua = (what >> 8 & what >> 1 & 1u) != 0 ? NVME_FUA : 0; /* of a write only */
+
+    at->tail = at->tail + 1u == queue->sq_entries ? 0 : at->tail + 1u;
+    entry[0] = (uint64_t)port->namespace_id << 32 | (uint32_t)(slot->key << 16) |
+               (PLAIN_OPCODES - (what & 0xffu));
+    /* Words 1, 2 and 7 are 0 in every command of ours, so in every entry of the queue. */
+    entry[3] = page[0] + in_page;
+    entry[4] = in_page + bytes > PAGE_BYTES ? page[1] : 0;
+    entry[5] = request->block;
+    entry[6] = (request->blocks - 1u) | fua;
+    slot->cookie = request->cookie;
+    slot->operation = (uint8_t)what;
+    slot->deadline_ns = deadline_ns;
+    return true;
 }
 
 uint32_t nvme_submit(struct nvme_port *port, const struct block_request *requests, uint32_t count,
@@ -494,12 +499,18 @@ uint32_t nvme_submit(struct nvme_port *port, const struct block_request *request
     if (deadline_ns < port->next_check_ns) {
         port->next_check_ns = deadline_ns;
     }
-    count = count < queue->free_count ? count : queue->free_count;
-    uint32_t done = 0;
-    while ((done += submit_plain(port, requests + done, count - done, deadline_ns)) < count) {
-        submit_any(port, &requests[done++], deadline_ns);
+    struct submitting at = begin_submitting(queue);
+    count = count < at.free_count ? count : at.free_count;
+    for (uint32_t i = 0; i < count; i++) {
+        if (unlikely(!is_plain(what_of(&requests[i])) ||
+                     !submit_plain(port, &requests[i], &at, deadline_ns))) {
+            end_submitting(queue, at);
+            submit_any(port, &requests[i], deadline_ns);
+            at = begin_submitting(queue);
+        }
     }
-    if (likely(queue->tail != tail)) {
+    end_submitting(queue, at);
+    if (likely(at.tail != tail)) {
         nvme_queue_ring(queue, &port->counters);
     }
     port->counters.submitted += count;
