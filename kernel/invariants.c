@@ -282,8 +282,19 @@ static uint32_t thread_links(struct kernel *k, thread_ix i, const struct thread 
     return 0;
 }
 
-static uint32_t thread_state_check(struct kernel *k, thread_ix i, const struct thread *t)
+static uint32_t thread_ready(struct kernel *k, thread_ix i, const struct thread *t)
 {
+    FAIL_UNLESS(14, t->blocked_on == NIL)
+    if (cpu_of(k, t)->current.n == i.n) {
+        return t->next.n == NIL && t->previous.n == NIL ? 0 : 14;
+    }
+    FAIL_UNLESS(14, bit_get(cpu_of(k, t)->ready_used[t->domain], t->priority))
+    return thread_links(k, i, t, &cpu_of(k, t)->ready[t->domain][t->priority]);
+}
+
+uint32_t inv_thread_state_check(struct kernel *k, thread_ix i)
+{
+    VIEW(thread, t, k, i);
     bool claims = t->state == THREAD_RECEIVING || t->state == THREAD_REPLY_WAITING;
     bool sends = t->state == THREAD_SENDING || t->state == THREAD_CALLING;
 
@@ -296,12 +307,7 @@ static uint32_t thread_state_check(struct kernel *k, thread_ix i, const struct t
     }
     switch ((enum thread_state)t->state) {
     case THREAD_READY:
-        FAIL_UNLESS(14, t->blocked_on == NIL)
-        if (cpu_of(k, t)->current.n == i.n) {
-            return t->next.n == NIL && t->previous.n == NIL ? 0 : 14;
-        }
-        FAIL_UNLESS(14, bit_get(cpu_of(k, t)->ready_used[t->domain], t->priority))
-        return thread_links(k, i, t, &cpu_of(k, t)->ready[t->domain][t->priority]);
+        return INVARIANT_WANTED(14) ? thread_ready(k, i, t) : 0;
     case THREAD_SENDING:
     case THREAD_CALLING:
     case THREAD_RECEIVING: {
@@ -311,6 +317,7 @@ static uint32_t thread_state_check(struct kernel *k, thread_ix i, const struct t
         return thread_links(k, i, t, &q);
     }
     case THREAD_WAITING:
+        FAIL_UNLESS(17, t->next.n == NIL && t->previous.n == NIL)
         FAIL_UNLESS(17, inv_alive(k, OBJECT_NOTIFICATION, t->blocked_on))
         FAIL_UNLESS(17, notification_get(k, (notification_ix){t->blocked_on}).waiter.n == i.n)
         return 0;
@@ -391,7 +398,7 @@ uint32_t inv_thread_check(struct kernel *k, thread_ix i)
                 t->state < THREAD_STATE_COUNT && t->cpu < k->cpu_count && t->domain < DOMAIN_COUNT)
     uint32_t failed = inv_thread_spaces_check(k, i);
     if (failed == 0) {
-        failed = thread_state_check(k, i, t);
+        failed = inv_thread_state_check(k, i);
     }
     if (failed == 0) {
         failed = thread_timer(k, i, t);

@@ -64,6 +64,8 @@ uint32_t inv_iospace_check(struct kernel *k, iospace_ix i);
 uint32_t inv_leaf_check(struct kernel *k, segment_ix i, uint32_t n);
 uint32_t inv_thread_spaces_check(struct kernel *k, thread_ix i);
 uint32_t inv_thread_check(struct kernel *k, thread_ix i);
+/* Of those, what its state says: 14 to 17. */
+uint32_t inv_thread_state_check(struct kernel *k, thread_ix i);
 uint32_t inv_thread_budget_check(struct kernel *k, thread_ix i);
 uint32_t inv_refills_check(const struct sched_context *c);
 uint32_t inv_sched_context_check(struct kernel *k, sched_context_ix i);

@@ -28,8 +28,13 @@
 #define ASSUMED(n) ((n) == 4)
 #endif
 #endif
+/* What safety takes as given besides. */
+#ifndef SAFETY_ALSO
+#define SAFETY_ALSO(n) false
+#endif
 #ifdef PROOF_SAFETY
-#define FOR_SAFETY(n) ((n) == 5 || (n) == 8 || (n) == 12 || (n) == 13 || (n) == 27)
+#define FOR_SAFETY(n)                                                                              \
+    ((n) == 5 || (n) == 8 || (n) == 12 || (n) == 13 || (n) == 27 || SAFETY_ALSO(n))
 #else
 #define FOR_SAFETY(n) false
 #endif
@@ -119,7 +124,8 @@
 #if ASK == 5
 #define ASKED_original 1
 #define ASKED_irq 1
-#else
+#endif
+#ifndef ASKED_original
 #define ASKED_original 0
 #endif
 #ifndef ASKED_thread
@@ -256,8 +262,13 @@ struct page page_get(const struct kernel *k, uint32_t page)
     struct page any;
 
     (void)k;
+    /* clang-format off */
     return EACH(SEE_PAGE, slot) EACH(SEE_PAGE, table) EACH(SEE_PAGE, thread)
-        EACH(SEE_PAGE, original) any;
+        EACH(SEE_PAGE, original) EACH(SEE_PAGE, endpoint) EACH(SEE_PAGE, reply)
+        EACH(SEE_PAGE, notification) EACH(SEE_PAGE, aspace) EACH(SEE_PAGE, page_table)
+        EACH(SEE_PAGE, segment) EACH(SEE_PAGE, iospace) EACH(SEE_PAGE, sched_context)
+        EACH(SEE_PAGE, schedule) any;
+    /* clang-format on */
 }
 
 /* Whether a slot is there. The goal `safety` asks the table of pages. The others ask each cell
@@ -470,6 +481,9 @@ static inline uint32_t asked_slot(uint32_t a, uint32_t b, uint32_t c)
 /* Objects of that type are as they were: those without a cell are so by construction. */
 #define SAME(name, j) &&__CPROVER_equal(name##_is_##j, name##_was_##j)
 #define UNCHANGED(name) (true EACH(SAME, name))
+/* But for that of cell 0. */
+#define SAME_BUT_0(name, j) &&(j == 0 || __CPROVER_equal(name##_is_##j, name##_was_##j))
+#define UNCHANGED_BUT_0(name) (true EACH(SAME_BUT_0, name))
 
 /* All but its place among its siblings and its first child. */
 static inline bool slot_keeps(struct slot a, struct slot b)
