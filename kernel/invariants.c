@@ -299,7 +299,8 @@ uint32_t inv_thread_state_check(struct kernel *k, thread_ix i)
     bool sends = t->state == THREAD_SENDING || t->state == THREAD_CALLING;
 
     FAIL_UNLESS(15, sends || (t->flags & THREAD_GRANT) == 0)
-    FAIL_UNLESS(12, t->state != THREAD_READY || (t->flags & THREAD_FAULTED) == 0)
+    bool runs = t->state == THREAD_READY || t->state == THREAD_RECEIVING;
+    FAIL_UNLESS(12, !runs || (t->flags & THREAD_FAULTED) == 0)
     FAIL_UNLESS(16, claims == (t->reply.n != NIL))
     if (claims) {
         FAIL_UNLESS(16, inv_alive(k, OBJECT_REPLY, t->reply.n))

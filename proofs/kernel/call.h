@@ -22,6 +22,9 @@
         ASSUME_SLOT(j);                                                                            \
     } while (0)
 
+/* The caller's thread is as it was. */
+#define CALLER_UNCHANGED() __CPROVER_equal(thread_is_0, thread_was_0)
+
 /* Number n is a slot of the caller's table, which is `s`, and holds that with these rights. */
 static inline bool holds(uint64_t n, struct slot s, enum object_type type, uint32_t rights)
 {

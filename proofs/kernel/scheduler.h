@@ -15,11 +15,13 @@
 
 /* How often each was asked for, and of which thread last. */
 static uint32_t wakes, woken, blocks, blocked_state, timers, upcalls, promotions, reorders;
+static uint32_t removals, returns;
 static uint64_t now_ns;
 
 static void scheduler_begin(void)
 {
     wakes = woken = blocks = blocked_state = timers = upcalls = promotions = reorders = 0;
+    removals = returns = 0;
     now_ns = nondet_u64();
 }
 
@@ -33,6 +35,18 @@ void sched_wake(struct kernel *k, thread_ix i)
     t->state = THREAD_READY;
     wakes++;
     woken = i.n;
+}
+
+/* Owed: it is ready. If it was current nobody is. */
+void sched_remove(struct kernel *k, thread_ix i)
+{
+    struct thread *t = thread_at(k, i);
+
+    PROVE_EFFECT(t->state == THREAD_READY);
+    t->next = (thread_ix){NIL};
+    t->previous = (thread_ix){NIL};
+    t->state = THREAD_INACTIVE;
+    removals++;
 }
 
 /* Owed: it is ready. */

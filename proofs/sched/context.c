@@ -74,6 +74,7 @@ static struct sched_context begin(uint64_t n, uint64_t with)
 static void end(bool done)
 {
     PROVE_EFFECT(UNCHANGED(slot) && UNCHANGED(table) && UNCHANGED(original));
+    PROVE_EFFECT(thread_key_0 == thread_key_1 || CALLER_UNCHANGED());
     PROVE_EFFECT(done || (UNCHANGED(sched_context) && UNCHANGED(thread) && charges == 0 &&
                           promotions == 0 && proof_kernel.lease_next == proof_before.lease_next));
     PROVE_EFFECT(!done || inv_refills_check(&sched_context_is_0) == 0);

@@ -67,6 +67,7 @@ static struct thread begin(uint64_t n, uint64_t with)
 static void end(bool done)
 {
     PROVE_EFFECT(UNCHANGED(slot) && UNCHANGED(table) && UNCHANGED(original));
+    PROVE_EFFECT(thread_key_0 == thread_key_1 || CALLER_UNCHANGED());
     PROVE_EFFECT(done || (UNCHANGED(thread) && UNCHANGED(notification) &&
                           wakes + promotions + reorders + raises == 0));
     PROVE_EFFECT(blocks + timers == 0);
