@@ -68,8 +68,10 @@ class Code:
         self.functions = {n: f for n, f in self.functions.items() if f.instructions}
         self.order = sorted(self.functions.values(), key=lambda f: f.address)
         self.starts = [f.address for f in self.order]
+        self.compiled = {address for address, size, kind, _ in self.symbols() if kind == "FUNC" and size}
         for function, following in zip(self.order, self.order[1:]):
-            if not leaves(function.instructions[-1]):
+            # What the compiler made and ends with a call is not returned to.
+            if not leaves(function.instructions[-1]) and function.address not in self.compiled:
                 function.falls_into = following.name
 
     def _new(self, name, address):
