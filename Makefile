@@ -113,13 +113,13 @@ FREESTANDING := -ffreestanding -fno-pic -fno-pie -fno-stack-protector -fno-async
 # The kernel is built for size but for what its measured paths run through. It
 # branches nowhere that the CPU would have to guess: no tables of jumps, and the calls
 # through pointers that are left go through a RET (docs/decisions/011).
-KERNEL_HOT := kernel/entry kernel/fastpath kernel/sched kernel/syscall kernel/object/cap kernel/object/endpoint \
-    kernel/object/notification kernel/object/segment kernel/object/segment_copy kernel/object/segment_pages \
-    kernel/object/untyped kernel/object/upcall kernel/object/aspace kernel/arch/x86_64/apic kernel/arch/x86_64/clock \
-    kernel/arch/x86_64/switch kernel/object/table lib/base/bytes lib/base/crc32c
+KERNEL_HOT := kernel/fastpath lib/base/bytes
+# Entry code has saved the user's registers, so no function of the kernel saves any.
 KERNEL_FLAGS := $(COMMON) -fomit-frame-pointer -falign-functions=1 -falign-jumps=1 -falign-loops=1 -falign-labels=1 \
                 $(FREESTANDING) -mgeneral-regs-only -mno-red-zone -mcmodel=kernel \
                 -fno-jump-tables -mindirect-branch=thunk -fcf-protection=none -DHALLOWS_KERNEL \
+                -fira-region=mixed -mstringop-strategy=libcall -fno-tree-loop-distribute-patterns \
+                -fcall-used-rbx -fcall-used-r12 -fcall-used-r13 -fcall-used-r14 -fcall-used-r15 \
                 $(if $(CHECKED),-DHALLOWS_DEBUG)
 # Cells have no frame pointers (the supervisor finds callers on a stack without), which saves a
 # request 4 instructions in 100; putting neighbouring fields into vectors costs more than it saves.
@@ -160,12 +160,15 @@ $(BUILD)/$(1)/%.S.o: %.S $(BUILD)/$(1)/flags
 	$$(call say,CC,$$<)
 	$$(Q)$$(CC) $(2) -c $$< -o $$@
 endef
-# Entry code has saved the user's registers, so no function of the kernel saves any.
-ENTRY_FLAGS := -fcall-used-rbx -fcall-used-r12 -fcall-used-r13 -fcall-used-r14 -fcall-used-r15
-ENTRY := $(ENTRY_FLAGS)
+# All of the kernel but what only its start needs is optimised as one (docs/decisions/023); a checked
+# kernel is not, so that tools/mutants.py can exchange one file.
+KERNEL_APART := $(patsubst %,$(BUILD)/kernel-obj/%.o,$(call sources,kernel/boot) kernel/start.c \
+    kernel/arch/x86_64/start.c lib/base/bytes.c)
+KERNEL_WHOLE := $(if $(CHECKED),,-flto=1)
+$(KERNEL_APART): KERNEL_WHOLE :=
 $(KERNEL_HOT:%=$(BUILD)/kernel-obj/%.c.o): KERNEL_OPTIMISE := -O2
 KERNEL_OPTIMISE := -Os
-$(eval $(call compile_rules,kernel-obj,$(KERNEL_FLAGS) $$(KERNEL_OPTIMISE) $$(ENTRY),$(KERNEL_HOT)))
+$(eval $(call compile_rules,kernel-obj,$(KERNEL_FLAGS) $$(KERNEL_OPTIMISE) $$(KERNEL_WHOLE),$(KERNEL_HOT)))
 $(eval $(call compile_rules,cell-obj,$(CELL_FLAGS)))
 $(eval $(call compile_rules,whole-obj,$(CELL_FLAGS) -flto=1))
 $(eval $(call compile_rules,host-obj,$(HOST_FLAGS)))
@@ -181,7 +184,8 @@ $(BUILD)/kernel-obj/lib/base/bytes.c.o $(BUILD)/cell-obj/lib/base/bytes.c.o: \
 KERNEL_LD := kernel/arch/x86_64/kernel.ld
 START_LD := $(BUILD)/kernel/start.ld kernel/arch/x86_64/start_only.ld
 KERNEL_OBJECTS := $(filter-out %/symbols.S.o,$(call objects,$(KERNEL_DIRS) lib/base lib/bundle lib/elf,kernel-obj))
-link_kernel = $(LD) -nostdlib -static --gc-sections -z max-page-size=4096 -z noexecstack -L $(1) -T $(KERNEL_LD)
+link_kernel = $(CC) $(filter-out -MMD -MP,$(KERNEL_FLAGS)) -O2 -flto=1 -flto-partition=one -nostdlib -static -no-pie \
+    -Wl,--gc-sections,--build-id=none,-z,max-page-size=4096,-z,noexecstack -L $(1) -T $(KERNEL_LD)
 link_start_apart = $(call link_kernel,$(BUILD)/kernel) -T kernel/arch/x86_64/start_only.ld
 
 $(BUILD)/kernel/empty.symbols: tools/kernel_symbols.py
@@ -199,11 +203,11 @@ $(BUILD)/kernel/%.symbols.o: kernel/arch/x86_64/symbols.S $(BUILD)/kernel/%.symb
 	    -DRELOCATION_FILE='"$(BUILD)/kernel/$*.relocations"' -c $< -o $@
 $(BUILD)/kernel/whole.elf: $(KERNEL_LD) $(BUILD)/kernel/empty.symbols.o $(KERNEL_OBJECTS)
 	@mkdir -p $(@D)/whole; : > $(@D)/whole/start.ld
-	$(Q)$(call link_kernel,$(@D)/whole) -Map=$@.map -o $@ $(filter %.o,$^)
+	$(Q)$(call link_kernel,$(@D)/whole) -Wl,-Map=$@.map -o $@ $(filter %.o,$^)
 $(BUILD)/kernel/start.ld: tools/kernel_start.py tools/kernel_code.py $(BUILD)/kernel/whole.elf
 	$(Q)$(PYTHON) $< $(BUILD)/kernel/whole.elf $@
 $(BUILD)/kernel/first.elf: $(KERNEL_LD) $(START_LD) $(BUILD)/kernel/empty.symbols.o $(KERNEL_OBJECTS)
-	$(Q)$(link_start_apart) --emit-relocs -o $@ $(filter %.o,$^)
+	$(Q)$(link_start_apart) -Wl,--emit-relocs -o $@ $(filter %.o,$^)
 $(BUILD)/kernel/hallows.elf: $(KERNEL_LD) $(START_LD) $(BUILD)/kernel/hallows.symbols.o $(KERNEL_OBJECTS)
 	$(call say,LD,$@)
 	$(Q)$(link_start_apart) -o $@ $(filter %.o,$^)

@@ -15,6 +15,16 @@
 
 #include "kernel/leaf.h"
 
+/* Of functions that measured paths run through; all others are built for size (decision 023). */
+#ifdef HALLOWS_KERNEL
+#define FAST __attribute__((optimize("O2"), hot))
+#else
+#define FAST
+#endif
+/* What those always need, and what they need so rarely that it stays out of them. */
+#define INLINE static inline __attribute__((always_inline))
+#define APART __attribute__((noinline))
+
 /* ---- A thread's registers --------------------------------------------------------------------
  * The user-visible register set of hallows/syscall.h. Entry code saves the current thread's here
  * before it calls the core, and restores whatever thread is current afterwards. Offsets are part of

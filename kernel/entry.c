@@ -62,7 +62,7 @@ void kernel_reschedule(struct kernel *k)
     sched_finish_slow(k);
 }
 
-void kernel_timer(struct kernel *k)
+FAST void kernel_timer(struct kernel *k)
 {
     struct cpu *c = cpu_self(k);
     uint64_t now = arch_time_ns();

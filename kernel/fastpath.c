@@ -27,8 +27,8 @@ static inline bool plain(uint64_t info)
 }
 
 /* The slot if it holds that type with those rights, else NULL. */
-static inline const struct slot *fast_find(struct kernel *k, const struct thread *t, uint64_t n,
-                                           enum object_type type, uint32_t rights)
+INLINE const struct slot *fast_find(struct kernel *k, const struct thread *t, uint64_t n,
+                                    enum object_type type, uint32_t rights)
 {
     /* The header for a number that is too large: it has no type. */
     uint64_t inside = arch_index(n, table_at(k, t->table)->slots);
@@ -78,7 +78,7 @@ static inline void message_give(const struct thread *from, struct thread *to, ui
 #define NOT_FAST ((struct fast_switch){NULL, NIL})
 
 /* The timer has to be set too. Apart, so that the common way needs no stack. */
-static __attribute__((noinline)) struct fast_switch finish_slowly(struct kernel *k)
+APART static struct fast_switch finish_slowly(struct kernel *k)
 {
     sched_finish_slow(k);
     return (struct fast_switch){thread_at(k, current_thread(k)), current_thread(k).n};
@@ -152,7 +152,6 @@ struct fast_answer {
 
 #define ANSWER_STOPS                                                                               \
     (THREAD_FAULTED | THREAD_GRANT | THREAD_TIMED | THREAD_DEMOTED | THREAD_UPCALLS)
-#define INLINE static inline __attribute__((always_inline))
 
 INLINE bool answer_find(struct kernel *k, struct thread *t, uint64_t arg0, uint64_t info,
                         struct fast_answer *a)
@@ -218,8 +217,8 @@ INLINE struct fast_switch answer_switch(struct kernel *k, struct thread *t, uint
 }
 
 /* Apart, so that it costs the common answer nothing. */
-static __attribute__((noinline)) struct fast_switch
-reply_recv_faulted(uint64_t arg0, uint64_t info, struct thread *t, struct kernel *k)
+APART static struct fast_switch reply_recv_faulted(uint64_t arg0, uint64_t info, struct thread *t,
+                                                   struct kernel *k)
 {
     struct fast_answer a;
 
@@ -232,8 +231,8 @@ reply_recv_faulted(uint64_t arg0, uint64_t info, struct thread *t, struct kernel
 
 /* Requires: nothing. Changes: as ipc_reply_recv where the reply object holds a caller of this CPU
  * that waits, nobody ready is above it and no message waits at the endpoint; else nothing. */
-struct fast_switch kernel_reply_recv_fast(uint64_t arg0, uint64_t info, struct thread *t,
-                                          struct kernel *k)
+__attribute__((hot)) struct fast_switch kernel_reply_recv_fast(uint64_t arg0, uint64_t info,
+                                                               struct thread *t, struct kernel *k)
 {
     struct fast_answer a;
 
@@ -281,7 +280,7 @@ static inline bool fastpath_yield(struct kernel *k, struct thread *t)
 #define CALLS_COME_HERE false /* entry code tells them from others */
 #endif
 
-#define WAY static __attribute__((noinline)) void
+#define WAY APART static void
 
 WAY way_switch(struct kernel *k, struct thread *t, bool call)
 {
@@ -329,9 +328,9 @@ void kernel_syscall(struct kernel *k, struct thread *t)
 
     if (INVARIANTS_AFTER_ENTRIES) {
         invariants_touch(k, t, &touched);
-        syscall_way(k, t);
+    }
+    syscall_way(k, t);
+    if (INVARIANTS_AFTER_ENTRIES) {
         invariants_after_entry(k, &touched);
-    } else {
-        syscall_way(k, t);
     }
 }

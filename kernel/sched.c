@@ -26,7 +26,7 @@ static inline void ready_unmark(struct cpu *c, const struct thread *t)
     }
 }
 
-static inline void queue_push_back(struct kernel *k, struct cpu *c, thread_ix i, struct thread *t)
+FAST static void queue_push_back(struct kernel *k, struct cpu *c, thread_ix i, struct thread *t)
 {
     struct thread_queue *q = &c->ready[t->domain][t->priority];
 
@@ -36,7 +36,7 @@ static inline void queue_push_back(struct kernel *k, struct cpu *c, thread_ix i,
     }
 }
 
-static inline void queue_push_front(struct kernel *k, struct cpu *c, thread_ix i, struct thread *t)
+static void queue_push_front(struct kernel *k, struct cpu *c, thread_ix i, struct thread *t)
 {
     struct thread_queue *q = &c->ready[t->domain][t->priority];
 
@@ -51,7 +51,7 @@ static inline void queue_push_front(struct kernel *k, struct cpu *c, thread_ix i
     q->head = i;
 }
 
-static inline void queue_remove(struct kernel *k, struct cpu *c, struct thread *t)
+FAST static void queue_remove(struct kernel *k, struct cpu *c, struct thread *t)
 {
     struct thread_queue *q = &c->ready[t->domain][t->priority];
 
@@ -117,7 +117,7 @@ void sched_move(struct kernel *k, thread_ix i, uint8_t cpu, uint8_t domain)
 
 /* It is queued, and runs when its CPU or its domain's window comes to it. Apart, so that the usual
  * way is short. */
-static __attribute__((noinline)) void wake_elsewhere(struct kernel *k, thread_ix i)
+APART static void wake_elsewhere(struct kernel *k, thread_ix i)
 {
     struct thread *t = thread_at(k, i);
     struct cpu *c = cpu_of(k, t);
@@ -128,7 +128,7 @@ static __attribute__((noinline)) void wake_elsewhere(struct kernel *k, thread_ix
     }
 }
 
-void sched_wake(struct kernel *k, thread_ix i)
+FAST void sched_wake(struct kernel *k, thread_ix i)
 {
     struct thread *t = thread_at(k, i);
     struct cpu *c = cpu_self(k);
@@ -183,7 +183,7 @@ void sched_remove(struct kernel *k, thread_ix i)
     priority_restore(t);
 }
 
-void sched_block(struct kernel *k, enum thread_state state)
+FAST void sched_block(struct kernel *k, enum thread_state state)
 {
     struct cpu *c = cpu_self(k);
     struct thread *t = thread_at(k, c->current);
@@ -193,7 +193,7 @@ void sched_block(struct kernel *k, enum thread_state state)
     priority_restore(t);
 }
 
-static void sched_pick(struct kernel *k, struct cpu *c)
+FAST static void sched_pick(struct kernel *k, struct cpu *c)
 {
     int32_t top = sched_top(c);
 
@@ -308,7 +308,7 @@ static bool lease_take(struct kernel *k, struct sched_context *c)
 
 /* The lease of the current thread is not the one in use. True: it is now, or nothing need be.
  * False: the thread cannot run (as it was). */
-static bool lease_begin(struct kernel *k, struct cpu *cpu)
+APART static bool lease_begin(struct kernel *k, struct cpu *cpu)
 {
     thread_ix self = cpu->current;
     struct thread *t = thread_at(k, self);
@@ -342,7 +342,7 @@ static bool lease_begin(struct kernel *k, struct cpu *cpu)
 }
 
 /* There is a current thread if any is ready, and what it runs on is in use. */
-static void choose(struct kernel *k, struct cpu *cpu)
+FAST static void choose(struct kernel *k, struct cpu *cpu)
 {
     for (uint32_t step = 0; step < SCHED_STEPS; step++) {
         if (cpu->current.n == NIL) {
@@ -366,7 +366,7 @@ static void choose(struct kernel *k, struct cpu *cpu)
     timer_due_update(cpu);
 }
 
-void sched_finish_slow(struct kernel *k)
+FAST void sched_finish_slow(struct kernel *k)
 {
     struct cpu *c = cpu_self(k);
 
@@ -384,10 +384,9 @@ void sched_finish_slow(struct kernel *k)
                 want = c->quantum_end;
             }
         }
-    }
-    if (c->current.n != NIL && thread_at(k, c->current)->upcall_quantum_ns != 0 &&
-        thread_at(k, c->current)->upcall_at < want) {
-        want = thread_at(k, c->current)->upcall_at;
+        if (t->upcall_quantum_ns != 0 && t->upcall_at < want) {
+            want = t->upcall_at;
+        }
     }
     if (want != c->timer_armed) {
         c->timer_armed = want;

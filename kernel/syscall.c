@@ -19,6 +19,7 @@ typedef status_t (*call_handler)(struct kernel *k, struct registers *r);
         return function(k, ##__VA_ARGS__);                                                         \
     }
 #define FORWARD(name, ...) FORWARD_TO(name, name, ##__VA_ARGS__)
+#define FORWARD_FAST(name, ...) FAST FORWARD(name, ##__VA_ARGS__)
 
 /* The slot that a receiving call takes its reply object from. */
 static inline uint32_t aux_slot(const struct registers *r)
@@ -35,15 +36,15 @@ HANDLER(yield)
 
 /* ---- Capabilities and untyped memory -------------------------------------------------------- */
 
-FORWARD(cap_copy, r->arg0, r->arg1, r->word[0])
-FORWARD(cap_mint, r->arg0, r->arg1, r->word[0], r->word[1])
+FORWARD_FAST(cap_copy, r->arg0, r->arg1, r->word[0])
+FORWARD_FAST(cap_mint, r->arg0, r->arg1, r->word[0], r->word[1])
 FORWARD(cap_move, r->arg0, r->arg1)
-FORWARD(cap_delete, r->arg0)
+FORWARD_FAST(cap_delete, r->arg0)
 FORWARD(cap_revoke, r->arg0)
 FORWARD(cap_identify, r->arg0, r->word)
 FORWARD(range_derive, &(struct range_request){r->arg0, r->arg1, r->word[0], r->word[1], r->word[2]})
-FORWARD(untyped_retype,
-        &(struct retype_request){r->arg0, r->arg1, r->word[0], r->word[1], r->word[2]})
+FORWARD_FAST(untyped_retype,
+             &(struct retype_request){r->arg0, r->arg1, r->word[0], r->word[1], r->word[2]})
 FORWARD(untyped_reset, r->arg0)
 FORWARD(untyped_info, r->arg0, r->word)
 
@@ -65,32 +66,32 @@ FORWARD(upcall_quantum, r->arg0)
 /* ---- IPC
  * ------------------------------------------------------------------------------------------ */
 
-FORWARD(ipc_call)
+FORWARD_FAST(ipc_call)
 FORWARD(ipc_send)
 FORWARD(ipc_recv, aux_slot(r))
 FORWARD(ipc_reply)
-FORWARD(ipc_reply_recv, aux_slot(r))
-FORWARD(notification_signal, r->arg0)
-FORWARD(notification_wait, r->arg0, r->arg1)
+FORWARD_FAST(ipc_reply_recv, aux_slot(r))
+FORWARD_FAST(notification_signal, r->arg0)
+FORWARD_FAST(notification_wait, r->arg0, r->arg1)
 
 /* ---- Memory
  * ---------------------------------------------------------------------------------------- */
 
 FORWARD_TO(aspace_map_table, paging_map_table, OBJECT_ASPACE, r->arg0, r->arg1, r->word[0])
 FORWARD(aspace_unmap_table, r->arg0)
-FORWARD(segment_populate,
-        &(struct populate_request){r->arg0, r->arg1, r->word[0], r->word[1], 0, r->word[2]})
+FORWARD_FAST(segment_populate,
+             &(struct populate_request){r->arg0, r->arg1, r->word[0], r->word[1], 0, r->word[2]})
 FORWARD(segment_populate_device, &(struct populate_request){r->arg0, r->arg1, r->word[0],
                                                             r->word[1], r->word[2], r->word[4]})
 FORWARD(segment_protect, r->arg0, r->arg1, r->word[0], r->word[1])
-FORWARD(segment_attach, r->arg0, r->arg1, r->word[0], r->word[1])
-FORWARD(segment_detach, r->arg0, r->arg1, r->word[0])
+FORWARD_FAST(segment_attach, r->arg0, r->arg1, r->word[0], r->word[1])
+FORWARD_FAST(segment_detach, r->arg0, r->arg1, r->word[0])
 FORWARD(segment_device_address, r->arg0, r->arg1, r->word[0], &r->word[0])
-FORWARD(segment_depopulate, r->arg0, r->arg1, r->word[0])
+FORWARD_FAST(segment_depopulate, r->arg0, r->arg1, r->word[0])
 FORWARD(segment_populate_large,
         &(struct large_request){r->arg0, r->arg1, r->word[0], r->word[1], r->word[2]})
-FORWARD(segment_derive,
-        &(struct derive_request){r->arg0, r->arg1, r->word[0], r->word[1], r->word[2], r->word[3]})
+FORWARD_FAST(segment_derive, &(struct derive_request){r->arg0, r->arg1, r->word[0], r->word[1],
+                                                      r->word[2], r->word[3]})
 FORWARD(segment_revert, r->arg0)
 
 /* ---- Devices
@@ -135,7 +136,7 @@ FORWARD(trace_read, r->arg0, r->arg1, r->word)
 static const call_handler handlers[HANDLERS] = {HALLOWS_SYSCALL_TABLE(ENTRY)};
 #undef ENTRY
 
-void kernel_syscall_slow(struct kernel *k, struct thread *t)
+FAST void kernel_syscall_slow(struct kernel *k, struct thread *t)
 {
     struct registers *r = &t->registers;
 

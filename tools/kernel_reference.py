@@ -19,7 +19,7 @@ OBJECT = re.compile(r"^\s+OBJECT_(\w+) = (\d+),?\s*(?:/\* (.*?) \*/)?$", re.MULT
 LIMIT = re.compile(r"((?:/\*(?:(?!\*/).)*\*/\s*)?)#define (\w+_MAX) (\w+)")
 COMMENT = r"/\*((?:(?!\*/).)*)\*/\s*"
 FUNCTION = re.compile(
-    r"^(?:" + COMMENT + r")?(?:static |inline |HALLOWS_MUST_CHECK )*(?:struct range|status_t)\s+(\w+)\("
+    r"^(?:" + COMMENT + r")?(?:static |inline |FAST |APART |INLINE |HALLOWS_MUST_CHECK )*(?:struct range|status_t)\s+(\w+)\("
     r"([^;{]*)\)\s*\{\n(.*?)^\}", re.DOTALL | re.MULTILINE)
 # What an object's life and its calls cost: rows of the benchmarks.
 COSTS = {

@@ -16,6 +16,9 @@ import kernel_code
 
 PIECE = re.compile(r"^ (\.text\S*)\s+0x([0-9a-f]+)\s+0x([0-9a-f]+) (\S+\.o)$", re.MULTILINE)
 
+# What was optimised at the link comes from one object with a name of chance.
+LINKED = re.compile(r"^/.*\.ltrans\d*\.ltrans\.o$")
+
 
 def pieces(text):
     """(section, first address, end, object file) of each part of the code in a link map."""
@@ -31,7 +34,7 @@ def start_only(code, parts):
     stays = [code.functions[name].address for name in code.reachable(code.entries())]
     for section, first, end, name in parts:
         if first >= kernel_code.UPPER and not any(first <= address < end for address in stays):
-            yield section, name
+            yield section, LINKED.sub(".ltrans.o", name)
 
 
 if __name__ == "__main__":

@@ -142,11 +142,10 @@ class Machine:
         build.make("kernel-test-image")
         here = build.CHECKED_KERNEL.parent.parent
         variables = (f"BUILD={here.relative_to(ROOT)}", "CHECKED=1")
-        values = make_variables(["KERNEL_FLAGS", "KERNEL_OBJECTS", "ENTRY_FLAGS", "link_kernel"],
+        values = make_variables(["KERNEL_FLAGS", "KERNEL_OBJECTS", "link_kernel"],
                                 variables)
         self.flags = [f for f in values["KERNEL_FLAGS"] if not UNWANTED.match(f)
                       and f not in ("-MMD", "-MP")]
-        self.entry_flags = values["ENTRY_FLAGS"]
         self.link = values["link_kernel"]
         self.tree = here.relative_to(build.BUILD) / "kernel-obj"
         self.objects = {o.split("/kernel-obj/")[1].removesuffix(".o"): ROOT / o
@@ -161,7 +160,6 @@ class Machine:
             objects[user] = overlay / f"k{number}.o"
             source = overlay / user
             command = ["gcc", f"-I{overlay}", *self.flags]
-            command += self.entry_flags if user in ("kernel/fastpath.c", "kernel/syscall.c") else []
             command += ["-c", str(source if source.exists() else user), "-o", str(objects[user])]
             done = subprocess.run(command, cwd=ROOT, env=QUIET_COMPILER,
                                   stderr=subprocess.DEVNULL, check=False)

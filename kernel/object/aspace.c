@@ -34,7 +34,7 @@ static page_table_ix paging_child(struct kernel *k, const struct paging *p, uint
     return (page_table_ix){page_at(k, physical)->owner};
 }
 
-page_table_ix paging_directory(struct kernel *k, const struct paging *top, uint64_t address)
+FAST page_table_ix paging_directory(struct kernel *k, const struct paging *top, uint64_t address)
 {
     uint64_t entry = *paging_entry(top, paging_index(address, 3));
 
@@ -55,7 +55,7 @@ page_table_ix aspace_middle(struct kernel *k, aspace_ix i, uint64_t address)
     return bit_get(top->used, entry) ? paging_child(k, top, entry) : (page_table_ix){NIL};
 }
 
-page_table_ix aspace_directory(struct kernel *k, aspace_ix i, uint64_t address)
+FAST page_table_ix aspace_directory(struct kernel *k, aspace_ix i, uint64_t address)
 {
     return paging_directory(k, &aspace_at(k, i)->paging, address);
 }

@@ -17,13 +17,13 @@ table_ix cap_table_of(struct kernel *k, slot_ix i)
 DEFINE_MEMBERS(cap, slot, slot, parent, child, next, previous)
 
 /* Precondition: no children. Leaves the slot all zero. */
-static void cap_empty(struct kernel *k, slot_ix i)
+FAST static void cap_empty(struct kernel *k, slot_ix i)
 {
     cap_unlink(k, i);
     *slot_at(k, i) = (struct slot){0};
 }
 
-status_t cap_derivable(const struct slot *source)
+FAST status_t cap_derivable(const struct slot *source)
 {
     if (source->type == OBJECT_UNTYPED) {
         return STATUS_WRONG_TYPE;
@@ -31,7 +31,7 @@ status_t cap_derivable(const struct slot *source)
     return source->depth >= DERIVATION_DEPTH_MAX ? STATUS_DERIVATION_DEPTH : STATUS_OK;
 }
 
-void cap_derive(struct kernel *k, slot_ix from, slot_ix to, uint32_t rights, uint64_t badge)
+FAST void cap_derive(struct kernel *k, slot_ix from, slot_ix to, uint32_t rights, uint64_t badge)
 {
     const struct slot *source = slot_at(k, from);
     struct slot *slot = slot_at(k, to);
@@ -47,7 +47,7 @@ void cap_derive(struct kernel *k, slot_ix from, slot_ix to, uint32_t rights, uin
 }
 
 /* The object, if the type has one, names that slot as its original. */
-static void original_set(struct kernel *k, enum object_type type, uint32_t object, slot_ix to)
+FAST static void original_set(struct kernel *k, enum object_type type, uint32_t object, slot_ix to)
 {
     slot_ix *original = object_original(k, type, object);
 
@@ -56,7 +56,7 @@ static void original_set(struct kernel *k, enum object_type type, uint32_t objec
     }
 }
 
-void cap_create_root(struct kernel *k, slot_ix to, enum object_type type, uint32_t object)
+FAST void cap_create_root(struct kernel *k, slot_ix to, enum object_type type, uint32_t object)
 {
     struct slot *slot = slot_at(k, to);
 
@@ -67,8 +67,8 @@ void cap_create_root(struct kernel *k, slot_ix to, enum object_type type, uint32
     original_set(k, type, object, to);
 }
 
-void cap_create(struct kernel *k, slot_ix parent, slot_ix to, enum object_type type,
-                uint32_t object)
+FAST void cap_create(struct kernel *k, slot_ix parent, slot_ix to, enum object_type type,
+                     uint32_t object)
 {
     cap_create_root(k, to, type, object);
     slot_at(k, to)->depth = (uint8_t)(slot_at(k, parent)->depth + 1u);
@@ -95,16 +95,14 @@ status_t cap_find_sched(struct kernel *k, uint64_t n, enum object_type type, uin
  */
 
 /* Bound: DERIVATION_DEPTH_MAX hops, since depth grows by one with each. */
-static slot_ix cap_leaf(struct kernel *k, slot_ix i)
+FAST static slot_ix cap_leaf(struct kernel *k, slot_ix i)
 {
-    for (uint32_t depth = 0; depth < DERIVATION_DEPTH_MAX; depth++) {
-        slot_ix child = slot_at(k, i)->child;
-        if (child.n == NIL) {
-            break;
-        }
+    slot_ix child = slot_at(k, i)->child;
+    for (uint32_t depth = 0; depth < DERIVATION_DEPTH_MAX && child.n != NIL; depth++) {
         i = child;
+        child = slot_at(k, i)->child;
     }
-    ASSERT(slot_at(k, i)->child.n == NIL);
+    ASSERT(child.n == NIL);
     return i;
 }
 
@@ -125,7 +123,7 @@ static status_t object_destroy(struct kernel *k, const struct slot *slot)
 }
 
 /* Removes a leaf, or does one step of its object's teardown (AGAIN). */
-static status_t cap_delete_leaf(struct kernel *k, slot_ix i)
+FAST static status_t cap_delete_leaf(struct kernel *k, slot_ix i)
 {
     struct slot *slot = slot_at(k, i);
 
@@ -142,7 +140,7 @@ static status_t cap_delete_leaf(struct kernel *k, slot_ix i)
 }
 
 /* The last slot of a table if a leaf original of that table is at `i` and the slot is in use. */
-static bool table_blocked_by(struct kernel *k, slot_ix i, slot_ix *last)
+FAST static bool table_blocked_by(struct kernel *k, slot_ix i, slot_ix *last)
 {
     const struct slot *slot = slot_at(k, i);
 
@@ -154,7 +152,7 @@ static bool table_blocked_by(struct kernel *k, slot_ix i, slot_ix *last)
     return slots > 1u && slot_at(k, *last)->type != OBJECT_NONE;
 }
 
-uint32_t cap_reduce(struct kernel *k, slot_ix i)
+FAST uint32_t cap_reduce(struct kernel *k, slot_ix i)
 {
     slot_ix leaf = cap_leaf(k, i);
     slot_ix last;
@@ -171,9 +169,24 @@ uint32_t cap_reduce(struct kernel *k, slot_ix i)
 /* ---- Calls ------------------------------------------------------------------------------------
  */
 
-/* Decodes `to` (must be empty) and `from` (must not be). */
-static status_t cap_decode_pair(struct kernel *k, cap_ref_t to, cap_ref_t from, slot_ix *dst,
-                                slot_ix *src)
+/* The slot that `ref` names, which is not empty. */
+INLINE status_t cap_ref_used(struct kernel *k, cap_ref_t ref, slot_ix *out)
+{
+    table_ix table;
+    status_t status = cap_ref_slot(k, ref, out, &table);
+    bool empty = status == STATUS_OK && slot_at(k, *out)->type == OBJECT_NONE;
+
+    return empty ? STATUS_EMPTY_SLOT : status;
+}
+
+/* The same, for calls that are not measured. */
+APART static status_t cap_ref_find(struct kernel *k, cap_ref_t ref, slot_ix *out)
+{
+    return cap_ref_used(k, ref, out);
+}
+
+FAST status_t cap_decode_pair(struct kernel *k, cap_ref_t to, cap_ref_t from, slot_ix *dst,
+                              slot_ix *src)
 {
     table_ix table;
     status_t status = cap_ref_slot(k, to, dst, &table);
@@ -184,11 +197,7 @@ static status_t cap_decode_pair(struct kernel *k, cap_ref_t to, cap_ref_t from, 
     if (slot_at(k, *dst)->type != OBJECT_NONE) {
         return STATUS_OCCUPIED_SLOT;
     }
-    status = cap_ref_slot(k, from, src, &table);
-    if (status != STATUS_OK) {
-        return status;
-    }
-    return slot_at(k, *src)->type == OBJECT_NONE ? STATUS_EMPTY_SLOT : STATUS_OK;
+    return cap_ref_used(k, from, src);
 }
 
 /*
@@ -197,7 +206,7 @@ static status_t cap_decode_pair(struct kernel *k, cap_ref_t to, cap_ref_t from, 
  * Changes:  dst is a child of src: its type, object, range and badge, rights & src's.
  * Else:     nothing changes.
  */
-status_t cap_copy(struct kernel *k, cap_ref_t to, cap_ref_t from, uint64_t rights)
+FAST status_t cap_copy(struct kernel *k, cap_ref_t to, cap_ref_t from, uint64_t rights)
 {
     slot_ix dst;
     slot_ix src;
@@ -233,7 +242,8 @@ static bool badge_allowed(const struct slot *source, uint64_t badge)
  *           least that priority (WRONG_TYPE or INVALID_ARGUMENT otherwise).
  * Changes:  as cap_copy, and the badge is set.
  */
-status_t cap_mint(struct kernel *k, cap_ref_t to, cap_ref_t from, uint64_t rights, uint64_t badge)
+FAST status_t cap_mint(struct kernel *k, cap_ref_t to, cap_ref_t from, uint64_t rights,
+                       uint64_t badge)
 {
     slot_ix dst;
     slot_ix src;
@@ -297,17 +307,13 @@ status_t cap_move(struct kernel *k, cap_ref_t to, cap_ref_t from)
  * Changes:  OK: the slot is empty; if it was an original, its object is dead and whoever waited on
  * it was woken with CANCELLED. AGAIN: a bounded part of that was done.
  */
-status_t cap_delete(struct kernel *k, cap_ref_t ref)
+FAST status_t cap_delete(struct kernel *k, cap_ref_t ref)
 {
     slot_ix i;
-    table_ix table;
-    status_t status = cap_ref_slot(k, ref, &i, &table);
+    status_t status = cap_ref_used(k, ref, &i);
 
     if (status != STATUS_OK) {
         return status;
-    }
-    if (slot_at(k, i)->type == OBJECT_NONE) {
-        return STATUS_EMPTY_SLOT;
     }
     if (slot_at(k, i)->child.n != NIL) {
         return STATUS_BUSY;
@@ -329,16 +335,12 @@ status_t cap_delete(struct kernel *k, cap_ref_t ref)
 status_t cap_revoke(struct kernel *k, cap_ref_t ref)
 {
     slot_ix i;
-    table_ix table;
-    status_t status = cap_ref_slot(k, ref, &i, &table);
+    status_t status = cap_ref_find(k, ref, &i);
 
     if (status != STATUS_OK) {
         return status;
     }
     struct slot *slot = slot_at(k, i);
-    if (slot->type == OBJECT_NONE) {
-        return STATUS_EMPTY_SLOT;
-    }
     for (uint32_t steps = 0; steps < REVOKE_STEPS && slot->child.n != NIL;) {
         steps += cap_reduce(k, slot->child);
     }
@@ -349,16 +351,12 @@ status_t cap_revoke(struct kernel *k, cap_ref_t ref)
 status_t cap_identify(struct kernel *k, cap_ref_t ref, uint64_t values[2])
 {
     slot_ix i;
-    table_ix table;
-    status_t status = cap_ref_slot(k, ref, &i, &table);
+    status_t status = cap_ref_find(k, ref, &i);
 
     if (status != STATUS_OK) {
         return status;
     }
     const struct slot *slot = slot_at(k, i);
-    if (slot->type == OBJECT_NONE) {
-        return STATUS_EMPTY_SLOT;
-    }
     values[0] = (uint64_t)slot->type | (uint64_t)slot->rights << 8 | (uint64_t)slot->depth << 16;
     values[1] = slot->badge;
     return STATUS_OK;

@@ -29,8 +29,8 @@
 #define REVOKE_STEPS 8u
 
 /* Slot n of a table, which may be empty. INVALID_SLOT: n is 0 or too large. */
-static inline HALLOWS_MUST_CHECK status_t slot_in(struct kernel *k, table_ix table, uint64_t n,
-                                                  slot_ix *out)
+INLINE HALLOWS_MUST_CHECK status_t slot_in(struct kernel *k, table_ix table, uint64_t n,
+                                           slot_ix *out)
 {
     uint64_t inside = arch_index(n, table_at(k, table)->slots);
 
@@ -39,14 +39,14 @@ static inline HALLOWS_MUST_CHECK status_t slot_in(struct kernel *k, table_ix tab
 }
 
 /* The same of the current thread's table. */
-static inline HALLOWS_MUST_CHECK status_t cap_slot(struct kernel *k, uint64_t n, slot_ix *out)
+INLINE HALLOWS_MUST_CHECK status_t cap_slot(struct kernel *k, uint64_t n, slot_ix *out)
 {
     return slot_in(k, arch_caller(k)->table, n, out);
 }
 
 /* OK, EMPTY_SLOT, WRONG_TYPE, NO_RIGHTS unless all of `rights` are there. */
-static inline HALLOWS_MUST_CHECK status_t cap_check(const struct slot *slot, enum object_type type,
-                                                    uint32_t rights)
+INLINE HALLOWS_MUST_CHECK status_t cap_check(const struct slot *slot, enum object_type type,
+                                             uint32_t rights)
 {
     if (slot->type != type) {
         return slot->type == OBJECT_NONE ? STATUS_EMPTY_SLOT : STATUS_WRONG_TYPE;
@@ -64,10 +64,11 @@ static inline HALLOWS_MUST_CHECK status_t cap_row(struct kernel *k, uint64_t n, 
     return status == STATUS_OK && !inside ? STATUS_INVALID_SLOT : status;
 }
 
-/* As cap_slot; further EMPTY_SLOT, WRONG_TYPE, NO_RIGHTS unless all of `rights` are there. */
-static inline HALLOWS_MUST_CHECK status_t cap_find(struct kernel *k, uint64_t n,
-                                                   enum object_type type, uint32_t rights,
-                                                   struct slot **out)
+/* As cap_slot; further EMPTY_SLOT, WRONG_TYPE, NO_RIGHTS unless all of `rights` are there. Inline,
+ * for measured paths. */
+INLINE HALLOWS_MUST_CHECK status_t cap_find_here(struct kernel *k, uint64_t n,
+                                                 enum object_type type, uint32_t rights,
+                                                 struct slot **out)
 {
     slot_ix i;
     status_t status = cap_slot(k, n, &i);
@@ -77,6 +78,14 @@ static inline HALLOWS_MUST_CHECK status_t cap_find(struct kernel *k, uint64_t n,
     }
     *out = slot_at(k, i);
     return cap_check(*out, type, rights);
+}
+
+/* The same, for the others. */
+static inline HALLOWS_MUST_CHECK status_t cap_find(struct kernel *k, uint64_t n,
+                                                   enum object_type type, uint32_t rights,
+                                                   struct slot **out)
+{
+    return cap_find_here(k, n, type, rights, out);
 }
 
 /* As cap_find, for types that boot also hands out without an object: UNSUPPORTED for that one. */
@@ -91,8 +100,8 @@ static inline HALLOWS_MUST_CHECK status_t cap_find_object(struct kernel *k, uint
 
 /* The slot that `ref` names, which may be empty; *table is the one it lies in. INVALID_SLOT;
  * EMPTY_SLOT, WRONG_TYPE, NO_RIGHTS (MANAGE) for the table's capability. */
-static inline HALLOWS_MUST_CHECK status_t cap_ref_slot(struct kernel *k, cap_ref_t ref,
-                                                       slot_ix *out, table_ix *table)
+INLINE HALLOWS_MUST_CHECK status_t cap_ref_slot(struct kernel *k, cap_ref_t ref, slot_ix *out,
+                                                table_ix *table)
 {
     uint32_t n = (uint32_t)ref;
     uint32_t table_slot = (uint32_t)(ref >> 32);
@@ -128,6 +137,10 @@ static inline uint32_t rights_narrow(uint32_t held, uint32_t asked)
     return held & asked;
 }
 
+/* `to` as *dst, which must be empty (OCCUPIED_SLOT), and `from` as *src, which must not
+ * (EMPTY_SLOT); further as cap_ref_slot. */
+HALLOWS_MUST_CHECK status_t cap_decode_pair(struct kernel *k, cap_ref_t to, cap_ref_t from,
+                                            slot_ix *dst, slot_ix *src);
 /* OK or why no copy of `source` can be made: WRONG_TYPE (untyped), DERIVATION_DEPTH. */
 status_t cap_derivable(const struct slot *source);
 /* Makes `to`, empty, a child of `from` with from's type, object and range. Cannot fail once

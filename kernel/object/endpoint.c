@@ -24,7 +24,7 @@
 /* ---- The queue ----------------------------------------------------------------------------------
  */
 
-static void endpoint_push(struct kernel *k, endpoint_ix e, thread_ix i)
+FAST static void endpoint_push(struct kernel *k, endpoint_ix e, thread_ix i)
 {
     struct endpoint *endpoint = endpoint_at(k, e);
 
@@ -36,7 +36,7 @@ static void endpoint_push(struct kernel *k, endpoint_ix e, thread_ix i)
  * ------------------------------------------------------------------------------------ */
 
 /* Checks what a sender gives: words, label, flags, the capability to send. */
-static status_t message_check(struct kernel *k, const struct registers *r, bool may_grant)
+FAST static status_t message_check(struct kernel *k, const struct registers *r, bool may_grant)
 {
     uint64_t info = r->arg1;
     uint32_t most = (info & MESSAGE_DEADLINE) != 0 ? MESSAGE_WORDS_MAX - 1u : MESSAGE_WORDS_MAX;
@@ -63,7 +63,7 @@ static status_t message_check(struct kernel *k, const struct registers *r, bool 
 }
 
 /* Checks the slot in which a receiver accepts a capability. */
-static inline status_t accept_check(struct kernel *k, const struct registers *r)
+FAST static inline status_t accept_check(struct kernel *k, const struct registers *r)
 {
     slot_ix i;
 
@@ -77,18 +77,18 @@ static inline status_t accept_check(struct kernel *k, const struct registers *r)
     return slot_at(k, i)->type == OBJECT_NONE ? STATUS_OK : STATUS_OCCUPIED_SLOT;
 }
 
-static uint64_t deadline_of(const struct registers *r)
+FAST static uint64_t deadline_of(const struct registers *r)
 {
     return (r->arg1 & MESSAGE_DEADLINE) != 0 ? r->word[DEADLINE_WORD] : DEADLINE_NEVER;
 }
 
-static bool deadline_past(uint64_t deadline)
+INLINE bool deadline_past(uint64_t deadline)
 {
     return deadline != DEADLINE_NEVER && (deadline == DEADLINE_NOW || deadline <= arch_time_ns());
 }
 
 /* A slot of a thread's table as it is now: NIL if it is no longer there. */
-static slot_ix slot_of(struct kernel *k, const struct thread *t, uint32_t n)
+FAST static slot_ix slot_of(struct kernel *k, const struct thread *t, uint32_t n)
 {
     slot_ix i;
     bool inside = t->table.n != NIL && slot_in(k, t->table, n, &i) == STATUS_OK;
@@ -150,7 +150,7 @@ static void message_move(struct kernel *k, struct thread *from, struct thread *t
     to->registers.arg1 = (info & ~(uint64_t)INFO_FLAGS) | flag;
 }
 
-static void result_set(struct thread *t, status_t status)
+FAST static void result_set(struct thread *t, status_t status)
 {
     t->registers.result = (uint64_t)(int64_t)status;
 }
@@ -169,8 +169,8 @@ static inline void lend(const struct thread *from, struct thread *to)
 
 /* Takes the oldest receiver off the queue and gives it the message of `from`. Its reply object is
  * returned, let go of. The receiver is inactive and its result set. */
-static reply_ix deliver(struct kernel *k, thread_ix receiver, struct thread *from, uint64_t badge,
-                        bool grant)
+FAST static reply_ix deliver(struct kernel *k, thread_ix receiver, struct thread *from,
+                             uint64_t badge, bool grant)
 {
     struct thread *to = thread_at(k, receiver);
     reply_ix reply = to->reply;
@@ -181,13 +181,13 @@ static reply_ix deliver(struct kernel *k, thread_ix receiver, struct thread *fro
     return reply;
 }
 
-static bool receiver_waits(struct kernel *k, const struct endpoint *endpoint)
+INLINE bool receiver_waits(struct kernel *k, const struct endpoint *endpoint)
 {
     return endpoint->head.n != NIL && thread_at(k, endpoint->head)->state == THREAD_RECEIVING;
 }
 
 /* The thread, already off the CPU, waits for its reply in `reply`. */
-static void hold_caller(struct kernel *k, reply_ix reply, thread_ix caller)
+INLINE void hold_caller(struct kernel *k, reply_ix reply, thread_ix caller)
 {
     struct thread *t = thread_at(k, caller);
 
@@ -196,10 +196,10 @@ static void hold_caller(struct kernel *k, reply_ix reply, thread_ix caller)
     reply_at(k, reply)->thread = caller;
 }
 
-static status_t send_decode(struct kernel *k, struct slot **slot)
+FAST static status_t send_decode(struct kernel *k, struct slot **slot)
 {
     const struct registers *r = &thread_at(k, current_thread(k))->registers;
-    status_t status = cap_find(k, r->arg0, OBJECT_ENDPOINT, RIGHT_SEND, slot);
+    status_t status = cap_find_here(k, r->arg0, OBJECT_ENDPOINT, RIGHT_SEND, slot);
 
     if (status != STATUS_OK) {
         return status;
@@ -208,8 +208,8 @@ static status_t send_decode(struct kernel *k, struct slot **slot)
 }
 
 /* The current thread waits in the endpoint's queue. */
-static status_t send_wait(struct kernel *k, const struct slot *slot, enum thread_state state,
-                          uint64_t deadline)
+FAST static status_t send_wait(struct kernel *k, const struct slot *slot, enum thread_state state,
+                               uint64_t deadline)
 {
     thread_ix self = current_thread(k);
     struct thread *t = thread_at(k, self);
@@ -283,7 +283,7 @@ static inline status_t call_commit(struct kernel *k, thread_ix self, const struc
  *           (TIMED_OUT) or the reply object dies (CANCELLED). A deadline already past: TIMED_OUT,
  *           nothing is sent.
  */
-status_t ipc_call(struct kernel *k)
+FAST status_t ipc_call(struct kernel *k)
 {
     struct slot *slot;
     thread_ix self = current_thread(k);
@@ -324,18 +324,18 @@ struct receive {
 
 /* Checks what a receiver gives. A reply object in use is BUSY, unless it is about to be answered.
  */
-static status_t receive_decode(struct kernel *k, uint32_t reply_slot, bool answered,
-                               struct receive *out)
+FAST static status_t receive_decode(struct kernel *k, uint32_t reply_slot, bool answered,
+                                    struct receive *out)
 {
     const struct registers *r = &thread_at(k, current_thread(k))->registers;
     struct slot *slot;
-    status_t status = cap_find(k, r->arg0, OBJECT_ENDPOINT, RIGHT_RECEIVE, &slot);
+    status_t status = cap_find_here(k, r->arg0, OBJECT_ENDPOINT, RIGHT_RECEIVE, &slot);
 
     if (status != STATUS_OK) {
         return status;
     }
     out->endpoint = (endpoint_ix){slot->object};
-    status = cap_find(k, reply_slot, OBJECT_REPLY, 0, &slot);
+    status = cap_find_here(k, reply_slot, OBJECT_REPLY, 0, &slot);
     if (status != STATUS_OK) {
         return status;
     }
@@ -348,7 +348,7 @@ static status_t receive_decode(struct kernel *k, uint32_t reply_slot, bool answe
 }
 
 /* Takes the oldest sender's message. */
-static void receive_take(struct kernel *k, struct thread *t, reply_ix reply, thread_ix sender)
+FAST static void receive_take(struct kernel *k, struct thread *t, reply_ix reply, thread_ix sender)
 {
     struct thread *from = thread_at(k, sender);
     bool calls = from->state == THREAD_CALLING;
@@ -366,7 +366,7 @@ static void receive_take(struct kernel *k, struct thread *t, reply_ix reply, thr
 }
 
 /* The receiving half, all checked: take what is there, or wait. */
-static status_t receive_commit(struct kernel *k, const struct receive *what)
+FAST static status_t receive_commit(struct kernel *k, const struct receive *what)
 {
     thread_ix self = current_thread(k);
     struct thread *t = thread_at(k, self);
@@ -417,7 +417,7 @@ status_t ipc_recv(struct kernel *k, uint32_t reply_slot)
  * --------------------------------------------------------------------------------------- */
 
 /* The caller that a reply object holds, or NIL. */
-static thread_ix held_caller(struct kernel *k, reply_ix i)
+FAST static thread_ix held_caller(struct kernel *k, reply_ix i)
 {
     thread_ix caller = reply_at(k, i)->thread;
     bool waits = caller.n != NIL && thread_at(k, caller)->state == THREAD_REPLY_WAITING;
@@ -428,7 +428,7 @@ static thread_ix held_caller(struct kernel *k, reply_ix i)
 /* Answers: the caller is inactive and off the reply object, its registers set. A thread that
  * faulted goes on as it was. What the caller lent is its own again. True if that was what the
  * answering thread runs on. */
-static bool answer(struct kernel *k, struct thread *from, thread_ix caller, bool grant)
+FAST static bool answer(struct kernel *k, struct thread *from, thread_ix caller, bool grant)
 {
     struct thread *to = thread_at(k, caller);
 
@@ -457,7 +457,7 @@ status_t ipc_reply(struct kernel *k)
 {
     struct slot *slot;
     struct thread *t = thread_at(k, current_thread(k));
-    status_t status = cap_find(k, t->registers.arg0, OBJECT_REPLY, RIGHT_SEND, &slot);
+    status_t status = cap_find_here(k, t->registers.arg0, OBJECT_REPLY, RIGHT_SEND, &slot);
 
     if (status == STATUS_OK) {
         status = message_check(k, &t->registers, (slot->rights & RIGHT_GRANT) != 0);
@@ -481,7 +481,7 @@ status_t ipc_reply(struct kernel *k)
  *           (it has gone, or this is the first call of a server): then only the receiving half is
  * done. Changes:  as ipc_reply and then ipc_recv with the same reply object.
  */
-status_t ipc_reply_recv(struct kernel *k, uint32_t reply_slot)
+FAST status_t ipc_reply_recv(struct kernel *k, uint32_t reply_slot)
 {
     struct slot *slot;
     struct receive what;
@@ -489,7 +489,7 @@ status_t ipc_reply_recv(struct kernel *k, uint32_t reply_slot)
     status_t status = receive_decode(k, reply_slot, true, &what);
 
     if (status == STATUS_OK) {
-        status = cap_find(k, reply_slot, OBJECT_REPLY, RIGHT_SEND, &slot);
+        status = cap_find_here(k, reply_slot, OBJECT_REPLY, RIGHT_SEND, &slot);
     }
     if (status == STATUS_OK) {
         status = message_check(k, &t->registers, (slot->rights & RIGHT_GRANT) != 0);

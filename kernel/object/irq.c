@@ -20,7 +20,7 @@
 #define IRQ_RELEASE_STEP 2u
 
 /* At the source. */
-static void irq_mask(struct kernel *k, irq_ix i, bool masked)
+APART static void irq_mask(struct kernel *k, irq_ix i, bool masked)
 {
     const struct irq *irq = irq_at(k, i);
 
@@ -220,7 +220,7 @@ status_t irq_destroy(struct kernel *k, irq_ix i)
 }
 
 /* Precondition: bound. */
-static void irq_arrive(struct kernel *k, irq_ix i)
+FAST static void irq_arrive(struct kernel *k, irq_ix i)
 {
     const struct irq *irq = irq_at(k, i);
 
@@ -295,7 +295,7 @@ status_t irq_affinity(struct kernel *k, const struct irq_place *place, uint64_t 
     return status;
 }
 
-void kernel_interrupt(struct kernel *k, uint32_t vector)
+FAST void kernel_interrupt(struct kernel *k, uint32_t vector)
 {
     bool device = vector >= IRQ_VECTOR_FIRST && vector <= IRQ_VECTOR_LAST;
 

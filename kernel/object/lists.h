@@ -10,7 +10,7 @@
  * first. verb_link, of one without a parent; verb_unlink, which leaves it without (or has no effect
  * on one that is the only one of no parent). */
 #define DEFINE_MEMBERS(verb, name, parent_name, up, first, next, previous)                         \
-    static inline void verb##_link(struct kernel *k, parent_name##_ix parent_ix, name##_ix i)      \
+    INLINE void verb##_link(struct kernel *k, parent_name##_ix parent_ix, name##_ix i)             \
     {                                                                                              \
         struct parent_name *above = parent_name##_at(k, parent_ix);                                \
         struct name *member = name##_at(k, i);                                                     \
@@ -39,7 +39,7 @@
     }
 
 /* Behind the last of a queue of threads. */
-static inline void queue_append(struct kernel *k, thread_ix *head, thread_ix *tail, thread_ix i)
+INLINE void queue_append(struct kernel *k, thread_ix *head, thread_ix *tail, thread_ix i)
 {
     struct thread *t = thread_at(k, i);
 
@@ -54,7 +54,7 @@ static inline void queue_append(struct kernel *k, thread_ix *head, thread_ix *ta
 }
 
 /* Out of the queue that it is in. */
-static inline void queue_take(struct kernel *k, thread_ix *head, thread_ix *tail, struct thread *t)
+INLINE void queue_take(struct kernel *k, thread_ix *head, thread_ix *tail, struct thread *t)
 {
     if (t->previous.n != NIL) {
         thread_at(k, t->previous)->next = t->next;

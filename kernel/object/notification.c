@@ -11,7 +11,7 @@
 #include "kernel/timer.h"
 
 /* The common case of thread_wake: it waits on a notification, so it is in no queue and no fault. */
-static void waiter_wake(struct kernel *k, struct notification *n)
+FAST static void waiter_wake(struct kernel *k, struct notification *n)
 {
     thread_ix waiter = n->waiter;
     struct thread *t = thread_at(k, waiter);
@@ -25,7 +25,7 @@ static void waiter_wake(struct kernel *k, struct notification *n)
     sched_wake(k, waiter);
 }
 
-void notification_raise(struct kernel *k, notification_ix i, uint64_t bits)
+FAST void notification_raise(struct kernel *k, notification_ix i, uint64_t bits)
 {
     struct notification *n = notification_at(k, i);
 
@@ -60,10 +60,10 @@ status_t source_decode(struct kernel *k, uint64_t notification, struct slot **wi
  * Changes:  the badge's bits are set in the word; if somebody waits on it, or the bound thread is
  *           receiving, it takes the word and is ready.
  */
-status_t notification_signal(struct kernel *k, uint64_t slot_number)
+FAST status_t notification_signal(struct kernel *k, uint64_t slot_number)
 {
     struct slot *slot;
-    status_t status = cap_find(k, slot_number, OBJECT_NOTIFICATION, RIGHT_SEND, &slot);
+    status_t status = cap_find_here(k, slot_number, OBJECT_NOTIFICATION, RIGHT_SEND, &slot);
 
     if (status != STATUS_OK) {
         return status;
@@ -82,12 +82,12 @@ status_t notification_signal(struct kernel *k, uint64_t slot_number)
  * Changes:  a word that is not 0 is taken. Else the caller waits for one, the deadline (TIMED_OUT;
  * a past deadline only polls) or the notification's death (CANCELLED).
  */
-status_t notification_wait(struct kernel *k, uint64_t slot_number, uint64_t deadline_ns)
+FAST status_t notification_wait(struct kernel *k, uint64_t slot_number, uint64_t deadline_ns)
 {
     struct slot *slot;
     thread_ix self = current_thread(k);
     struct thread *t = thread_at(k, self);
-    status_t status = cap_find(k, slot_number, OBJECT_NOTIFICATION, RIGHT_RECEIVE, &slot);
+    status_t status = cap_find_here(k, slot_number, OBJECT_NOTIFICATION, RIGHT_RECEIVE, &slot);
 
     if (status != STATUS_OK) {
         return status;

@@ -198,7 +198,7 @@ uint64_t segment_add_frame(struct kernel *k, segment_ix i, uint32_t page, uint32
 void segment_enter(struct kernel *k, segment_ix i, struct attachment at, uint32_t rights);
 /* As segment_enter, in an I/O space. Precondition: segment_make_open said OK. */
 void segment_enter_io(struct kernel *k, segment_ix i, struct attachment at, uint32_t rights);
-static inline struct attachment_record *segment_record(struct kernel *k, struct attachment at)
+INLINE struct attachment_record *segment_record(struct kernel *k, struct attachment at)
 {
     struct attachment_record *records = arch_memory(page_table_at(k, at.table)->records);
 

@@ -12,22 +12,15 @@ status_t range_derive(struct kernel *k, const struct range_request *request)
 {
     slot_ix dst;
     slot_ix src;
-    table_ix table;
-    status_t status = cap_ref_slot(k, request->to, &dst, &table);
+    status_t status = cap_decode_pair(k, request->to, request->from, &dst, &src);
 
-    if (status == STATUS_OK) {
-        status = cap_ref_slot(k, request->from, &src, &table);
-    }
     if (status != STATUS_OK) {
         return status;
     }
     const struct slot *source = slot_at(k, src);
-    if (slot_at(k, dst)->type != OBJECT_NONE) {
-        return STATUS_OCCUPIED_SLOT;
-    }
     if (source->type != OBJECT_IO_PORTS && source->type != OBJECT_DEVICE_MEMORY &&
         source->type != OBJECT_PCI_FUNCTIONS) {
-        return source->type == OBJECT_NONE ? STATUS_EMPTY_SLOT : STATUS_WRONG_TYPE;
+        return STATUS_WRONG_TYPE;
     }
     if (source->type == OBJECT_DEVICE_MEMORY &&
         ((request->base | request->length) & (PAGE_BYTES - 1u)) != 0) {

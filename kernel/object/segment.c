@@ -14,7 +14,7 @@
 /* ---- Attachments
  * ----------------------------------------------------------------------------------- */
 
-void segment_unlink(struct kernel *k, struct segment *segment, struct attachment at)
+FAST void segment_unlink(struct kernel *k, struct segment *segment, struct attachment at)
 {
     const struct attachment_record *record = segment_record(k, at);
     struct attachment next = {record->next_table, record->next_entry};
@@ -39,7 +39,8 @@ void segment_unlink(struct kernel *k, struct segment *segment, struct attachment
 }
 
 /* Inline here, as the next but one: the header declares them for others. */
-inline void segment_enter(struct kernel *k, segment_ix i, struct attachment at, uint32_t rights)
+FAST inline void segment_enter(struct kernel *k, segment_ix i, struct attachment at,
+                               uint32_t rights)
 {
     struct segment *segment = segment_at(k, i);
     struct paging *paging = &page_table_at(k, at.table)->paging;
@@ -72,7 +73,7 @@ void segment_enter_io(struct kernel *k, segment_ix i, struct attachment at, uint
     bit_set(paging->used, at.entry);
 }
 
-inline void segment_undo(struct kernel *k, struct attachment at)
+FAST inline void segment_undo(struct kernel *k, struct attachment at)
 {
     struct paging *paging = &page_table_at(k, at.table)->paging;
     struct attachment_record *record = segment_record(k, at);
@@ -88,7 +89,7 @@ inline void segment_undo(struct kernel *k, struct attachment at)
     *record = (struct attachment_record){0};
 }
 
-void segment_flush(struct kernel *k, const struct segment *segment)
+FAST void segment_flush(struct kernel *k, const struct segment *segment)
 {
     struct attachment only = segment->open.table.n != NIL ? segment->open : segment->held;
 
@@ -106,12 +107,12 @@ void segment_flush(struct kernel *k, const struct segment *segment)
 
 /* Finds the aspace's capability and the place of an address: in a table of level 2 for pages of
  * 1 GiB. */
-static inline status_t attach_decode(struct kernel *k, segment_ix segment, uint64_t aspace,
-                                     uint64_t address, struct attachment *at)
+FAST static inline status_t attach_decode(struct kernel *k, segment_ix segment, uint64_t aspace,
+                                          uint64_t address, struct attachment *at)
 {
     bool huge = segment_at(k, segment)->large_level == 2;
     struct slot *space;
-    status_t status = cap_find(k, aspace, OBJECT_ASPACE, RIGHT_MANAGE, &space);
+    status_t status = cap_find_here(k, aspace, OBJECT_ASPACE, RIGHT_MANAGE, &space);
 
     if (status != STATUS_OK) {
         return status;
@@ -137,12 +138,12 @@ static inline status_t attach_decode(struct kernel *k, segment_ix segment, uint6
  * user address whose tables are there and whose entry is unused. Changes:  the window shows at the
  * address, each page with its own rights & the capability's & those asked for.
  */
-status_t segment_attach(struct kernel *k, uint64_t segment, uint64_t aspace, uint64_t address,
-                        uint64_t rights)
+FAST status_t segment_attach(struct kernel *k, uint64_t segment, uint64_t aspace, uint64_t address,
+                             uint64_t rights)
 {
     struct slot *slot;
     struct attachment at;
-    status_t status = cap_find(k, segment, OBJECT_SEGMENT, RIGHT_READ, &slot);
+    status_t status = cap_find_here(k, segment, OBJECT_SEGMENT, RIGHT_READ, &slot);
 
     if (status == STATUS_OK) {
         status = attach_decode(k, (segment_ix){slot->object}, aspace, address, &at);
@@ -164,11 +165,11 @@ status_t segment_attach(struct kernel *k, uint64_t segment, uint64_t aspace, uin
  * Requires: segment held, aspace held with MANAGE, the segment attached there (NOT_MAPPED).
  * Changes:  it is not, and no CPU uses it.
  */
-status_t segment_detach(struct kernel *k, uint64_t segment, uint64_t aspace, uint64_t address)
+FAST status_t segment_detach(struct kernel *k, uint64_t segment, uint64_t aspace, uint64_t address)
 {
     struct slot *slot;
     struct attachment at;
-    status_t status = cap_find(k, segment, OBJECT_SEGMENT, 0, &slot);
+    status_t status = cap_find_here(k, segment, OBJECT_SEGMENT, 0, &slot);
 
     if (status == STATUS_OK) {
         status = attach_decode(k, (segment_ix){slot->object}, aspace, address, &at);

@@ -58,7 +58,7 @@ static void open_step(struct kernel *k, struct segment *segment)
 }
 
 /* Takes over a part of the shown table; frames of before become spare. */
-static void copy_step(struct kernel *k, segment_ix i)
+FAST static void copy_step(struct kernel *k, segment_ix i)
 {
     struct segment *segment = segment_at(k, i);
     const uint64_t *from = arch_memory(segment->shown);
@@ -86,7 +86,7 @@ static void copy_step(struct kernel *k, segment_ix i)
     }
 }
 
-status_t segment_open_step(struct kernel *k, segment_ix i)
+FAST status_t segment_open_step(struct kernel *k, segment_ix i)
 {
     struct segment *segment = segment_at(k, i);
 
@@ -179,7 +179,7 @@ status_t segment_leave_tree(struct kernel *k, segment_ix i)
  */
 
 /* The only attachment of a segment, NIL if it has none. BUSY: it has several. */
-static status_t attachment_only(struct kernel *k, const struct segment *segment,
+INLINE status_t attachment_only(struct kernel *k, const struct segment *segment,
                                 struct attachment *only)
 {
     bool both = segment->open.table.n != NIL && segment->held.table.n != NIL;
@@ -214,7 +214,7 @@ static inline slot_ix slot_next(slot_ix i, uint32_t n)
 
 /* All pairs. Children come in order, so that none comes twice. A device would go on writing to a
  * parent that is frozen. *open: some parent has open attachments. */
-static status_t derive_check(struct kernel *k, const struct derivation *d, bool *open)
+FAST static status_t derive_check(struct kernel *k, const struct derivation *d, bool *open)
 {
     uint32_t above = NIL;
     uint32_t opened = NIL;
@@ -251,8 +251,8 @@ static status_t derive_check(struct kernel *k, const struct derivation *d, bool 
 }
 
 /* Where the copies will be attached: all entries of one table, unused. */
-static status_t derive_place(struct kernel *k, const struct derive_request *request,
-                             struct attachment *at)
+FAST static status_t derive_place(struct kernel *k, const struct derive_request *request,
+                                  struct attachment *at)
 {
     struct slot *space;
     status_t status = cap_find(k, request->aspace, OBJECT_ASPACE, RIGHT_MANAGE, &space);
@@ -278,7 +278,7 @@ static status_t derive_place(struct kernel *k, const struct derive_request *requ
 }
 
 /* Holds open attachments of the parents, TEARDOWN_STEP at most; true: none is left. */
-static bool derive_freeze(struct kernel *k, const struct derivation *d)
+FAST static bool derive_freeze(struct kernel *k, const struct derivation *d)
 {
     uint32_t held = 0;
     bool done = true;
@@ -296,19 +296,23 @@ static bool derive_freeze(struct kernel *k, const struct derivation *d)
     return done;
 }
 
-/* The copy takes over the one attachment of its parent, if it has one. */
-static void derive_take(struct kernel *k, struct segment *parent, segment_ix to)
+/* Each copy takes over the one attachment of its parent, if it has one. */
+FAST static void derive_take(struct kernel *k, const struct derivation *d)
 {
-    struct attachment at = parent->held;
-
-    if (at.table.n != NIL) {
-        segment_unlink(k, parent, at);
-        segment_link(k, segment_record(k, at), to, &segment_at(k, to)->held, at);
+    for (uint32_t n = 0; n < d->count; n++) {
+        segment_ix to = {slot_at(k, slot_next(d->children, n))->object};
+        struct segment *child = segment_at(k, to);
+        struct segment *parent = segment_at(k, child->parent);
+        struct attachment at = parent->held;
+        if (at.table.n != NIL) {
+            segment_unlink(k, parent, at);
+            segment_link(k, segment_record(k, at), to, &child->held, at);
+        }
     }
 }
 
 /* Cannot fail. The copies are new: each has no attachment but the one it gets. */
-static void derive_commit(struct kernel *k, const struct derivation *d)
+FAST static void derive_commit(struct kernel *k, const struct derivation *d)
 {
     struct attachment at = d->at;
     struct attachment_record *records = NULL;
@@ -335,8 +339,6 @@ static void derive_commit(struct kernel *k, const struct derivation *d)
             arch_entry_store(&entries[at.entry],
                              arch_entry_share(arch_attach_encode(shown, rights)));
             at.entry++;
-        } else if (d->take) {
-            derive_take(k, segment_at(k, from), i);
         }
     }
 }
@@ -351,7 +353,7 @@ static void derive_commit(struct kernel *k, const struct derivation *d)
  * over its parent's attachment; the parents are frozen. AGAIN: some of the parents' attachments are
  * held.
  */
-status_t segment_derive(struct kernel *k, const struct derive_request *request)
+FAST status_t segment_derive(struct kernel *k, const struct derive_request *request)
 {
     struct derivation d = {.take = (request->flags & DERIVE_TAKE) != 0};
     bool open;
@@ -378,6 +380,9 @@ status_t segment_derive(struct kernel *k, const struct derive_request *request)
         return STATUS_AGAIN;
     }
     derive_commit(k, &d);
+    if (d.take) {
+        derive_take(k, &d);
+    }
     return STATUS_OK;
 }
 

@@ -16,7 +16,7 @@
 /* ---- Frames
  * ------------------------------------------------------------------------------------------ */
 
-void segment_spare_frame(struct kernel *k, segment_ix i, uint64_t physical)
+FAST void segment_spare_frame(struct kernel *k, segment_ix i, uint64_t physical)
 {
     struct segment *segment = segment_at(k, i);
     struct page *page = page_at(k, physical);
@@ -39,7 +39,7 @@ static uint64_t spare_take(struct kernel *k, struct segment *segment)
     return physical;
 }
 
-inline uint64_t segment_take_frame(struct kernel *k, segment_ix i)
+FAST inline uint64_t segment_take_frame(struct kernel *k, segment_ix i)
 {
     struct segment *segment = segment_at(k, i);
 
@@ -64,15 +64,12 @@ inline uint64_t segment_take_frame(struct kernel *k, segment_ix i)
  * ones. NO_MEMORY; AGAIN: cleared a part of it. Bound: SPARE_CLEAR_STEP pages cleared and a list
  * walked for POPULATE_PAGES_MAX, or PREPARE_PAGES_MAX pages cleared.
  */
-static status_t frames_prepare(struct kernel *k, struct segment *segment, uint32_t count)
+APART static status_t spares_prepare(struct kernel *k, struct segment *segment, uint32_t count)
 {
     struct untyped *u = untyped_at(k, segment->source);
     uint32_t spares = 0;
     uint32_t dirty = 0;
 
-    if (segment->spare == 0) {
-        return untyped_prepare(u, (uint64_t)count * PAGE_BYTES);
-    }
     for (uint32_t at = segment->spare; spares < count && at != 0; spares++) {
         dirty += k->pages[at].clean == 0 ? 1u : 0u;
         at = k->pages[at].next;
@@ -99,7 +96,8 @@ static status_t frames_prepare(struct kernel *k, struct segment *segment, uint32
 /* ---- Pages
  * ------------------------------------------------------------------------------------------ */
 
-inline uint64_t segment_add_frame(struct kernel *k, segment_ix i, uint32_t page, uint32_t rights)
+FAST inline uint64_t segment_add_frame(struct kernel *k, segment_ix i, uint32_t page,
+                                       uint32_t rights)
 {
     uint64_t frame = segment_take_frame(k, i);
 
@@ -124,10 +122,10 @@ static struct range refused(status_t status)
 
 /* Checks the segment, the range of pages and the rights asked for, and narrows these to the
  * capability's. */
-static struct range range_decode(struct kernel *k, const struct populate_request *request)
+FAST static struct range range_decode(struct kernel *k, const struct populate_request *request)
 {
     struct slot *slot;
-    status_t status = cap_find(k, request->segment, OBJECT_SEGMENT, RIGHT_MANAGE, &slot);
+    status_t status = cap_find_here(k, request->segment, OBJECT_SEGMENT, RIGHT_MANAGE, &slot);
 
     if (status != STATUS_OK) {
         return refused(status);
@@ -151,7 +149,7 @@ static struct range range_decode(struct kernel *k, const struct populate_request
                           .rights = given | (asked & ~(uint32_t)RIGHTS_PAGE)};
 }
 
-static bool range_empty(const struct segment *segment, const struct populate_request *request)
+FAST static bool range_empty(const struct segment *segment, const struct populate_request *request)
 {
     for (uint32_t n = 0; n < (uint32_t)request->count; n++) {
         if (arch_leaf_rights(*segment_leaf(segment, (uint32_t)request->first + n)) != 0) {
@@ -161,7 +159,7 @@ static bool range_empty(const struct segment *segment, const struct populate_req
     return true;
 }
 
-static void leaves_added(const struct segment *segment, const struct populate_request *request)
+FAST static void leaves_added(const struct segment *segment, const struct populate_request *request)
 {
     if (segment->io.table.n != NIL) {
         arch_io_stored(segment_leaf(segment, (uint32_t)request->first),
@@ -175,7 +173,7 @@ static void leaves_added(const struct segment *segment, const struct populate_re
  * READ, not WRITE with EXECUTE. Changes:  OK: each page has a fresh zeroed frame. AGAIN: only
  * memory was cleared.
  */
-status_t segment_populate(struct kernel *k, const struct populate_request *request)
+FAST status_t segment_populate(struct kernel *k, const struct populate_request *request)
 {
     struct slot *source;
     struct range range = range_decode(k, request);
@@ -184,7 +182,7 @@ status_t segment_populate(struct kernel *k, const struct populate_request *reque
     status_t status = range.status;
 
     if (status == STATUS_OK) {
-        status = cap_find(k, request->source, OBJECT_UNTYPED, RIGHT_MANAGE, &source);
+        status = cap_find_here(k, request->source, OBJECT_UNTYPED, RIGHT_MANAGE, &source);
     }
     if (status != STATUS_OK) {
         return status;
@@ -200,7 +198,10 @@ status_t segment_populate(struct kernel *k, const struct populate_request *reque
     if (!range_empty(segment_at(k, i), request)) {
         return STATUS_ALREADY_MAPPED;
     }
-    status = frames_prepare(k, segment_at(k, i), (uint32_t)request->count);
+    status = segment_at(k, i)->spare == 0
+                 ? untyped_prepare(untyped_at(k, (untyped_ix){source->object}),
+                                   request->count * PAGE_BYTES)
+                 : spares_prepare(k, segment_at(k, i), (uint32_t)request->count);
     if (status != STATUS_OK) {
         return status;
     }
@@ -264,7 +265,7 @@ status_t segment_populate_device(struct kernel *k, const struct populate_request
  * Changes:  OK: the pages are empty and no CPU uses them; frames of the segment's own are spare, to
  * back its pages again. AGAIN: a copied table was prepared.
  */
-status_t segment_depopulate(struct kernel *k, uint64_t segment, uint64_t first, uint64_t count)
+FAST status_t segment_depopulate(struct kernel *k, uint64_t segment, uint64_t first, uint64_t count)
 {
     const struct populate_request request = {
         .segment = segment, .first = first, .count = count, .rights = RIGHT_READ};
@@ -300,7 +301,7 @@ status_t segment_depopulate(struct kernel *k, uint64_t segment, uint64_t first, 
 }
 
 /* Keeps the frame, whose it is, whether its writes trap, and the attributes. */
-static uint64_t leaf_with_rights(uint64_t leaf, uint32_t rights)
+FAST static uint64_t leaf_with_rights(uint64_t leaf, uint32_t rights)
 {
     uint32_t attributes = arch_leaf_rights(leaf) & ~(uint32_t)RIGHTS_PAGE;
     bool own = arch_leaf_own(leaf);
@@ -315,8 +316,8 @@ static uint64_t leaf_with_rights(uint64_t leaf, uint32_t rights)
  * no more than they have for pages that are not the segment's own frames (NO_RIGHTS). Changes:  the
  * pages' rights, in every attachment; attributes stay.
  */
-status_t segment_protect(struct kernel *k, uint64_t segment, uint64_t first, uint64_t count,
-                         uint64_t rights)
+FAST status_t segment_protect(struct kernel *k, uint64_t segment, uint64_t first, uint64_t count,
+                              uint64_t rights)
 {
     const struct populate_request request = {
         .segment = segment, .first = first, .count = count, .rights = rights};

@@ -36,7 +36,7 @@ static const struct object_size sizes[OBJECT_TYPE_COUNT] = {
     [OBJECT_IOSPACE] = {GRANULES(iospace), IO_SPACE_PAGES}};
 
 /* Precondition: object_size_check said OK. */
-static struct object_size object_size_of(enum object_type type, uint64_t size)
+FAST static struct object_size object_size_of(enum object_type type, uint64_t size)
 {
     if (type == OBJECT_UNTYPED) {
         return (struct object_size){1, (uint32_t)(size >> PAGE_SHIFT)};
@@ -48,7 +48,7 @@ static struct object_size object_size_of(enum object_type type, uint64_t size)
     return sizes[arch_index(type, OBJECT_TYPE_COUNT)];
 }
 
-static status_t object_size_check(uint64_t type, uint64_t size)
+FAST static status_t object_size_check(uint64_t type, uint64_t size)
 {
     if (type == OBJECT_UNTYPED) {
         if ((size & (PAGE_BYTES - 1u)) != 0) {
@@ -66,7 +66,7 @@ static status_t object_size_check(uint64_t type, uint64_t size)
     return made && size == 0 ? STATUS_OK : STATUS_INVALID_ARGUMENT;
 }
 
-status_t untyped_clear(struct untyped *u, uint64_t bytes)
+FAST status_t untyped_clear(struct untyped *u, uint64_t bytes)
 {
     if (bytes > u->end - u->watermark) {
         return STATUS_NO_MEMORY;
@@ -95,7 +95,7 @@ struct layout {
 };
 
 /* Pages are counted in 64 bits: count <= RETYPE_COUNT_MAX, pages < 2^26. */
-static struct layout layout_of(const struct untyped *u, const struct retype_plan *plan)
+FAST static struct layout layout_of(const struct untyped *u, const struct retype_plan *plan)
 {
     struct layout l = {.size = object_size_of(plan->type, plan->size)};
 
@@ -114,8 +114,8 @@ static struct layout layout_of(const struct untyped *u, const struct retype_plan
 }
 
 /* The next free granules of the fill page; starts a new page at *next_page when it is full. */
-static uint32_t fill_take(struct kernel *k, struct untyped *u, enum object_type type,
-                          uint32_t granules, uint64_t *next_page)
+FAST static uint32_t fill_take(struct kernel *k, struct untyped *u, enum object_type type,
+                               uint32_t granules, uint64_t *next_page)
 {
     if (u->fill_page == 0 || u->fill_type != (uint16_t)type ||
         u->fill_next + granules > GRANULES_PER_PAGE) {
@@ -131,7 +131,8 @@ static uint32_t fill_take(struct kernel *k, struct untyped *u, enum object_type 
 }
 
 /* Fills in a zeroed object: header at granule n, own pages at `own`. */
-static void object_init(struct kernel *k, const struct retype_plan *plan, uint32_t n, uint64_t own)
+APART static void object_init(struct kernel *k, const struct retype_plan *plan, uint32_t n,
+                              uint64_t own)
 {
     switch (plan->type) {
     case OBJECT_UNTYPED: {
@@ -182,8 +183,8 @@ static void object_init(struct kernel *k, const struct retype_plan *plan, uint32
     }
 }
 
-static uint32_t table_init(struct kernel *k, const struct retype_plan *plan, uint64_t own,
-                           uint32_t pages)
+FAST static uint32_t table_init(struct kernel *k, const struct retype_plan *plan, uint64_t own,
+                                uint32_t pages)
 {
     uint32_t n = address_granule(own);
 
@@ -195,7 +196,7 @@ static uint32_t table_init(struct kernel *k, const struct retype_plan *plan, uin
     return n;
 }
 
-status_t untyped_retype_plan(struct kernel *k, const struct retype_plan *plan)
+FAST status_t untyped_retype_plan(struct kernel *k, const struct retype_plan *plan)
 {
     struct untyped *u = untyped_at(k, plan->untyped);
     struct layout l = layout_of(u, plan);
@@ -229,11 +230,11 @@ status_t untyped_retype_plan(struct kernel *k, const struct retype_plan *plan)
 }
 
 /* Decodes and checks all that does not need the memory itself. */
-static status_t retype_decode(struct kernel *k, const struct retype_request *request,
-                              struct retype_plan *plan)
+FAST static status_t retype_decode(struct kernel *k, const struct retype_request *request,
+                                   struct retype_plan *plan)
 {
     struct slot *slot;
-    status_t status = cap_find(k, request->untyped, OBJECT_UNTYPED, RIGHT_MANAGE, &slot);
+    status_t status = cap_find_here(k, request->untyped, OBJECT_UNTYPED, RIGHT_MANAGE, &slot);
 
     if (status != STATUS_OK) {
         return status;
@@ -289,7 +290,7 @@ static status_t retype_decode(struct kernel *k, const struct retype_request *req
  * the slots hold their originals, children of the untyped capability. AGAIN: only memory was
  * cleared. Else:     nothing changes.
  */
-status_t untyped_retype(struct kernel *k, const struct retype_request *request)
+FAST status_t untyped_retype(struct kernel *k, const struct retype_request *request)
 {
     struct retype_plan plan;
     status_t status = retype_decode(k, request, &plan);

@@ -29,7 +29,7 @@ static struct upcall_area *area_of(const struct thread *t)
     return arch_memory(t->upcall_area);
 }
 
-static void frame_save(struct upcall_frame *frame, const struct registers *r)
+FAST static void frame_save(struct upcall_frame *frame, const struct registers *r)
 {
     uint64_t *to = &frame->rdx;
 
@@ -53,7 +53,7 @@ static void frame_save(struct upcall_frame *frame, const struct registers *r)
  * Changes:  it continues in its handler, with `event` and what was pending. False: it does not,
  *           being masked, or in the resume code if `cannot_wait`; nothing changes.
  */
-static bool upcall_enter(struct thread *t, uint64_t event, bool cannot_wait)
+FAST static bool upcall_enter(struct thread *t, uint64_t event, bool cannot_wait)
 {
     struct upcall_area *area = area_of(t);
     struct registers *r = &t->registers;
@@ -81,20 +81,20 @@ static bool upcall_enter(struct thread *t, uint64_t event, bool cannot_wait)
 }
 
 /* An event that waits if it must. */
-static void upcall_raise(struct thread *t, uint64_t event)
+FAST static void upcall_raise(struct thread *t, uint64_t event)
 {
     if (t->state != THREAD_READY || !upcall_enter(t, event, false)) {
         (void)__atomic_fetch_or(&area_of(t)->pending, event, __ATOMIC_RELAXED);
     }
 }
 
-void upcall_quantum_end(struct thread *t, uint64_t now)
+FAST void upcall_quantum_end(struct thread *t, uint64_t now)
 {
     t->upcall_at = now + t->upcall_quantum_ns;
     upcall_raise(t, UPCALL_QUANTUM);
 }
 
-void upcall_pending(struct thread *t)
+FAST void upcall_pending(struct thread *t)
 {
     if (t->upcall_area != 0 && read_once(&area_of(t)->pending) != 0) {
         (void)upcall_enter(t, 0, false);
@@ -131,7 +131,7 @@ bool upcall_fault(struct thread *t, const struct fault *fault)
     return true;
 }
 
-bool upcall_syscall(struct kernel *k, struct thread *t)
+APART bool upcall_syscall(struct kernel *k, struct thread *t)
 {
     const struct upcall_area *area = area_of(t);
     uint64_t first = read_once(&area->kernel_code_first);

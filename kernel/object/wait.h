@@ -26,7 +26,7 @@ static inline void notification_message(struct thread *t, struct notification *n
 }
 
 /* Takes a thread out of its endpoint's queue. */
-static inline void endpoint_remove(struct kernel *k, thread_ix i)
+INLINE void endpoint_remove(struct kernel *k, thread_ix i)
 {
     struct thread *t = thread_at(k, i);
     struct endpoint *endpoint = endpoint_at(k, (endpoint_ix){t->blocked_on});
@@ -36,32 +36,21 @@ static inline void endpoint_remove(struct kernel *k, thread_ix i)
 }
 
 /* thread_unwait of a thread in that state. */
-static inline void unwait(struct kernel *k, thread_ix i, enum thread_state state)
+INLINE void unwait(struct kernel *k, thread_ix i, enum thread_state state)
 {
     struct thread *t = thread_at(k, i);
 
-    switch (state) {
-    case THREAD_SENDING:
-    case THREAD_CALLING:
+    ASSERT(state != THREAD_INACTIVE && state != THREAD_READY);
+    if (state == THREAD_SENDING || state == THREAD_CALLING || state == THREAD_RECEIVING) {
         endpoint_remove(k, i);
-        break;
-    case THREAD_RECEIVING:
-        endpoint_remove(k, i);
-        reply_release(k, t);
-        if ((t->flags & THREAD_PASSIVE) != 0) {
-            t->lease = LEASE_NONE; /* until a caller lends one */
-        }
-        break;
-    case THREAD_REPLY_WAITING:
-        reply_release(k, t);
-        break;
-    case THREAD_WAITING:
+    } else if (state == THREAD_WAITING) {
         notification_at(k, (notification_ix){t->blocked_on})->waiter = (thread_ix){NIL};
-        break;
-    case THREAD_THROTTLED:
-        break;
-    default:
-        ASSERT(false);
+    }
+    if (state == THREAD_RECEIVING || state == THREAD_REPLY_WAITING) {
+        reply_release(k, t);
+    }
+    if (state == THREAD_RECEIVING && (t->flags & THREAD_PASSIVE) != 0) {
+        t->lease = LEASE_NONE; /* until a caller lends one */
     }
     timer_remove(k, i);
     t->blocked_on = NIL;

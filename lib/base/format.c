@@ -21,6 +21,8 @@ struct conversion {
     bool has_precision;
     size_t width;
     size_t precision;
+    bool negative;
+    size_t zeros;  /* before the digits */
     uint8_t longs; /* count of l; z counts as 1 */
 };
 
@@ -32,59 +34,47 @@ static void put(struct sink *sink, char c)
     sink->length++;
 }
 
-static void put_padded(struct sink *sink, const struct conversion *c, const char *text,
-                       size_t length)
+static void put_filling(struct sink *sink, char c, size_t count)
 {
-    size_t pad = c->width > length ? c->width - length : 0;
-
-    for (size_t i = 0; i < pad && !c->left; i++) {
-        put(sink, ' ');
-    }
-    for (size_t i = 0; i < length; i++) {
-        put(sink, text[i]);
-    }
-    for (size_t i = 0; i < pad && c->left; i++) {
-        put(sink, ' ');
+    for (; count > 0; count--) {
+        put(sink, c);
     }
 }
 
-static void put_number(struct sink *sink, struct conversion *c, uint64_t value, bool negative,
-                       char specifier)
+/* A sign or nothing, zeros, and the text, padded to the width. */
+static void put_padded(struct sink *sink, const struct conversion *c, const char *text,
+                       size_t length)
+{
+    size_t shown = length + c->zeros + (c->negative ? 1u : 0u);
+    size_t pad = c->width > shown ? c->width - shown : 0;
+
+    put_filling(sink, ' ', c->left ? 0 : pad);
+    put_filling(sink, '-', c->negative ? 1u : 0u);
+    put_filling(sink, '0', c->zeros);
+    for (size_t i = 0; i < length; i++) {
+        put(sink, text[i]);
+    }
+    put_filling(sink, ' ', c->left ? pad : 0);
+}
+
+static void put_number(struct sink *sink, struct conversion *c, uint64_t value, char specifier)
 {
     const char *digits = specifier == 'X' ? "0123456789ABCDEF" : "0123456789abcdef";
     uint64_t base = (specifier == 'x' || specifier == 'X') ? 16u : 10u;
     char text[NUMBER_CHARS_MAX];
-    size_t count = 0;
+    size_t first = NUMBER_CHARS_MAX;
 
     do {
-        text[count++] = digits[value % base];
+        text[--first] = digits[value % base];
         value /= base;
     } while (value != 0);
-
-    size_t total = count;
-    if (c->has_precision && c->precision > total) {
-        total = c->precision;
-    } else if (c->zero && !c->left && c->width > total + (negative ? 1u : 0u)) {
-        total = c->width - (negative ? 1u : 0u);
+    size_t count = NUMBER_CHARS_MAX - first;
+    size_t total = c->has_precision ? c->precision : 0;
+    if (total <= count && c->zero && !c->left) {
+        total = c->width - (c->negative && c->width > 0 ? 1u : 0u);
     }
-    size_t shown = total + (negative ? 1u : 0u);
-    size_t pad = c->width > shown ? c->width - shown : 0;
-
-    for (size_t i = 0; i < pad && !c->left; i++) {
-        put(sink, ' ');
-    }
-    if (negative) {
-        put(sink, '-');
-    }
-    for (size_t i = count; i < total; i++) {
-        put(sink, '0');
-    }
-    for (size_t i = count; i > 0; i--) {
-        put(sink, text[i - 1u]);
-    }
-    for (size_t i = 0; i < pad && c->left; i++) {
-        put(sink, ' ');
-    }
+    c->zeros = total > count ? total - count : 0;
+    put_padded(sink, c, &text[first], count);
 }
 
 static const char *read_count(const char *f, size_t *count)
@@ -149,7 +139,8 @@ size_t format_text_va(char *to, size_t size, const char *format, va_list argumen
         case 'i': {
             int64_t value = c.longs > 0 ? va_arg(arguments, long) : va_arg(arguments, int);
             uint64_t magnitude = value < 0 ? 0 - (uint64_t)value : (uint64_t)value;
-            put_number(&sink, &c, magnitude, value < 0, 'd');
+            c.negative = value < 0;
+            put_number(&sink, &c, magnitude, 'd');
             break;
         }
         case 'u':
@@ -157,13 +148,13 @@ size_t format_text_va(char *to, size_t size, const char *format, va_list argumen
         case 'X': {
             uint64_t value =
                 c.longs > 0 ? va_arg(arguments, unsigned long) : va_arg(arguments, unsigned int);
-            put_number(&sink, &c, value, false, *f);
+            put_number(&sink, &c, value, *f);
             break;
         }
         case 'p':
             put(&sink, '0');
             put(&sink, 'x');
-            put_number(&sink, &c, (uintptr_t)va_arg(arguments, void *), false, 'x');
+            put_number(&sink, &c, (uintptr_t)va_arg(arguments, void *), 'x');
             break;
         case '\0':
             f--; /* a lone % at the end: stop at the NUL */

@@ -116,7 +116,7 @@ void apic_timer_init(uint64_t timer_count_per_tick)
     timer_setup();
 }
 
-void apic_timer_arm(uint64_t tsc)
+FAST void apic_timer_arm(uint64_t tsc)
 {
     if (tsc_deadline) {
         wrmsr(MSR_TSC_DEADLINE, tsc == UINT64_MAX ? 0 : tsc == 0 ? 1 : tsc);

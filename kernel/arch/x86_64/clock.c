@@ -126,13 +126,13 @@ const struct time_calibration *clock_calibration(void)
     return &calibration;
 }
 
-uint64_t arch_time_ns(void)
+FAST uint64_t arch_time_ns(void)
 {
     uint64_t ticks = rdtsc() - calibration.tsc_base;
     return (uint64_t)((unsigned __int128)ticks * calibration.tsc_mult >> 32);
 }
 
-void arch_timer_set(uint64_t deadline_ns)
+FAST void arch_timer_set(uint64_t deadline_ns)
 {
     unsigned __int128 ticks = (unsigned __int128)deadline_ns * tsc_per_ns >> 32;
     bool never = deadline_ns == DEADLINE_NEVER || (ticks >> 63) != 0; /* in a hundred years */

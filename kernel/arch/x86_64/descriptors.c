@@ -7,8 +7,10 @@
 
 #define GATE_INTERRUPT 0x8e00u
 #define GATE_USER 0x6000u /* may be raised by `int` in user mode */
-/* Of a vector's stub in traps.S: of 16 bytes for the 32 exceptions, of 8 for interrupts. */
-#define TRAP_STUB_OFFSET(vector) ((vector) < 32 ? (vector)*16u : 256u + (vector)*8u)
+/* Of a vector's stub in traps.S: of 16 bytes for the 32 exceptions, of 4 for interrupts, with 8
+ * more behind each 32 of them. */
+#define TRAP_STUB_OFFSET(vector)                                                                   \
+    ((vector) < 32 ? (vector)*16u : 376u + (vector)*4u + (vector) / 32u * 8u)
 #define VECTOR_BREAKPOINT 3u
 #define VECTOR_OVERFLOW 4u
 

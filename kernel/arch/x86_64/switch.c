@@ -184,7 +184,7 @@ static void bases_off(struct arch_cpu *cpu)
 /* ---- Threads --------------------------------------------------------------------------------- */
 
 /* `next` is the current thread. */
-void thread_switch(struct thread *next)
+FAST void thread_switch(struct thread *next)
 {
     struct arch_cpu *cpu = self();
     struct registers *r = &next->registers;
@@ -257,7 +257,7 @@ static bool first_use_of_bases(struct arch_cpu *cpu)
     return true;
 }
 
-void trap_exception(uint64_t vector, uint64_t error)
+FAST void trap_exception(uint64_t vector, uint64_t error)
 {
     if (vector == VECTOR_NO_FPU) {
         fpu_take(self(), self()->loaded);
@@ -273,7 +273,7 @@ void trap_exception(uint64_t vector, uint64_t error)
         invariants_after_entry(&kernel_state, NULL);
 }
 
-void trap_interrupt(uint8_t vector)
+FAST void trap_interrupt(uint8_t vector)
 {
     if (vector == VECTOR_TIMER) {
         apic_end_of_interrupt();

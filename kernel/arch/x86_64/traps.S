@@ -262,7 +262,7 @@ cpu_idle:
 
 /* ---- Exceptions and interrupts ---------------------------------------------------------------
  * A stub for each vector: error code (the CPU's or 0), vector, then the common part. Exceptions' stubs
- * take 16 bytes, interrupts' 8 (TRAP_STUB_OFFSET): those push the vector's byte with its sign, which
+ * take 16 bytes, interrupts' 4 (TRAP_STUB_OFFSET): those push the vector's byte with its sign, which
  * trap_interrupt undoes, and it stands for the error code too. */
     .balign 16
     .global trap_stubs
@@ -278,9 +278,13 @@ vector = 0
     .elseif vector < 32
     jmp trap_common
     .else
-    jmp interrupt_common
+    jmp 2f                                 # at most 124 bytes: two bytes of code
     .endif
-    .balign 8 - 8 * (vector < 32)          # true is -1
+    .balign 16 + 15 * (vector >= 32)       # true is -1
+    .if vector >= 32 && vector % 32 == 31
+2:  jmp interrupt_common
+    .balign 8
+    .endif
 vector = vector + 1
     .endr
 
