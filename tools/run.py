@@ -22,6 +22,7 @@ from system_description import load_system, show_size
 ROOT = build.ROOT
 READY_SECONDS = 120
 SHUTDOWN_SECONDS = 30
+KEEPERS = ("kvstore", "storage")  # programs that keep logs on a drive
 SOCKET_PATH_BYTES_MAX = 107  # sun_path of unix(7), less its end
 
 
@@ -137,9 +138,10 @@ def _check_kvm():
 class Session:
     """One run, from the start of the machine to its end."""
 
-    def __init__(self, machine, options):
+    def __init__(self, machine, options, programs):
         self.machine = machine
         self.options = options
+        self.programs = programs
         self.events = queue.Queue()
         self.vm = vm.Vm(machine, on_serial=self._serial)
 
@@ -209,9 +211,15 @@ class Session:
         return 1
 
     def _announce(self):
-        print("\nHallows is ready. Reach it with:")
-        print(f"    redis-cli -p {self.options.port}")
-        print(f"    http://127.0.0.1:{self.options.http_port}/")
+        ways = []
+        if "kvstore" in self.programs:
+            ways += [f"redis-cli -p {self.options.port}",
+                     f"http://127.0.0.1:{self.options.http_port}/"]
+        elif "accounts" in self.programs:
+            ways += [f"./hallows storage --http-port {self.options.http_port}"]
+        print("\nHallows is ready." + (" Reach it with:" if ways else ""))
+        for way in ways:
+            print(f"    {way}")
         print(f"Data: {self.machine.disk}. Ctrl-C shuts down.\n", flush=True)
 
     def _shut_down(self):
@@ -246,7 +254,8 @@ def main(options):
             drive.truncate(0)
             drive.truncate(vm.DISK_BYTES)
         print("Building ...", flush=True)
-        settings = [("kvstore", "format", "true")] if options.format else []
+        settings = [(cell.name, "format", "true") for cell in system.cells
+                    if options.format and cell.program in KEEPERS]
         output = build.BUILD / f"image/run-{options.port}.bundle"
         _, bundle_path = build.make_bundle(options.system, settings, output)
         machine = vm.Machine(
@@ -274,6 +283,6 @@ def main(options):
         print(f"Starting '{system.name}' in QEMU ({memory_mib} MiB, {options.cpus} CPU,"
               f" {options.nic}, drive {disk}) ...\n", flush=True)
         try:
-            return Session(machine, options).run()
+            return Session(machine, options, {cell.program for cell in system.cells}).run()
         finally:
             control_socket(options.port).unlink(missing_ok=True)

@@ -13,15 +13,16 @@
 #include "runtime/syscall.h"
 
 #define PORT 80u
-#define BACKLOG 8u
+#define BACKLOG 16u
 #define BUFFERS 512u
-#define PAGES 4u
-#define ANSWER_BYTES (512u * 1024u)
+#define PAGES 16u
+#define ANSWER_BYTES (256u * 1024u)
 #define KEEPALIVE_NS 60000000000ull
 
 /* One browser. */
 struct page {
     struct tcp_connection *connection; /* NULL: free */
+    uint64_t number;                   /* of the connection, since the start */
     bool answered, failed;
     uint32_t head_bytes; /* of the request, so far */
     size_t bytes, sent;
@@ -83,22 +84,44 @@ static void answer(struct page *page, enum http_result status, bool head_only)
     send_answer(page);
 }
 
-static bool on_accept(struct tcp_connection *connection, void *user)
+/* A page for a new browser: a free one, or that of who has been silent longest. NULL: all are being
+ * answered. */
+static struct page *find_page(void)
 {
-    (void)user;
+    struct page *oldest = NULL;
+
     for (uint32_t i = 0; i < PAGES; i++) {
         struct page *page = &pages[i];
         if (page->connection == NULL) {
-            page->connection = connection;
-            page->answered = page->failed = false;
-            page->head_bytes = 0;
-            page->bytes = page->sent = 0;
-            tcp_set_user(connection, page);
-            tcp_set_keepalive(connection, KEEPALIVE_NS);
-            return true;
+            return page;
+        }
+        if (!page->answered && (oldest == NULL || page->number < oldest->number)) {
+            oldest = page;
         }
     }
-    return false;
+    if (oldest != NULL) {
+        tcp_abort(oldest->connection);
+    }
+    return oldest;
+}
+
+static bool on_accept(struct tcp_connection *connection, void *user)
+{
+    static uint64_t accepted;
+    struct page *page = find_page();
+
+    (void)user;
+    if (page == NULL) {
+        return false;
+    }
+    page->connection = connection;
+    page->number = accepted++;
+    page->answered = page->failed = false;
+    page->head_bytes = 0;
+    page->bytes = page->sent = 0;
+    tcp_set_user(connection, page);
+    tcp_set_keepalive(connection, KEEPALIVE_NS);
+    return true;
 }
 
 static uint32_t on_receive(struct tcp_connection *connection, void *user, const uint8_t *data,
@@ -195,7 +218,7 @@ static status_t start(const struct cell_info *info, struct event_loop *loop)
     struct network_request request = {
         .info = info,
         .buffers = BUFFERS,
-        .connections = 16,
+        .connections = 64,
         .dma = &dma,
         .memory = info->heap,
         .memory_bytes = info->heap_bytes,

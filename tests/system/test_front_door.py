@@ -146,6 +146,25 @@ def test_frames_of_a_running_system_are_captured(tmp_path):
     assert late.returncode == 1 and f"no running system at port {run.port}" in late.stderr
 
 
+def test_run_says_how_to_look_at_a_system_of_loglets(tmp_path):
+    """Nothing of the key-value server where there is none; --format is for whoever keeps logs."""
+    drive = tmp_path / "drive.img"
+    drive.write_bytes(b"not ours " * 10_000 + bytes(512 << 20))
+    system = ["--system", str(build.ROOT / "systems/storage/system.toml"), "--disk", str(drive)]
+    with Run(tmp_path, *system) as run:
+        assert run.process.wait(120) == 1
+    assert "the drive holds data of an unknown kind" in run.text
+    with Run(tmp_path, *system, "--format") as run:
+        run.wait_for("Ctrl-C shuts down")
+        assert "redis-cli" not in run.text
+        command = f"./hallows storage --http-port {run.http_port}"
+        assert command in run.text
+        told = subprocess.run(command.split(), cwd=build.ROOT, text=True, capture_output=True,
+                              timeout=60, check=True).stdout
+        assert "storage: QEMU NVMe" in told and re.search("first +first +normal +500", told)
+        assert run.interrupt() == 0
+
+
 def test_foreign_drive_needs_format(tmp_path):
     drive = tmp_path / "foreign.img"
     drive.write_bytes(b"not ours " * 10_000 + bytes(256 << 20))

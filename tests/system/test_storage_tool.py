@@ -5,10 +5,12 @@ as people call it."""
 import json
 import re
 import shutil
+import socket
 import subprocess
 
 import build
 import drives
+import storage
 import vm
 
 HALLOWS = build.ROOT / "hallows"
@@ -102,6 +104,22 @@ def test_every_controller_and_namespace_is_shown(tmp_path):
     assert re.search(r"^storage: QEMU NVMe Ctrl  serial hallows1", text, re.M)
 
 
+def browse(port):
+    """What else browsers may ask of the cell that tells accounts: it answers, and goes on."""
+    for request, answer in ((b"GET / HTTP/1.1", b"404"), (b"POST /storage.json HTTP/1.1", b"405"),
+                            (b"GET /storage.jsonx HTTP/1.1", b"404"), (b"nonsense", b"400"),
+                            (b"HEAD /storage.json HTTP/1.1", b"200"),
+                            (b"GET /" + b"x" * 20000 + b" HTTP/1.1", b"414")):
+        with socket.create_connection(("127.0.0.1", port), 20) as connection:
+            connection.sendall(request + b"\r\nHost: x\r\n\r\n")
+            got = connection.recv(100)
+            assert got.startswith(b"HTTP/1.1 " + answer), (request[:40], got)
+    idle = [socket.create_connection(("127.0.0.1", port), 20) for _ in range(12)]
+    for connection in idle:
+        connection.close()
+    assert storage.fetch(port)
+
+
 def test_a_system_of_loglets(tmp_path):
     """systems/storage, whose cell for that sees no record; while it runs, and its images after that."""
     bundle = build.make_bundle(build.ROOT / "systems/storage/system.toml",
@@ -120,6 +138,7 @@ def test_a_system_of_loglets(tmp_path):
         assert account["promises"]["promised_ns"] == 100 * 100_000 + 2 * (500 * 100_000 + 160_000_000)
         status, _, errors = hallows_storage("--format", images[0], "--yes")
         assert status != 0 and "is in use" in errors
+        browse(running.ports[80])
         running.power_button()
         running.wait_for(vm.CLEAN, 60)
     status, output, errors = hallows_storage("--format", *images)
