@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from conftest import require_command
 from test_linux_tcp import namespace
 
 
@@ -22,3 +23,19 @@ def test_each_cpu_serves_its_flows(tmp_path, nic):
     # 48 flows: that one thread has fewer than 6 of them happens once in 10^9 runs.
     assert all(int(datagrams) >= 6 and int(octets) >= 6 * 20000
                for _, datagrams, octets in told["threads"]), told
+
+
+@pytest.mark.parametrize("nic", ["igb", "virtio-mq"])
+def test_streams_of_one_measurement_on_both_cpus(tmp_path, nic):
+    require_command("iperf3")
+    script = Path(__file__).with_name("iperf_guest.py")
+    done = subprocess.run([*namespace(), sys.executable, str(script), str(tmp_path), nic],
+                          capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    told = json.loads(done.stdout.splitlines()[-1])
+    assert told["served"] == ["5", "0"]
+    assert sum(told["streams"]) == 26 and min(told["streams"]) > 0  # all on one: once in 10^7 runs
+    for test in told["tests"]:
+        for stream in test["streams"]:
+            assert stream["receiver"]["bytes"] > 10000, stream
+        assert test["sum_received"]["bytes"] <= test["sum_sent"]["bytes"]

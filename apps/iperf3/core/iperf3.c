@@ -29,6 +29,62 @@ enum state {
 
 static const uint8_t chunk[CHUNK_BYTES];
 
+/* ---- The shared test --------------------------------------------------------------------------
+ */
+
+static uint64_t word_of(const struct iperf3_test *test)
+{
+    return __atomic_load_n(&test->word, __ATOMIC_ACQUIRE);
+}
+
+static int8_t state_of(const struct iperf3_server *server)
+{
+    return (int8_t)(uint8_t)word_of(server->test);
+}
+
+static bool is_reverse(const struct iperf3_server *server)
+{
+    return __atomic_load_n(&server->test->reverse, __ATOMIC_RELAXED) != 0;
+}
+
+static uint32_t streams_wanted(const struct iperf3_server *server)
+{
+    return __atomic_load_n(&server->test->wanted, __ATOMIC_RELAXED);
+}
+
+static void wake_others(const struct iperf3_server *server)
+{
+    const struct iperf3_test *test = server->test;
+
+    for (uint32_t i = 0; i < test->servers; i++) {
+        if (i != server->number) {
+            test->wake(test->context, i);
+        }
+    }
+}
+
+/* The owner says how far the test is. */
+static void tell(struct iperf3_server *server, uint64_t which, int8_t state)
+{
+    __atomic_store_n(&server->test->word, which << 8 | (uint8_t)state, __ATOMIC_RELEASE);
+    wake_others(server);
+}
+
+static void count_bytes(struct iperf3_server *server, uint32_t index, uint64_t bytes)
+{
+    struct iperf3_count *count = &server->test->stream[index];
+
+    __atomic_store_n(&count->bytes, count->bytes + bytes, __ATOMIC_RELAXED);
+}
+
+static void count_retransmits(struct iperf3_server *server, uint32_t index)
+{
+    struct tcp_info info;
+
+    tcp_info(server->stream[index], &info);
+    __atomic_store_n(&server->test->stream[index].retransmits, info.retransmits, __ATOMIC_RELAXED);
+}
+
 /* ---- Sending ----------------------------------------------------------------------------------
  */
 
@@ -37,47 +93,44 @@ static void say(struct iperf3_server *server, enum state state)
 {
     uint8_t byte = (uint8_t)state;
 
-    server->state = (int8_t)state;
+    tell(server, word_of(server->test) >> 8, (int8_t)state);
     (void)tcp_send(server->control, &byte, 1);
 }
 
-static void pump(struct iperf3_server *server, struct iperf3_stream *stream)
+static void pump(struct iperf3_server *server, uint32_t index)
 {
-    while (server->reverse && server->state == STATE_TEST_RUNNING && stream->connection != NULL) {
-        uint32_t taken = tcp_send(stream->connection, chunk, CHUNK_BYTES);
-        stream->bytes += taken;
+    while (is_reverse(server) && state_of(server) == STATE_TEST_RUNNING &&
+           server->stream[index] != NULL) {
+        uint32_t taken = tcp_send(server->stream[index], chunk, CHUNK_BYTES);
+        count_bytes(server, index, taken);
         if (taken < CHUNK_BYTES) {
             return; /* on_sendable follows */
         }
     }
 }
 
-static uint64_t retransmits_of(const struct iperf3_stream *stream)
-{
-    struct tcp_info info;
-
-    if (stream->connection == NULL) {
-        return stream->retransmits;
-    }
-    tcp_info(stream->connection, &info);
-    return info.retransmits;
-}
-
 /* ---- The test ---------------------------------------------------------------------------------
  */
 
-static void forget_test(struct iperf3_server *server)
+/* Streams of a test that is no more. */
+static void abort_streams(struct iperf3_server *server)
 {
-    for (uint32_t i = 0; i < server->streams; i++) {
-        if (server->stream[i].connection != NULL) {
-            tcp_abort(server->stream[i].connection);
-            server->stream[i].connection = NULL;
+    for (uint32_t i = 0; i < IPERF3_STREAMS_MAX; i++) {
+        if (server->stream[i] != NULL) {
+            tcp_abort(server->stream[i]);
+            server->stream[i] = NULL;
         }
     }
+}
+
+/* The owner is done: anyone may begin the next test. */
+static void forget_test(struct iperf3_server *server)
+{
     server->control = NULL;
-    server->streams = server->wanted = 0;
     server->length_bytes = server->json_left = server->json_bytes = 0;
-    server->state = 0;
+    tell(server, (word_of(server->test) >> 8) + 1u, 0);
+    (void)iperf3_poll(server);
+    __atomic_store_n(&server->test->owner, 0u, __ATOMIC_RELEASE);
 }
 
 static void end_test(struct iperf3_server *server)
@@ -149,12 +202,19 @@ static uint32_t number(const char *json, const char *name, uint32_t max)
 
 static void take_parameters(struct iperf3_server *server)
 {
-    server->reverse = is_true(server->json, "reverse");
-    server->wanted = number(server->json, "parallel", IPERF3_STREAMS_MAX);
-    if (!is_true(server->json, "tcp") || is_true(server->json, "bidirectional") ||
-        server->wanted == 0) {
+    struct iperf3_test *test = server->test;
+    uint32_t wanted = number(server->json, "parallel", IPERF3_STREAMS_MAX);
+
+    if (!is_true(server->json, "tcp") || is_true(server->json, "bidirectional") || wanted == 0) {
         refuse_test(server);
         return;
+    }
+    __atomic_store_n(&test->reverse, (uint32_t)is_true(server->json, "reverse"), __ATOMIC_RELAXED);
+    __atomic_store_n(&test->wanted, wanted, __ATOMIC_RELAXED);
+    __atomic_store_n(&test->claims, word_of(test) >> 8 << 8, __ATOMIC_RELAXED);
+    for (uint32_t i = 0; i < IPERF3_STREAMS_MAX; i++) {
+        __atomic_store_n(&test->stream[i].bytes, 0, __ATOMIC_RELAXED);
+        __atomic_store_n(&test->stream[i].retransmits, 0, __ATOMIC_RELAXED);
     }
     say(server, STATE_CREATE_STREAMS);
 }
@@ -178,14 +238,16 @@ static void send_results(struct iperf3_server *server)
                       "{\"cpu_util_total\":%lu.%02lu,\"cpu_util_user\":%lu.%02lu,"
                       "\"cpu_util_system\":0,\"sender_has_retransmits\":%d,\"streams\":[",
                       percent_100 / 100u, percent_100 % 100u, percent_100 / 100u,
-                      percent_100 % 100u, server->reverse ? 1 : -1);
-    for (uint32_t i = 0; i < server->streams; i++) {
-        const struct iperf3_stream *stream = &server->stream[i];
+                      percent_100 % 100u, is_reverse(server) ? 1 : -1);
+    for (uint32_t i = 0; i < streams_wanted(server); i++) {
+        const struct iperf3_count *stream = &server->test->stream[i];
+        uint64_t bytes = __atomic_load_n(&stream->bytes, __ATOMIC_RELAXED);
+        uint64_t retransmits = __atomic_load_n(&stream->retransmits, __ATOMIC_RELAXED);
         at += format_text(text + at, sizeof text - at,
                           "%s{\"id\":%u,\"bytes\":%lu,\"retransmits\":%ld,\"jitter\":0,"
                           "\"errors\":0,\"packets\":0}",
-                          i == 0 ? "" : ",", stream_id(i), stream->bytes,
-                          server->reverse ? (int64_t)retransmits_of(stream) : -1);
+                          i == 0 ? "" : ",", stream_id(i), bytes,
+                          is_reverse(server) ? (int64_t)retransmits : -1);
     }
     at += format_text(text + at, sizeof text - at, "]}");
     uint32_t length = (uint32_t)at - 4u;
@@ -200,26 +262,61 @@ static void send_results(struct iperf3_server *server)
  * state only then. */
 static void end_streams(struct iperf3_server *server)
 {
-    for (uint32_t i = 0; i < server->streams; i++) {
-        struct iperf3_stream *stream = &server->stream[i];
-        if (stream->connection != NULL) {
-            stream->retransmits = retransmits_of(stream);
-            tcp_close(stream->connection);
-            stream->connection = NULL;
+    for (uint32_t i = 0; i < IPERF3_STREAMS_MAX; i++) {
+        if (server->stream[i] != NULL) {
+            count_retransmits(server, i);
+            tcp_close(server->stream[i]);
+            server->stream[i] = NULL;
         }
     }
 }
 
+/* All streams have come: data flows. */
+static bool start_data(struct iperf3_server *server)
+{
+    const struct iperf3_test *test = server->test;
+    uint64_t claims = __atomic_load_n(&test->claims, __ATOMIC_ACQUIRE);
+
+    if (server->control == NULL || state_of(server) != STATE_CREATE_STREAMS ||
+        (uint8_t)claims != streams_wanted(server)) {
+        return false;
+    }
+    server->usage(server->context, &server->before);
+    say(server, STATE_TEST_START);
+    say(server, STATE_TEST_RUNNING);
+    return true;
+}
+
+bool iperf3_poll(struct iperf3_server *server)
+{
+    bool started = start_data(server);
+    uint64_t word = word_of(server->test);
+    int8_t state = (int8_t)(uint8_t)word;
+    bool news = word != server->seen;
+
+    server->seen = word;
+    if (server->streams_of != word >> 8) {
+        abort_streams(server);
+        server->streams_of = word >> 8;
+    } else if (is_reverse(server) && news && state == STATE_TEST_RUNNING) {
+        for (uint32_t i = 0; i < IPERF3_STREAMS_MAX; i++) {
+            pump(server, i);
+        }
+    } else if (is_reverse(server) &&
+               (state == STATE_EXCHANGE_RESULTS || state == STATE_DISPLAY_RESULTS)) {
+        end_streams(server);
+    }
+    return started || news;
+}
+
 static void take_state(struct iperf3_server *server, int8_t state)
 {
-    if (state == STATE_TEST_END && server->state == STATE_TEST_RUNNING) {
-        if (server->reverse) {
-            end_streams(server);
-        }
+    if (state == STATE_TEST_END && state_of(server) == STATE_TEST_RUNNING) {
         say(server, STATE_EXCHANGE_RESULTS);
+        (void)iperf3_poll(server);
     } else {
         /* IPERF_DONE, CLIENT_TERMINATE, or nothing that belongs here. */
-        server->tests += state == STATE_IPERF_DONE && server->state == STATE_DISPLAY_RESULTS;
+        server->tests += state == STATE_IPERF_DONE && state_of(server) == STATE_DISPLAY_RESULTS;
         end_test(server);
     }
 }
@@ -231,7 +328,7 @@ static void take_state(struct iperf3_server *server, int8_t state)
 static void take_json_byte(struct iperf3_server *server, uint8_t byte)
 {
     uint32_t max =
-        server->state == STATE_PARAM_EXCHANGE ? IPERF3_JSON_BYTES_MAX : CLIENT_RESULTS_BYTES_MAX;
+        state_of(server) == STATE_PARAM_EXCHANGE ? IPERF3_JSON_BYTES_MAX : CLIENT_RESULTS_BYTES_MAX;
 
     if (server->length_bytes < 4u) {
         server->json_left = server->json_left << 8 | byte;
@@ -248,7 +345,7 @@ static void take_json_byte(struct iperf3_server *server, uint8_t byte)
     }
     server->json[server->json_bytes] = '\0';
     server->length_bytes = server->json_bytes = 0;
-    if (server->state == STATE_PARAM_EXCHANGE) {
+    if (state_of(server) == STATE_PARAM_EXCHANGE) {
         take_parameters(server);
     } else {
         send_results(server);
@@ -258,7 +355,8 @@ static void take_json_byte(struct iperf3_server *server, uint8_t byte)
 static void take_control(struct iperf3_server *server, const uint8_t *data, uint32_t length)
 {
     for (uint32_t i = 0; i < length && server->control != NULL; i++) {
-        if (server->state == STATE_PARAM_EXCHANGE || server->state == STATE_EXCHANGE_RESULTS) {
+        if (state_of(server) == STATE_PARAM_EXCHANGE ||
+            state_of(server) == STATE_EXCHANGE_RESULTS) {
             take_json_byte(server, data[i]);
         } else {
             take_state(server, (int8_t)data[i]);
@@ -266,43 +364,85 @@ static void take_control(struct iperf3_server *server, const uint8_t *data, uint
     }
 }
 
-static void begin_test(struct iperf3_server *server, const struct iperf3_newcomer *newcomer)
+/* The cookie as words. */
+static void cookie_words(const struct iperf3_newcomer *newcomer,
+                         uint64_t words[IPERF3_COOKIE_WORDS])
 {
-    server->control = newcomer->connection;
-    memcpy(server->cookie, newcomer->cookie, IPERF3_COOKIE_BYTES);
-    tcp_set_keepalive(server->control, KEEPALIVE_NS);
-    say(server, STATE_PARAM_EXCHANGE);
+    words[IPERF3_COOKIE_WORDS - 1u] = 0;
+    memcpy(words, newcomer->cookie, IPERF3_COOKIE_BYTES);
 }
 
-static void begin_stream(struct iperf3_server *server, const struct iperf3_newcomer *newcomer)
+/* False: there is a test already. */
+static bool begin_test(struct iperf3_server *server, const struct iperf3_newcomer *newcomer)
 {
-    server->stream[server->streams++] = (struct iperf3_stream){.connection = newcomer->connection};
-    if (server->streams < server->wanted) {
-        return;
+    struct iperf3_test *test = server->test;
+    uint64_t words[IPERF3_COOKIE_WORDS];
+    uint32_t none = 0;
+
+    if (!__atomic_compare_exchange_n(&test->owner, &none, server->number + 1u, false,
+                                     __ATOMIC_ACQUIRE, __ATOMIC_RELAXED)) {
+        return false;
     }
-    server->usage(server->context, &server->before);
-    say(server, STATE_TEST_START);
-    say(server, STATE_TEST_RUNNING);
-    for (uint32_t i = 0; i < server->streams; i++) {
-        pump(server, &server->stream[i]);
+    (void)iperf3_poll(server); /* what was left here of the test before */
+    cookie_words(newcomer, words);
+    for (uint32_t i = 0; i < IPERF3_COOKIE_WORDS; i++) {
+        __atomic_store_n(&test->cookie[i], words[i], __ATOMIC_RELAXED);
     }
+    server->control = newcomer->connection;
+    tcp_set_keepalive(server->control, KEEPALIVE_NS);
+    say(server, STATE_PARAM_EXCHANGE);
+    return true;
+}
+
+/* False: it is no stream of the test, or one too many. */
+static bool begin_stream(struct iperf3_server *server, const struct iperf3_newcomer *newcomer)
+{
+    struct iperf3_test *test = server->test;
+    uint64_t words[IPERF3_COOKIE_WORDS];
+    uint64_t word = word_of(test);
+    uint64_t differ = 0;
+    uint64_t claims = __atomic_load_n(&test->claims, __ATOMIC_ACQUIRE);
+
+    cookie_words(newcomer, words);
+    for (uint32_t i = 0; i < IPERF3_COOKIE_WORDS; i++) {
+        differ |= words[i] ^ __atomic_load_n(&test->cookie[i], __ATOMIC_RELAXED);
+    }
+    __atomic_thread_fence(__ATOMIC_ACQUIRE);
+    if ((uint8_t)word != STATE_CREATE_STREAMS || word_of(test) != word || differ != 0) {
+        return false;
+    }
+    (void)iperf3_poll(server);
+    if (server->streams_of != word >> 8) {
+        return false;
+    }
+    do { /* at most as often as others claim */
+        if (claims >> 8 != word >> 8 || (uint8_t)claims >= streams_wanted(server)) {
+            return false;
+        }
+    } while (!__atomic_compare_exchange_n(&test->claims, &claims, claims + 1u, false,
+                                          __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE));
+    if (word_of(test) >> 8 != word >> 8) {
+        return false; /* it has ended meanwhile */
+    }
+    server->stream[(uint8_t)claims] = newcomer->connection;
+    server->had++;
+    if (server->control == NULL) {
+        wake_others(server); /* it may have been the last one */
+    }
+    return true;
 }
 
 /* The cookie is whole: what the connection is for. */
 static void place(struct iperf3_server *server, struct iperf3_newcomer *newcomer)
 {
-    if (server->control == NULL) {
-        begin_test(server, newcomer);
-    } else if (memcmp(server->cookie, newcomer->cookie, IPERF3_COOKIE_BYTES) == 0 &&
-               server->state == STATE_CREATE_STREAMS && server->streams < server->wanted) {
-        begin_stream(server, newcomer);
-    } else {
+    if (!begin_test(server, newcomer) && !begin_stream(server, newcomer)) {
         const uint8_t denied = (uint8_t)STATE_ACCESS_DENIED;
         server->refused++;
         (void)tcp_send(newcomer->connection, &denied, 1);
         tcp_close(newcomer->connection);
     }
     newcomer->connection = NULL;
+    (void)iperf3_poll(server);
 }
 
 static struct iperf3_newcomer *newcomer_of(struct iperf3_server *server,
@@ -316,15 +456,16 @@ static struct iperf3_newcomer *newcomer_of(struct iperf3_server *server,
     return NULL;
 }
 
-static struct iperf3_stream *stream_of(struct iperf3_server *server,
-                                       const struct tcp_connection *connection)
+/* Its number; IPERF3_STREAMS_MAX: none. */
+static uint32_t stream_of(const struct iperf3_server *server,
+                          const struct tcp_connection *connection)
 {
-    for (uint32_t i = 0; i < server->streams; i++) {
-        if (server->stream[i].connection == connection) {
-            return &server->stream[i];
-        }
+    uint32_t index = 0;
+
+    while (index < IPERF3_STREAMS_MAX && server->stream[index] != connection) {
+        index++;
     }
-    return NULL;
+    return index;
 }
 
 /* ---- What the stack calls ---------------------------------------------------------------------
@@ -364,10 +505,10 @@ static uint32_t on_receive(struct tcp_connection *connection, void *user, const 
     struct iperf3_server *server = user;
     struct iperf3_newcomer *newcomer = newcomer_of(server, connection);
     uint32_t taken = newcomer != NULL ? take_cookie(server, newcomer, data, length) : 0;
-    struct iperf3_stream *stream = stream_of(server, connection);
+    uint32_t stream = stream_of(server, connection);
 
-    if (stream != NULL) {
-        stream->bytes += server->reverse ? 0 : length - taken;
+    if (stream < IPERF3_STREAMS_MAX) {
+        count_bytes(server, stream, is_reverse(server) ? 0 : length - taken);
     } else if (connection == server->control) {
         take_control(server, data + taken, length - taken);
     }
@@ -377,13 +518,13 @@ static uint32_t on_receive(struct tcp_connection *connection, void *user, const 
 static void gone(struct iperf3_server *server, const struct tcp_connection *connection)
 {
     struct iperf3_newcomer *newcomer = newcomer_of(server, connection);
-    struct iperf3_stream *stream = stream_of(server, connection);
+    uint32_t stream = stream_of(server, connection);
 
     if (newcomer != NULL) {
         newcomer->connection = NULL;
-    } else if (stream != NULL) {
-        stream->retransmits = retransmits_of(stream);
-        stream->connection = NULL;
+    } else if (stream < IPERF3_STREAMS_MAX) {
+        count_retransmits(server, stream);
+        server->stream[stream] = NULL;
     } else if (connection == server->control) {
         forget_test(server);
     }
@@ -397,9 +538,9 @@ static void on_end(struct tcp_connection *connection, void *user)
 
 static void on_sendable(struct tcp_connection *connection, void *user)
 {
-    struct iperf3_stream *stream = stream_of(user, connection);
+    uint32_t stream = stream_of(user, connection);
 
-    if (stream != NULL) {
+    if (stream < IPERF3_STREAMS_MAX) {
         pump(user, stream);
     }
 }

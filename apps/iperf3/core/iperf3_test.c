@@ -15,14 +15,20 @@ struct side {
     uint8_t data[8192];
 };
 
-static struct sim *sim;
-static struct iperf3_server server;
+#define SERVERS 2u
+
+/* A wire to each server, with the client's stack at the other end. */
+static struct sim *sims[SERVERS];
+static struct iperf3_test test;
+static struct iperf3_server servers[SERVERS];
+static bool woken[SERVERS];
+static uint32_t count; /* of servers */
 static struct side sides[IPERF3_STREAMS_MAX + 4u];
 
 static void usage(void *context, struct iperf3_usage *to)
 {
     (void)context;
-    *to = (struct iperf3_usage){.busy = sim->now / 2u, .all = sim->now};
+    *to = (struct iperf3_usage){.busy = sims[0]->now / 2u, .all = sims[0]->now};
 }
 
 static void on_connected(struct tcp_connection *connection, void *user)
@@ -70,26 +76,63 @@ static const struct tcp_ops ops = {.on_connected = on_connected,
                                    .on_sendable = on_sendable,
                                    .on_closed = on_closed};
 
-static void start(void)
+static void wake(void *context, uint32_t number)
 {
-    sim = sim_create(&(struct sim_config){.seed = 5});
-    server = (struct iperf3_server){.stack = sim->stack[1], .usage = usage};
+    (void)context;
+    woken[number] = true;
+}
+
+static void start(uint32_t number)
+{
+    count = number;
+    test = (struct iperf3_test){.servers = count, .wake = wake};
     memset(sides, 0, sizeof sides);
-    CHECK_EQ(iperf3_listen(&server), STATUS_OK);
+    for (uint32_t i = 0; i < count; i++) {
+        sims[i] = sim_create(&(struct sim_config){.seed = 5});
+        servers[i] = (struct iperf3_server){
+            .stack = sims[i]->stack[1], .test = &test, .number = i, .usage = usage};
+        woken[i] = false;
+        CHECK_EQ(iperf3_listen(&servers[i]), STATUS_OK);
+    }
+}
+
+/* Time passes; who was woken looks. */
+static void run_for(time_ns_t ns)
+{
+    for (unsigned round = 0; round < 4; round++) {
+        for (uint32_t i = 0; i < count; i++) {
+            stack_flush(sims[i]->stack[0]);
+            sim_run(sims[i], ns / 4u);
+            if (woken[i]) {
+                woken[i] = false;
+                (void)iperf3_poll(&servers[i]);
+                stack_flush(sims[i]->stack[1]);
+            }
+        }
+    }
 }
 
 static void stop(void)
 {
-    sim_run(sim, 200u * NS_PER_S);
-    CHECK_EQ(sim_buffers_used(sim, 1), 0);
-    CHECK(server.control == NULL);
-    sim_destroy(sim);
+    run_for(200u * NS_PER_S);
+    for (uint32_t i = 0; i < count; i++) {
+        CHECK_EQ(sim_buffers_used(sims[i], 1), 0);
+        CHECK_EQ(stack_connections(sims[i]->stack[1]), 0);
+        CHECK(servers[i].control == NULL);
+        sim_destroy(sims[i]);
+    }
+    CHECK_EQ(test.owner, 0);
 }
 
 static void settle(void)
 {
-    stack_flush(sim->stack[0]);
-    sim_run(sim, 20u * NS_PER_MS);
+    run_for(40u * NS_PER_MS);
+}
+
+/* The wire of a connection of the client. */
+static struct sim *sim_of(unsigned n)
+{
+    return sims[(n + test.word / 256u) % count];
 }
 
 static void open_side(unsigned n, char cookie)
@@ -99,7 +142,7 @@ static void open_side(unsigned n, char cookie)
         .address = SIM_ADDRESS(1), .port = IPERF3_PORT, .ops = &ops, .user = &sides[n]};
 
     sides[n] = (struct side){0};
-    CHECK_EQ(tcp_connect(sim->stack[0], &request, &sides[n].connection), STATUS_OK);
+    CHECK_EQ(tcp_connect(sim_of(n)->stack[0], &request, &sides[n].connection), STATUS_OK);
     settle();
     CHECK(sides[n].connected);
     memset(bytes, cookie, sizeof bytes);
@@ -124,10 +167,10 @@ static void say_state(unsigned n, uint8_t state)
 }
 
 /* What has come on the control connection is these states. */
-static void expect_states(unsigned n, const char *states, uint32_t count)
+static void expect_states(unsigned n, const char *states, uint32_t bytes)
 {
-    CHECK_EQ(sides[n].kept, count);
-    CHECK_EQ(memcmp(sides[n].data, states, count), 0);
+    CHECK_EQ(sides[n].kept, bytes);
+    CHECK_EQ(memcmp(sides[n].data, states, bytes), 0);
     sides[n].kept = 0;
 }
 
@@ -146,10 +189,10 @@ static void run_test(const char *parameters, unsigned streams, bool reverse)
     for (unsigned i = 1; i <= streams && !reverse; i++) {
         CHECK_EQ(tcp_send(sides[i].connection, zeros, STREAM_BYTES), STREAM_BYTES);
     }
-    sim_run(sim, NS_PER_S);
+    run_for(reverse ? 20u * NS_PER_MS : NS_PER_S);
     say_state(0, 4);
     expect_states(0, "\x0d", 1);
-    sim_run(sim, NS_PER_S);
+    run_for(NS_PER_S);
     say_json(0, "{\"cpu_util_total\":1}");
     CHECK(sides[0].kept > 5);
     CHECK_EQ(sides[0].data[sides[0].kept - 1u], 14);
@@ -169,23 +212,38 @@ static void run_test(const char *parameters, unsigned streams, bool reverse)
     CHECK(sides[0].closed);
 }
 
-TEST(data_goes_both_ways)
+static void both_ways(uint32_t number)
 {
-    start();
+    start(number);
     run_test("{\"tcp\":true,\"omit\":0,\"time\":1,\"parallel\":1,\"len\":131072}", 1, false);
     run_test("{ \"tcp\" : true, \"parallel\" : 3 }", 3, false);
     run_test("{\"tcp\":true,\"parallel\":2,\"reverse\":true}", 2, true);
-    CHECK_EQ(server.tests, 3);
+    run_test("{\"tcp\":true,\"parallel\":3,\"reverse\":true}", 3, true);
+    run_test("{\"tcp\":true,\"parallel\":16}", 16, false);
+    CHECK_EQ(servers[0].tests + servers[1].tests, 5);
+    CHECK(number == 1 || (servers[0].tests != 0 && servers[1].tests != 0));
     stop();
+    servers[1] = servers[0] = (struct iperf3_server){0};
 }
 
-TEST(what_is_not_served_is_said)
+TEST(data_goes_both_ways)
+{
+    both_ways(1);
+}
+
+/* Streams of one test come to both servers, the control connection now to one, now to the other. */
+TEST(data_goes_both_ways_on_two_servers)
+{
+    both_ways(2);
+}
+
+static void refusals(uint32_t number)
 {
     static const char *const refused[] = {"{\"udp\":true}", "{\"tcp\":true,\"parallel\":17}",
                                           "{\"tcp\":true,\"bidirectional\":true}", "{",
                                           "{\"tcp\":true,\"parallel\":0}"};
 
-    start();
+    start(number);
     for (unsigned i = 0; i < sizeof refused / sizeof refused[0]; i++) {
         open_side(0, 'c');
         expect_states(0, "\x09", 1);
@@ -204,20 +262,26 @@ TEST(what_is_not_served_is_said)
     stop();
 }
 
-TEST(any_bytes_and_ends_are_survived)
+TEST(what_is_not_served_is_said)
+{
+    refusals(1);
+    refusals(2);
+}
+
+static void any_bytes(uint32_t number)
 {
     uint32_t random = 7;
 
-    start();
+    start(number);
     for (unsigned round = 0; round < 400; round++) {
-        unsigned count = 1 + round % 5u;
-        for (unsigned i = 0; i < count; i++) {
+        unsigned open = 1 + round % 5u;
+        for (unsigned i = 0; i < open; i++) {
             open_side(i, (char)('a' + round % 2u));
         }
         for (unsigned step = 0; step < 8; step++) {
             uint8_t bytes[64];
             random = random * 1664525u + 1013904223u;
-            struct side *side = &sides[(random >> 8) % count];
+            struct side *side = &sides[(random >> 8) % open];
             for (unsigned i = 0; i < sizeof bytes; i++) {
                 random = random * 1664525u + 1013904223u;
                 bytes[i] = (uint8_t)(random >> 24 & (step % 2u == 0 ? 15u : 255u));
@@ -227,14 +291,21 @@ TEST(any_bytes_and_ends_are_survived)
             }
             settle();
         }
-        for (unsigned i = 0; i < count; i++) {
+        for (unsigned i = 0; i < open; i++) {
             if (!sides[i].closed) {
                 tcp_abort(sides[i].connection);
             }
         }
         settle();
-        CHECK(server.control == NULL);
+        CHECK(servers[0].control == NULL && (number == 1 || servers[1].control == NULL));
+        CHECK_EQ(test.owner, 0);
     }
     run_test("{\"tcp\":true}", 1, false);
     stop();
+}
+
+TEST(any_bytes_and_ends_are_survived)
+{
+    any_bytes(1);
+    any_bytes(2);
 }
