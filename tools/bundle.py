@@ -143,7 +143,9 @@ def symbol_table(path):
         if kind in "tTwW":
             known = functions.get(int(address, 16))
             if known is None or known[0] == 0:
-                functions[int(address, 16)] = (min(int(size, 16), 0xFFFFFFFF), name)
+                # Of what the compiler made of a function ("name.isra.0") its name in the source.
+                plain = name.split(".")[0] or name
+                functions[int(address, 16)] = (min(int(size, 16), 0xFFFFFFFF), plain)
     names, entries = b"", b""
     for address, (size, name) in sorted(functions.items()):
         entries += layout.pack("symbol_entry", address=address, name_offset=len(names), bytes=size)
