@@ -26,7 +26,7 @@ static inline void ready_unmark(struct cpu *c, const struct thread *t)
     }
 }
 
-FAST static void queue_push_back(struct kernel *k, struct cpu *c, thread_ix i, struct thread *t)
+static void queue_push_back(struct kernel *k, struct cpu *c, thread_ix i, struct thread *t)
 {
     struct thread_queue *q = &c->ready[t->domain][t->priority];
 

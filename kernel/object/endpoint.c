@@ -428,7 +428,7 @@ FAST static thread_ix held_caller(struct kernel *k, reply_ix i)
 /* Answers: the caller is inactive and off the reply object, its registers set. A thread that
  * faulted goes on as it was. What the caller lent is its own again. True if that was what the
  * answering thread runs on. */
-FAST static bool answer(struct kernel *k, struct thread *from, thread_ix caller, bool grant)
+static bool answer(struct kernel *k, struct thread *from, thread_ix caller, bool grant)
 {
     struct thread *to = thread_at(k, caller);
 

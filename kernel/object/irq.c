@@ -62,9 +62,11 @@ static status_t irq_decode(struct kernel *k, uint64_t control, cap_ref_t to, slo
 }
 
 /* Cannot fail. It arrives on the CPU that makes it, in domain 0. */
-static void irq_create(struct kernel *k, uint64_t control, slot_ix dst, irq_ix i, struct irq irq)
+APART static void irq_create(struct kernel *k, uint64_t control, slot_ix dst, irq_ix i,
+                             const struct irq *irq)
 {
-    *irq_at(k, i) = irq;
+    *irq_at(k, i) = *irq;
+    irq_at(k, i)->cpu = cpu_self(k)->index;
     bit_set(k->irq_used, i.n);
     cap_create(k, cap_own(k, control), dst, OBJECT_IRQ, i.n);
 }
@@ -84,7 +86,7 @@ status_t irq_create_msi(struct kernel *k, uint64_t control, cap_ref_t to, uint64
         status = arch_irq_msi(i.n, cpu_self(k), values);
     }
     if (status == STATUS_OK) {
-        irq_create(k, control, dst, i, (struct irq){.kind = IRQ_MSI, .cpu = cpu_self(k)->index});
+        irq_create(k, control, dst, i, &(struct irq){.kind = IRQ_MSI});
     }
     return status;
 }
@@ -123,10 +125,7 @@ status_t irq_create_ioapic(struct kernel *k, uint64_t control, cap_ref_t to, uin
     status = arch_irq_pin((uint32_t)gsi, i.n, (uint32_t)flags, cpu_self(k));
     if (status == STATUS_OK) {
         irq_create(k, control, dst, i,
-                   (struct irq){.kind = IRQ_PIN,
-                                .flags = (uint8_t)flags,
-                                .gsi = (uint16_t)gsi,
-                                .cpu = cpu_self(k)->index});
+                   &(struct irq){.kind = IRQ_PIN, .flags = (uint8_t)flags, .gsi = (uint16_t)gsi});
     }
     return status;
 }

@@ -89,7 +89,7 @@ FAST inline void segment_undo(struct kernel *k, struct attachment at)
     *record = (struct attachment_record){0};
 }
 
-FAST void segment_flush(struct kernel *k, const struct segment *segment)
+void segment_flush(struct kernel *k, const struct segment *segment)
 {
     struct attachment only = segment->open.table.n != NIL ? segment->open : segment->held;
 

@@ -66,7 +66,7 @@ FAST static status_t object_size_check(uint64_t type, uint64_t size)
     return made && size == 0 ? STATUS_OK : STATUS_INVALID_ARGUMENT;
 }
 
-FAST status_t untyped_clear(struct untyped *u, uint64_t bytes)
+status_t untyped_clear(struct untyped *u, uint64_t bytes)
 {
     if (bytes > u->end - u->watermark) {
         return STATUS_NO_MEMORY;

@@ -9,6 +9,13 @@
 /* Decimal digits of 2^64 - 1. */
 #define NUMBER_CHARS_MAX 20u
 
+/* The kernel's messages need no width or precision from arguments, and nothing flush left. */
+#ifdef HALLOWS_KERNEL
+#define WHOLE false
+#else
+#define WHOLE true
+#endif
+
 struct sink {
     char *to;
     size_t size;
@@ -47,19 +54,20 @@ static void put_padded(struct sink *sink, const struct conversion *c, const char
 {
     size_t shown = length + c->zeros + (c->negative ? 1u : 0u);
     size_t pad = c->width > shown ? c->width - shown : 0;
+    bool left = WHOLE && c->left;
 
-    put_filling(sink, ' ', c->left ? 0 : pad);
+    put_filling(sink, ' ', left ? 0 : pad);
     put_filling(sink, '-', c->negative ? 1u : 0u);
     put_filling(sink, '0', c->zeros);
     for (size_t i = 0; i < length; i++) {
         put(sink, text[i]);
     }
-    put_filling(sink, ' ', c->left ? pad : 0);
+    put_filling(sink, ' ', left ? pad : 0);
 }
 
 static void put_number(struct sink *sink, struct conversion *c, uint64_t value, char specifier)
 {
-    const char *digits = specifier == 'X' ? "0123456789ABCDEF" : "0123456789abcdef";
+    const char *digits = WHOLE && specifier == 'X' ? "0123456789ABCDEF" : "0123456789abcdef";
     uint64_t base = (specifier == 'x' || specifier == 'X') ? 16u : 10u;
     char text[NUMBER_CHARS_MAX];
     size_t first = NUMBER_CHARS_MAX;
@@ -69,8 +77,8 @@ static void put_number(struct sink *sink, struct conversion *c, uint64_t value, 
         value /= base;
     } while (value != 0);
     size_t count = NUMBER_CHARS_MAX - first;
-    size_t total = c->has_precision ? c->precision : 0;
-    if (total <= count && c->zero && !c->left) {
+    size_t total = WHOLE && c->has_precision ? c->precision : 0;
+    if (total <= count && c->zero && !(WHOLE && c->left)) {
         total = c->width - (c->negative && c->width > 0 ? 1u : 0u);
     }
     c->zeros = total > count ? total - count : 0;
@@ -101,17 +109,17 @@ size_t format_text_va(char *to, size_t size, const char *format, va_list argumen
             continue;
         }
         struct conversion c = {0};
-        for (f++; *f == '-' || *f == '0'; f++) {
+        for (f++; (WHOLE && *f == '-') || *f == '0'; f++) {
             c.left = c.left || *f == '-';
             c.zero = c.zero || *f == '0';
         }
-        if (*f == '*') {
+        if (WHOLE && *f == '*') {
             c.width = star_count(va_arg(arguments, int));
             f++;
         } else {
             f = read_count(f, &c.width);
         }
-        if (*f == '.') {
+        if (WHOLE && *f == '.') {
             c.has_precision = true;
             if (f[1] == '*') {
                 c.precision = star_count(va_arg(arguments, int));
@@ -127,7 +135,8 @@ size_t format_text_va(char *to, size_t size, const char *format, va_list argumen
         case 's': {
             const char *text = va_arg(arguments, const char *);
             text = text == NULL ? "(null)" : text;
-            put_padded(&sink, &c, text, strnlen(text, c.has_precision ? c.precision : SIZE_MAX));
+            put_padded(&sink, &c, text,
+                       strnlen(text, WHOLE && c.has_precision ? c.precision : SIZE_MAX));
             break;
         }
         case 'c': {
