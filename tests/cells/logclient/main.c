@@ -22,6 +22,7 @@ static struct logport port;
 static uint64_t next, confirmed; /* records: to append; acknowledged */
 static uint64_t first;           /* that the log still has */
 static uint64_t first_position;
+static bool trim_sent;   /* of all that was acknowledged, and not answered */
 static uint64_t checked; /* records read back */
 static uint64_t seed = 88172645463325252ull;
 
@@ -151,8 +152,16 @@ static bool check_log(void)
         }
     }
     if (done.result < 0 || n < confirmed || n > next) {
-        log_line("FAILED: %s, %lu records found of %lu acknowledged and %lu appended",
-                 status_text(done.result), n, confirmed, next);
+        status_t why = done.result;
+        struct ring_log_status told = {0};
+        if (ask((struct ring_submission){.operation = RING_LOG_STATUS, .length = sizeof told},
+                &done)) {
+            memcpy(&told, port.pool, sizeof told);
+        }
+        log_line(
+            "FAILED: %s, %lu records found of %lu acknowledged and %lu appended; first at %lx, "
+            "the log has %lx to %lx",
+            status_text(why), n, confirmed, next, first_position, told.tail, told.durable);
         supervisor_exit(STATUS_CORRUPT);
     }
     checked += n - first;
@@ -185,7 +194,7 @@ static bool begin_session(void)
     struct ring_completion done;
     struct ring_log_status told;
 
-    if (confirmed != first) {
+    if (confirmed != first && !trim_sent) {
         return check_log();
     }
     if (!ask((struct ring_submission){.operation = RING_LOG_STATUS, .length = sizeof told},
@@ -193,6 +202,13 @@ static bool begin_session(void)
         return false;
     }
     memcpy(&told, port.pool, sizeof told);
+    if (trim_sent) { /* the service ended meanwhile: it has done that, or not */
+        trim_sent = false;
+        if (told.tail <= first_position) {
+            return check_log();
+        }
+        first = confirmed;
+    }
     if (!ask((struct ring_submission){.operation = RING_LOG_TRIM, .argument = told.durable},
              &done)) {
         return false;
@@ -225,12 +241,17 @@ static void be_good(void)
                 !ask((struct ring_submission){.operation = RING_LOG_TRIM,
                                               .argument = first_position},
                      &done) ||
-                !ask((struct ring_submission){.operation = RING_LOG_STATUS, .length = 64}, &done) ||
-                !ask((struct ring_submission){.operation = RING_LOG_TRIM, .argument = done.value},
+                !ask((struct ring_submission){.operation = RING_LOG_STATUS, .length = 64}, &done)) {
+                session = 0;
+                continue;
+            }
+            trim_sent = true;
+            if (!ask((struct ring_submission){.operation = RING_LOG_TRIM, .argument = done.value},
                      &done)) {
                 session = 0;
                 continue;
             }
+            trim_sent = false;
             first = confirmed;
             if (told == 0 || confirmed - told >= 10000u) {
                 told = confirmed;
