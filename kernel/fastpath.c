@@ -273,16 +273,13 @@ static inline bool fastpath_yield(struct kernel *k, struct thread *t)
     return true;
 }
 
-/* Apart, so that the short ones need to save no registers: entry code has saved the user's. */
 #ifdef HALLOWS_DEBUG
 #define CALLS_COME_HERE true
 #else
 #define CALLS_COME_HERE false /* entry code tells them from others */
 #endif
 
-#define WAY APART static void
-
-WAY way_switch(struct kernel *k, struct thread *t, bool call)
+INLINE void way_switch(struct kernel *k, struct thread *t, bool call)
 {
     const struct registers *r = &t->registers;
     struct fast_switch done = call ? kernel_call_fast(r->arg0, r->arg1, t, k)
@@ -293,14 +290,14 @@ WAY way_switch(struct kernel *k, struct thread *t, bool call)
     }
 }
 
-WAY way_signal(struct kernel *k, struct thread *t)
+INLINE void way_signal(struct kernel *k, struct thread *t)
 {
     if (!fastpath_signal(k, t)) {
         kernel_syscall_slow(k, t);
     }
 }
 
-WAY way_yield(struct kernel *k, struct thread *t)
+INLINE void way_yield(struct kernel *k, struct thread *t)
 {
     if (!fastpath_yield(k, t)) {
         kernel_syscall_slow(k, t);
