@@ -33,8 +33,9 @@ def test_streams_of_one_measurement_on_both_cpus(tmp_path, nic):
                           capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     told = json.loads(done.stdout.splitlines()[-1])
-    assert told["served"] == ["5", "0"]
-    assert sum(told["streams"]) == 26 and min(told["streams"]) > 0  # all on one: once in 10^7 runs
+    served, refused = told["served"]
+    assert served in ("5", "6") and refused == "0"  # of the last one the end may not be seen
+    assert sum(told["streams"]) == 27 and min(told["streams"]) > 0  # all on one: once in 10^7 runs
     for test in told["tests"]:
         for stream in test["streams"]:
             assert stream["receiver"]["bytes"] > 10000, stream

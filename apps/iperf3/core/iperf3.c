@@ -128,9 +128,11 @@ static void forget_test(struct iperf3_server *server)
 {
     server->control = NULL;
     server->length_bytes = server->json_left = server->json_bytes = 0;
-    tell(server, (word_of(server->test) >> 8) + 1u, 0);
+    __atomic_store_n(&server->test->word, ((word_of(server->test) >> 8) + 1u) << 8,
+                     __ATOMIC_RELEASE);
     (void)iperf3_poll(server);
     __atomic_store_n(&server->test->owner, 0u, __ATOMIC_RELEASE);
+    wake_others(server); /* one of them may have a client that waits for just this */
 }
 
 static void end_test(struct iperf3_server *server)
@@ -287,6 +289,19 @@ static bool start_data(struct iperf3_server *server)
     return true;
 }
 
+static void place(struct iperf3_server *server, struct iperf3_newcomer *newcomer);
+
+/* Newcomers that wait. */
+static void place_again(struct iperf3_server *server)
+{
+    for (uint32_t i = 0; i < IPERF3_STREAMS_MAX; i++) {
+        struct iperf3_newcomer *newcomer = &server->newcomers[i];
+        if (newcomer->connection != NULL && newcomer->cookie_bytes == IPERF3_COOKIE_BYTES) {
+            place(server, newcomer);
+        }
+    }
+}
+
 bool iperf3_poll(struct iperf3_server *server)
 {
     bool started = start_data(server);
@@ -305,6 +320,10 @@ bool iperf3_poll(struct iperf3_server *server)
     } else if (is_reverse(server) &&
                (state == STATE_EXCHANGE_RESULTS || state == STATE_DISPLAY_RESULTS)) {
         end_streams(server);
+    }
+    if (server->waiting) {
+        server->waiting = false;
+        place_again(server);
     }
     return started || news;
 }
@@ -432,10 +451,24 @@ static bool begin_stream(struct iperf3_server *server, const struct iperf3_newco
     return true;
 }
 
-/* The cookie is whole: what the connection is for. */
+/* Whether the test is as good as over: a client begins its next one before the server of the last
+ * has heard of its end. */
+static bool ends_soon(const struct iperf3_server *server)
+{
+    int8_t state = state_of(server);
+
+    return server->control == NULL && (state == STATE_DISPLAY_RESULTS || state == 0);
+}
+
+/* The cookie is whole: what the connection is for. One that comes at the end of a test waits for
+ * the test's next word. */
 static void place(struct iperf3_server *server, struct iperf3_newcomer *newcomer)
 {
     if (!begin_test(server, newcomer) && !begin_stream(server, newcomer)) {
+        if (ends_soon(server)) {
+            server->waiting = true;
+            return;
+        }
         const uint8_t denied = (uint8_t)STATE_ACCESS_DENIED;
         server->refused++;
         (void)tcp_send(newcomer->connection, &denied, 1);

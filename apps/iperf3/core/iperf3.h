@@ -82,6 +82,7 @@ struct iperf3_server {
     struct tcp_connection *stream[IPERF3_STREAMS_MAX];
     uint64_t streams_of;   /* the test that they are of */
     uint64_t seen;         /* word, as iperf3_poll saw it last */
+    bool waiting;          /* a newcomer with its cookie waits for the end of a test */
     uint32_t length_bytes; /* of the JSON's length that have come */
     uint32_t json_left;    /* bytes of it to come */
     uint32_t json_bytes;   /* kept */

@@ -262,6 +262,31 @@ static void refusals(uint32_t number)
     stop();
 }
 
+/* The next test's client comes to one server before the other has heard that the last is over. */
+TEST(the_next_client_waits_for_the_end_of_a_test)
+{
+    start(2);
+    open_side(0, 'c');
+    say_json(0, "{\"tcp\":true}");
+    open_side(1, 'c');
+    say_state(0, 4);
+    sides[0].kept = 0;
+    say_json(0, "{}");
+    CHECK_EQ(sides[0].data[sides[0].kept - 1u], 14);
+    open_side(3, 'e');
+    CHECK(sim_of(3) != sim_of(0));
+    CHECK(!sides[3].closed);
+    CHECK_EQ(sides[3].kept, 0);
+    say_state(0, 16);
+    settle();
+    expect_states(3, "\x09", 1);
+    tcp_abort(sides[3].connection);
+    settle();
+    CHECK_EQ(servers[0].tests + servers[1].tests, 1);
+    CHECK_EQ(servers[0].refused + servers[1].refused, 0);
+    stop();
+}
+
 TEST(what_is_not_served_is_said)
 {
     refusals(1);
