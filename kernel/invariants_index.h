@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-/* Which indices name a slot: what assertions and invariants ask. Part of kernel/state.h. */
+/* What assertions and invariants ask before an object is looked at: whether its index names one,
+ * and whether the kernel lock is held. Part of kernel/state.h. */
 #ifndef KERNEL_STATE_H
 #include "kernel/state.h"
 #endif
@@ -17,12 +18,29 @@ static inline slot_ix thread_slot(thread_ix i, uint32_t which)
     return (slot_ix){i.n + which};
 }
 
+/* Whether the kernel lock is taken, as it is while anybody looks at an object. A checked kernel
+ * looks (arch/x86_64/invariants_lock.c); elsewhere there is nobody else: on the host, in proofs. */
+#if defined(HALLOWS_DEBUG) && defined(HALLOWS_KERNEL)
+bool state_is_locked(void);
+#else
+static inline bool state_is_locked(void)
+{
+    return true;
+}
+#endif
+
+/* What an accessor asserts of n. */
+static inline bool object_is_open(const struct kernel *k, uint32_t n, uint32_t type, size_t bytes)
+{
+    return state_is_locked() && object_index_ok(k, n, type, (uint32_t)(bytes / GRANULE_BYTES));
+}
+
 static inline bool slot_index_ok(const struct kernel *k, uint32_t n)
 {
     uint32_t page = granule_page(n);
     uint32_t in_thread = (n & (THREAD_GRANULES - 1u));
 
-    if (n == NIL || page >= k->page_count) {
+    if (n == NIL || page >= k->page_count || !state_is_locked()) {
         return false;
     }
     const struct page p = page_get(k, page);

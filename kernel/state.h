@@ -524,7 +524,7 @@ static inline const struct slot *slot_or_header_at(struct kernel *k, table_ix t,
 #define DEFINE_ACCESSOR(name, TYPE)                                                                \
     static inline struct name *name##_at(struct kernel *k, name##_ix i)                            \
     {                                                                                              \
-        ASSERT(object_index_ok(k, i.n, TYPE, sizeof(struct name) / GRANULE_BYTES));                \
+        ASSERT(object_is_open(k, i.n, TYPE, sizeof(struct name)));                                 \
         return object_at(k, name, i.n);                                                            \
     }
 DEFINE_ACCESSOR(table, OBJECT_TABLE)

@@ -4,8 +4,9 @@
  *
  * The lock. One ticket lock guards all of the kernel's state. Entry code takes it as soon as the
  * user's registers are saved, exit code gives it back before they are loaded again; so each entry
- * is one atomic step, and lock order has nothing to order. CPUs get it first come, first served.
- * User code, and with it every data plane, runs without it.
+ * is one atomic step, and lock order has nothing to order. CPUs get it first come, first served. In
+ * a checked kernel every accessor of an object asserts that it is taken (state_is_locked). User
+ * code, and with it every data plane, runs without it.
  *
  * Asking. What only a CPU itself can do (write back the registers of a thread that runs there, drop
  * translations) the holder of the lock asks of it: it stores a request and sends VECTOR_KICK. The
