@@ -17,10 +17,18 @@
  * Goal child: -DASK=4
  * Goal level: -DASK=6
  * Goal inside: -DASK=11
+ * Goal order_first_of_new: -DASK_ORDER=1 -DPROOF_CASE=1
+ * Goal order_first_of_others: -DASK_ORDER=1 -DPROOF_CASE=0
+ * Goal order_next_of_new: -DASK_ORDER=2 -DPROOF_CASE=1
+ * Goal order_next_of_others: -DASK_ORDER=2 -DPROOF_CASE=0
  */
 #define CELLS_original 1
 #define CELLS_irq 1
-#include "proofs/kernel/kernel.h"
+#ifdef ASK_ORDER
+#define ASK 3
+#define ASSUMED(n) false
+#endif
+#include "proofs/kernel/order.h"
 
 #include "kernel/invariants.c"
 #include "kernel/object/cap.c"
@@ -41,7 +49,11 @@ static void derive(bool mint)
     struct slot source = WAS(slot, src);
     LOOK(slot, 5, source.child.n);
     LOOK_ORIGINAL(0, source);
+#ifdef ASK_ORDER
+    uint32_t w = look_order_of_new(dst);
+#else
     uint32_t w = look_asked(asked_slot(dst, src, source.child.n));
+#endif
 #if ASK == 5
     LOOK(slot, 9, WAS_ORIGINAL(0, source));
 #endif
@@ -50,7 +62,11 @@ static void derive(bool mint)
     ASSUME_REF(2, 1, 1);
     ASSUME_REF(4, 3, 2);
     ASSUME_SLOT(5);
+#ifdef ASK_ORDER
+    assume_order_of_new(dst, source.child.n);
+#else
     ASSUME_ASKED();
+#endif
 #if ASK == 5
     ASSUME_ORIGINAL(0, source.type);
 #endif
@@ -74,7 +90,11 @@ static void derive(bool mint)
                            is.length == source.length && is.original == 0 &&
                            is.rights == (source.rights & (uint8_t)rights)));
     PROVE_EFFECT(ASK != 0 || (UNCHANGED(table) && UNCHANGED(thread) && UNCHANGED(original)));
+#ifdef ASK_ORDER
+    PROVE(!done || order_asked(PROOF_AFTER)); /* of a refused one see the goal effect */
+#else
     prove_slot(w);
+#endif
     PROOF_END();
 }
 

@@ -16,8 +16,16 @@
  * Goal child: -DASK=4
  * Goal level: -DASK=6
  * Goal inside: -DASK=11
+ * Goal order_first_of_new: -DASK_ORDER=1 -DPROOF_CASE=1
+ * Goal order_first_of_others: -DASK_ORDER=1 -DPROOF_CASE=0
+ * Goal order_next_of_new: -DASK_ORDER=2 -DPROOF_CASE=1
+ * Goal order_next_of_others: -DASK_ORDER=2 -DPROOF_CASE=0
  */
-#include "proofs/kernel/kernel.h"
+#ifdef ASK_ORDER
+#define ASK 3
+#define ASSUMED(n) false
+#endif
+#include "proofs/kernel/order.h"
 
 #include "kernel/invariants.c"
 #include "kernel/object/cap.c"
@@ -36,13 +44,21 @@ void prove_range(void)
     uint32_t src = slot_key_4;
     struct slot source = WAS(slot, src);
     LOOK(slot, 5, source.child.n);
+#ifdef ASK_ORDER
+    uint32_t w = look_order_of_new(dst);
+#else
     uint32_t w = look_asked(asked_slot(dst, src, source.child.n));
+#endif
     proof_looked();
     ASSUME_CALLER();
     ASSUME_REF(2, 1, 1);
     ASSUME_REF(4, 3, 2);
     ASSUME_SLOT(5);
+#ifdef ASK_ORDER
+    assume_order_of_new(dst, source.child.n);
+#else
     ASSUME_ASKED();
+#endif
 
     bool done = range_derive(PROOF_KERNEL, &request) == STATUS_OK;
 
@@ -64,6 +80,10 @@ void prove_range(void)
                            is.base - source.base <= source.length &&
                            is.length <= source.length - (is.base - source.base)));
     PROVE_EFFECT(UNCHANGED(table) && UNCHANGED(thread));
+#ifdef ASK_ORDER
+    PROVE(!done || order_asked(PROOF_AFTER)); /* of a refused one see the goal effect */
+#else
     prove_slot(w);
+#endif
     PROOF_END();
 }

@@ -9,8 +9,8 @@
  * Of: kernel/object/wait.h
  *
  * Quick goal effect: -DPROOF_EFFECT
- * Quick goal cells: -DPROOF_CELLS
- * Quick goal safety: -DPROOF_SAFETY
+ * Goal cells: -DPROOF_CELLS
+ * Goal safety: -DPROOF_SAFETY
  */
 #define CELLS_slot 2
 #define CELLS_table 1

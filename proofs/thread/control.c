@@ -6,8 +6,8 @@
  * proofs/ipc/notification.c. Of: kernel/object/thread.c Of: kernel/object/sched_context.c
  *
  * Quick goal effect: -DPROOF_EFFECT
- * Quick goal cells: -DPROOF_CELLS
- * Quick goal safety: -DPROOF_SAFETY
+ * Goal cells: -DPROOF_CELLS
+ * Goal safety: -DPROOF_SAFETY
  */
 #define CELLS_slot 3
 #define CELLS_table 1
