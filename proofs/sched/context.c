@@ -2,8 +2,8 @@
 /*
  * sched_context_configure, sched_context_bind, sched_context_unbind and sched_context_info: what
  * they do, that a refused one changes nothing, that all they touch is there, and invariant 70 of
- * the context. The scheduler is taken by what it promises (proofs/kernel/scheduler.h). Of:
- * kernel/object/sched_context.c
+ * the context. The scheduler is taken by what it promises (proofs/kernel/scheduler.h).
+ * Of: kernel/object/sched_context.c
  *
  * Quick goal effect: -DPROOF_EFFECT
  * Goal cells: -DPROOF_CELLS
