@@ -3,6 +3,7 @@
 
 import re
 import struct
+import time
 
 import build
 import bundle
@@ -108,6 +109,14 @@ def test_old_cpu(tmp_path, program):
     assert "SSE4.2" in line.group(1)
 
 
+def wait_until_halted(guest):
+    """Until the CPU has nothing to do: the cell says IDLE a little before it waits."""
+    end = time.monotonic() + SECONDS
+    command = {"command-line": "info registers"}
+    while "HLT=1" not in guest.qmp("human-monitor-command", **command):
+        assert time.monotonic() < end, "the CPU does not halt"
+
+
 def nmi_report(tmp_path, program, command_line="idle", cpu="max"):
     """What the kernel says when an NMI comes."""
     path = tmp_path / "module"
@@ -116,6 +125,7 @@ def nmi_report(tmp_path, program, command_line="idle", cpu="max"):
                          command_line=command_line)
     with vm.Vm(machine) as guest:
         guest.wait_for(r"^IDLE$", SECONDS)
+        wait_until_halted(guest)
         guest.qmp("inject-nmi")
         guest.wait_for(r"^hallows: stopped$", SECONDS)
         text = guest.serial
