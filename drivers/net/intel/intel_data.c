@@ -156,10 +156,10 @@ static inline uint32_t take(struct intel_nic *nic, struct netframe *frames, uint
     return taken;
 }
 
-/* Somebody waits for room or buffers. */
+/* Somebody waits for room or buffers; receive slots that are empty do only then, too. */
 static bool is_short(const struct intel_nic *nic)
 {
-    return nic->tx_refused || lent(nic) < nic->rx_limit || nic->netdev.pool->free_count == 0;
+    return nic->tx_refused || nic->netdev.pool->free_count == 0;
 }
 
 static bool rx_is_waiting(const struct intel_nic *nic)

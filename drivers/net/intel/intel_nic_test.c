@@ -158,6 +158,33 @@ TEST(frames_go_both_ways)
     }
 }
 
+/* Few finished transmissions and few empty receive slots are put off, but not past a sleep; nobody
+ * is short of them, so that it is fallen asleep at once. */
+TEST(what_is_put_off_is_done_before_sleeping)
+{
+    struct rig rig;
+    uint8_t frame[60] = {1};
+    struct netframe got[NETDEV_BURST_MAX];
+
+    rig_open(&rig, chips[0], BUFFERS);
+    CHECK_EQ(rig_attach(&rig), STATUS_OK);
+    settle(&rig);
+    CHECK(deliver(&rig, frame, sizeof frame));
+    CHECK_EQ(rig.dev->ops->receive(rig.dev, got, NETDEV_BURST_MAX), 1);
+    CHECK_EQ(rig.dev->ops->transmit(rig.dev, got, 1), 1);
+    CHECK_EQ(intel_fake_send(&rig.fake, 1), 1);
+    CHECK_EQ(rig.dev->ops->receive(rig.dev, got, NETDEV_BURST_MAX), 0);
+    CHECK_EQ(rig.pool.free_count, BUFFERS - 255); /* one is sent and not back, one slot empty */
+
+    CHECK(rig.dev->ops->arm(rig.dev));
+    CHECK_EQ(rig.pool.free_count, BUFFERS - 255);
+    rig.dev->ops->disarm(rig.dev);
+    for (unsigned i = 0; i < 255; i++) { /* the device has all slots again */
+        CHECK(deliver(&rig, frame, sizeof frame));
+    }
+    rig_close(&rig);
+}
+
 TEST(a_full_transmit_ring_refuses_and_recovers)
 {
     for (unsigned i = 0; i < CHIPS; i++) {
