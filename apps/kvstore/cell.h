@@ -86,7 +86,8 @@ struct kvstore {
     bool stopping;
     uint32_t relay_count; /* workers that run; their relays: */
     struct relay *relays[NETDEV_QUEUES_MAX];
-    struct client *resumed; /* clients of relays that want input again */
+    struct client *resumed; /* clients of relays that want input again, in their order */
+    struct client *resumed_last;
 };
 
 /* How bytes get to a peer: through a connection of this thread, or over a worker's relay. */

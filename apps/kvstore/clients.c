@@ -17,16 +17,28 @@ struct client {
     struct client *next_resumed;
 };
 
+/* Out of the queue of those that go on. */
+static void unqueue(struct client *client)
+{
+    struct kvstore *kvstore = client->kvstore;
+    struct client *before = NULL;
+
+    for (struct client *at = kvstore->resumed; at != client; at = at->next_resumed) {
+        before = at;
+    }
+    *(before != NULL ? &before->next_resumed : &kvstore->resumed) = client->next_resumed;
+    if (kvstore->resumed_last == client) {
+        kvstore->resumed_last = before;
+    }
+    client->resumed = false;
+}
+
 static void drop(struct client *client)
 {
     struct kvstore *kvstore = client->kvstore;
 
-    for (struct client **at = &kvstore->resumed; client->resumed && *at != NULL;
-         at = &(*at)->next_resumed) {
-        if (*at == client) {
-            *at = client->next_resumed;
-            break;
-        }
+    if (client->resumed) {
+        unqueue(client);
     }
     session_close(client->session);
     heap_free(kvstore->heap, client);
@@ -42,8 +54,10 @@ static void resume(struct client *client)
         tcp_receive_resume(client->link.connection);
     } else if (!client->resumed) {
         client->resumed = true;
-        client->next_resumed = kvstore->resumed;
-        kvstore->resumed = client;
+        client->next_resumed = NULL;
+        *(kvstore->resumed != NULL ? &kvstore->resumed_last->next_resumed : &kvstore->resumed) =
+            client;
+        kvstore->resumed_last = client;
     }
 }
 
@@ -237,10 +251,9 @@ bool clients_resume(struct kvstore *kvstore)
     struct client *client = kvstore->resumed;
     bool any = client != NULL;
 
-    /* One that wants to go on once more comes in front of those that are left. */
+    /* One that wants to go on once more comes behind the others. */
     for (uint32_t i = 0; i < RESUMED_MAX && (client = kvstore->resumed) != NULL; i++) {
-        kvstore->resumed = client->next_resumed;
-        client->resumed = false;
+        unqueue(client);
         run(client);
     }
     return any;
